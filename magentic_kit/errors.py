@@ -1,0 +1,103 @@
+"""Every error this package raises, as one tree under `KitError`; each carries fields, not only text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class KitError(Exception):
+    """Base of all errors of this package. `str(error)` is one clear sentence for a person."""
+
+    kind = "internal"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a team file. `line` and `column` count from 1; 0 means "the file as a whole"."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.message}"
+
+
+class ConfigError(KitError):
+    """The team file or a command-line value is wrong; nothing was sent to any model.
+
+    `problems` holds every problem found, in file order.
+    """
+
+    kind = "config"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+    @classmethod
+    def one(cls, message: str, *, file: str = "team") -> ConfigError:
+        """An error about one thing that has no place in a file."""
+        return cls([Problem(file, 0, 0, message)])
+
+
+class ServiceError(KitError):
+    """A model call failed and retries did not cure it.
+
+    `status` is the HTTP status or None; `retryable` tells whether trying again could help;
+    `retry_after` is the server's own wish in seconds or None.
+    """
+
+    kind = "service"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        service: str = "",
+        status: int | None = None,
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        self.service = service
+        self.status = status
+        self.retryable = retryable
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class LedgerError(KitError):
+    """The manager's model never gave a progress ledger that can be used.
+
+    `attempts` counts the replies that were refused; `text` is the last of them.
+    """
+
+    kind = "ledger"
+
+    def __init__(self, message: str, *, attempts: int, text: str) -> None:
+        self.attempts = attempts
+        self.text = text
+        super().__init__(message)
+
+
+class RunStopped(KitError):
+    """Something outside the current call ended it: a limit, or a person."""
+
+
+class LimitReached(RunStopped):
+    """A limit of the run was reached. `limit` is its name in the team file, such as `max_tokens`."""
+
+    kind = "limit"
+
+    def __init__(self, limit: str, detail: str) -> None:
+        self.limit = limit
+        super().__init__(detail)
+
+
+class RunCancelled(RunStopped):
+    """Somebody cancelled the run (Ctrl-C or `Run.cancel()`)."""
+
+    kind = "cancelled"

@@ -1,0 +1,327 @@
+"""What happens in a run, as small frozen events closed by one union; to and from JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+VERSION = 1
+"""Version of the event format, written as `v` on every line of events.jsonl."""
+
+MANAGER = "manager"
+"""The manager's name wherever an event says who acted; no agent may be called so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base: the run stamps `seq` (from 0, no gaps), `time` (UTC, ISO 8601) and `run_id` when it emits."""
+
+    type: ClassVar[str]
+    logged: ClassVar[bool] = True
+    seq: int = -1
+    time: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One answer of a progress ledger and the manager's reason for it."""
+
+    answer: bool | str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Tokens of one call as the provider counted them; None where it did not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """A run began. `agents` and `manager` give each participant's service, provider, model and tools."""
+
+    type: ClassVar[str] = "run_started"
+    team: str
+    task: str
+    agents: dict[str, dict[str, Any]]
+    manager: dict[str, Any]
+    limits: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] = field(default_factory=dict)
+    config_hash: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanCreated(Event):
+    """The manager wrote the first task ledger; `version` is 1."""
+
+    type: ClassVar[str] = "plan_created"
+    facts: str
+    plan: str
+    version: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replanned(Event):
+    """The manager wrote a new task ledger, because of stalls; `version` counts on from the first."""
+
+    type: ClassVar[str] = "replanned"
+    facts: str
+    plan: str
+    version: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressLedger(Event):
+    """The manager judged where the run stands and chose the next speaker.
+
+    `attempts` is how many replies it took, `repaired` whether the reply had to be mended to be read,
+    `tier` how the ledger was asked for (`json_schema`, `json_object` or `prompt`);
+    `stalls` counts stalls including this round's.
+    """
+
+    type: ClassVar[str] = "progress_ledger"
+    round: int
+    is_request_satisfied: Judgement
+    is_in_loop: Judgement
+    is_progress_being_made: Judgement
+    next_speaker: Judgement
+    instruction_or_question: Judgement
+    stalls: int = 0
+    attempts: int = 1
+    repaired: bool = False
+    tier: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRejected(Event):
+    """A reply could not be used as a progress ledger; the manager is asked again with `error`."""
+
+    type: ClassVar[str] = "ledger_rejected"
+    round: int
+    attempt: int
+    error: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentStarted(Event):
+    """An agent's turn began."""
+
+    type: ClassVar[str] = "agent_started"
+    agent: str
+    round: int
+    instruction: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentMessage(Event):
+    """An agent's turn ended with `text`; `note` says what was odd about it (an empty reply, a cut one)."""
+
+    type: ClassVar[str] = "agent_message"
+    agent: str
+    round: int
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextDelta(Event):
+    """A piece of streamed text, for live sinks only. `purpose` is `turn` or a manager's step."""
+
+    type: ClassVar[str] = "text_delta"
+    logged: ClassVar[bool] = False
+    who: str
+    purpose: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCallStarted(Event):
+    """A request to a model is about to be sent. `call` names it within the run, `who#n`.
+
+    `purpose` is `facts`, `plan`, `ledger`, `answer` for the manager and `turn` for an agent.
+    """
+
+    type: ClassVar[str] = "model_call_started"
+    call: str
+    who: str
+    purpose: str
+    service: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCallRetried(Event):
+    """An attempt failed in a way that may pass; the next follows after `wait` seconds."""
+
+    type: ClassVar[str] = "model_call_retried"
+    call: str
+    who: str
+    attempt: int
+    wait: float
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCallFinished(Event):
+    """A model answered. `seconds` includes retries; `tool_calls` are `{id, name, arguments}`."""
+
+    type: ClassVar[str] = "model_call_finished"
+    call: str
+    who: str
+    purpose: str
+    seconds: float
+    usage: Usage
+    text: str
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    finish_reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCallFailed(Event):
+    """A model call ended without an answer: an error, a limit or a cancel (`kind`)."""
+
+    type: ClassVar[str] = "model_call_failed"
+    call: str
+    who: str
+    purpose: str
+    seconds: float
+    kind: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCallStarted(Event):
+    """A function is about to be called for `who`; `arguments` as the model gave them."""
+
+    type: ClassVar[str] = "tool_call_started"
+    call: str
+    who: str
+    function: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCallFinished(Event):
+    """A function returned; `result` is the text that the model is given."""
+
+    type: ClassVar[str] = "tool_call_finished"
+    call: str
+    who: str
+    function: str
+    seconds: float
+    result: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCallFailed(Event):
+    """A function raised or timed out; the model is told `error`."""
+
+    type: ClassVar[str] = "tool_call_failed"
+    call: str
+    who: str
+    function: str
+    seconds: float
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCallDenied(Event):
+    """A call was refused before it reached any function; the model is told `reason`."""
+
+    type: ClassVar[str] = "tool_call_denied"
+    call: str
+    who: str
+    function: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitHit(Event):
+    """A limit ends the run; `limit` is `max_rounds`, `max_resets`, `max_tokens` or `deadline`."""
+
+    type: ClassVar[str] = "limit_reached"
+    limit: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """The run ended. `outcome` is `satisfied`, `limited`, `rejected`, `cancelled` or `failed`.
+
+    `reason` is the limit's name or a person's words, `error` what failed (`{kind, message}`) or None.
+    """
+
+    type: ClassVar[str] = "run_finished"
+    outcome: str
+    answer: str
+    reason: str = ""
+    error: dict[str, str] | None = None
+    seconds: float = 0.0
+
+
+AnyEvent: TypeAlias = (
+    RunStarted
+    | PlanCreated
+    | Replanned
+    | ProgressLedger
+    | LedgerRejected
+    | AgentStarted
+    | AgentMessage
+    | TextDelta
+    | ModelCallStarted
+    | ModelCallRetried
+    | ModelCallFinished
+    | ModelCallFailed
+    | ToolCallStarted
+    | ToolCallFinished
+    | ToolCallFailed
+    | ToolCallDenied
+    | LimitHit
+    | RunFinished
+)
+
+_TYPES: dict[str, type[Event]] = {cls.type: cls for cls in AnyEvent.__args__}
+_NESTED = {
+    "usage": Usage,
+    **dict.fromkeys(
+        (
+            "is_request_satisfied",
+            "is_in_loop",
+            "is_progress_being_made",
+            "next_speaker",
+            "instruction_or_question",
+        ),
+        Judgement,
+    ),
+}
+
+
+def to_dict(event: Event) -> dict[str, Any]:
+    """The event as plain data, envelope first."""
+    data = dataclasses.asdict(event)
+    head = {"v": VERSION, "seq": data.pop("seq"), "time": data.pop("time"), "run_id": data.pop("run_id")}
+    return {**head, "type": event.type, **data}
+
+
+def from_dict(data: dict[str, Any]) -> AnyEvent:
+    """The event that `to_dict` wrote. Raises `ValueError` on an unknown type, version or field."""
+    fields = dict(data)
+    if (version := fields.pop("v", None)) != VERSION:
+        raise ValueError(f"event format {version!r} is not {VERSION}; read it with the release that wrote it")
+    cls = _TYPES.get(kind := fields.pop("type", ""))
+    if cls is None:
+        raise ValueError(f"unknown event type {kind!r}")
+    for name, nested in _NESTED.items():
+        if isinstance(fields.get(name), dict):
+            fields[name] = nested(**fields[name])
+    try:
+        return cls(**fields)  # type: ignore[return-value]
+    except TypeError as error:
+        raise ValueError(f"bad {kind} event: {error}") from None
