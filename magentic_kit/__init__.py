@@ -1,2 +1,53 @@
-"""x"""
+"""magentic_kit: teams of agents from YAML on Semantic Kernel's Magentic orchestration."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from magentic_kit.context import Sink
+    from magentic_kit.errors import ConfigError, JournalError, KitError, LedgerError, Problem, ServiceError
+    from magentic_kit.events import AnyEvent, Event
+    from magentic_kit.factory import TeamFactory
+    from magentic_kit.run import Run, RunResult
+
+_HOME = {
+    "AnyEvent": "events",
+    "ConfigError": "errors",
+    "Event": "events",
+    "JournalError": "errors",
+    "KitError": "errors",
+    "LedgerError": "errors",
+    "Problem": "errors",
+    "Run": "run",
+    "RunResult": "run",
+    "ServiceError": "errors",
+    "Sink": "context",
+    "TeamFactory": "factory",
+}
+
+__all__ = [
+    "AnyEvent",
+    "ConfigError",
+    "Event",
+    "JournalError",
+    "KitError",
+    "LedgerError",
+    "Problem",
+    "Run",
+    "RunResult",
+    "ServiceError",
+    "Sink",
+    "TeamFactory",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used: Semantic Kernel takes seconds to import."""
+    if home := _HOME.get(name):
+        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

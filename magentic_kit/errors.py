@@ -83,6 +83,12 @@ class LedgerError(KitError):
         super().__init__(message)
 
 
+class JournalError(KitError):
+    """The run's log could not be written; the run stops, as nothing may happen that is not logged."""
+
+    kind = "log"
+
+
 class RunStopped(KitError):
     """Something outside the current call ended it: a limit, or a person."""
 

@@ -1,0 +1,5 @@
+"""`python -m magentic_kit` is the command `magentic-kit`."""
+
+from magentic_kit.cli import main
+
+main()

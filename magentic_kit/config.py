@@ -1,0 +1,220 @@
+"""The team file as frozen pydantic models, and the JSON Schema made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+
+from magentic_kit.fields import (
+    AGENT_NAME,
+    Duration,
+    Identifier,
+    Model,
+    Names,
+    Options,
+    Unused,
+    opt,
+    parse_duration,
+)
+from magentic_kit.providers import Plugin, Service
+
+__all__ = ["AgentConfig", "Plugin", "Service", "TeamConfig", "parse_duration", "team_schema"]
+
+PROMPT_VARIABLES = {
+    "facts": ("task",),
+    "plan": ("team",),
+    "task_ledger": ("task", "team", "facts", "plan"),
+    "facts_update": ("task", "old_facts"),
+    "plan_update": ("team",),
+    "progress_ledger": ("task", "team", "names"),
+    "final_answer": ("task",),
+}
+"""Manager prompt -> the variables the manager fills in; a team's inputs come on top."""
+
+
+class InputSpec(Model):
+    """A value that task, instructions and prompts may use as `{{$name}}`."""
+
+    default: Any = opt(None, "Value if the run gives none.")
+    description: str | None = opt("", "What the value is for.")
+    required: bool = opt(False, "Whether a run must give a value.")
+    type: str | None = opt(None, "Type of the value; for readers only.")
+
+
+def _bare_input(value: Any) -> Any:
+    """`year: 2025` is short for `year: {default: 2025}`."""
+    if isinstance(value, list):
+        raise ValueError("should be a single value or {default: …, description: …, required: …}")
+    return value if isinstance(value, Mapping) else {"default": value}
+
+
+TeamInput = Annotated[
+    InputSpec, BeforeValidator(_bare_input, json_schema_input_type=str | float | bool | InputSpec)
+]
+
+
+class ModelConnection(Model):
+    """Which service an agent talks to."""
+
+    service_id: str | None = opt(None, "Name of a service of the team.")
+    type: Unused = None
+    extras: Unused = {}
+
+
+class ModelSpec(Model):
+    """The model an agent thinks with."""
+
+    id: str | None = opt(None, "Model to ask in place of the service's own.")
+    connection: ModelConnection = opt(ModelConnection(), "Which service to use.")
+    options: Options = opt({}, "Execution settings, such as temperature.")
+    api: Unused = "chat"
+
+
+class ToolSpec(Model):
+    """One function, or a whole plugin, that an agent may call."""
+
+    id: str | None = opt(None, "plugin.function, or plugin.* for all of a plugin.")
+    type: str = opt("function", "function; SK ignores other kinds.")
+    description: str | None = opt(None, "For readers only.")
+    options: Unused = {}
+    extras: Unused = {}
+
+
+Tools = Annotated[tuple[ToolSpec, ...], Field(strict=False)]
+Formats = Annotated[tuple[Literal["md", "json"], ...], Field(strict=False)]
+
+
+class PromptTemplate(Model):
+    """SK's PromptTemplateConfig."""
+
+    template: str | None = opt(None, "Text of the template; instructions win over it.")
+    template_format: Literal["semantic-kernel", "jinja2", "handlebars"] = opt(
+        "semantic-kernel", "Template language.", validation_alias=AliasChoices("template_format", "format")
+    )
+    name: str = opt("", "Name of the template.")
+    description: str | None = opt("", "For readers only.")
+    input_variables: list[Options] = opt([], "Variables, each {name, description, default, …}.")
+    allow_dangerously_set_content: bool = opt(False, "Put values in as they are, unescaped.")
+    execution_settings: Unused = None
+
+
+class AgentConfig(Model):
+    """An agent: SK's declarative spec, plus the rule that name and description are required."""
+
+    type: Literal["chat_completion_agent"] = opt("chat_completion_agent", "Kind of agent.")
+    name: str = Field(pattern=AGENT_NAME, description="Unique name; the manager addresses the agent by it.")
+    description: str = Field(min_length=1, description="What it is good at; the manager chooses by it.")
+    instructions: str | None = opt(None, "System prompt, a template over the inputs.")
+    model: ModelSpec = opt(ModelSpec(), "Service, model and options.")
+    tools: Tools = opt((), "What the agent may call; nothing else is offered.")
+    inputs: dict[Identifier, InputSpec] = opt({}, "Values for this agent's instructions.")
+    template: PromptTemplate | None = opt(None, "Prompt template settings.")
+    prompt_template: PromptTemplate | None = opt(None, "Another word for template; it wins.")
+    id: Unused = None
+    outputs: Unused = {}
+    extras: Unused = {}
+    metadata: Unused = {}
+    version: Unused = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        """SK's loader reads `model:` with nothing behind it as no model at all."""
+        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+
+    @property
+    def prompt(self) -> PromptTemplate:
+        """The template with its text filled in: instructions win over the template's own, as in SK."""
+        given = {} if self.instructions is None else {"template": self.instructions}
+        return (self.prompt_template or self.template or PromptTemplate()).model_copy(update=given)
+
+
+class ManagerPrompts(Model):
+    """SK templates in place of the manager's own prompts."""
+
+    facts: str | None = opt(None, "Asks for the facts; {{$task}}.")
+    plan: str | None = opt(None, "Asks for the plan; {{$team}}.")
+    task_ledger: str | None = opt(None, "Opens the work; {{$task}}, {{$team}}, {{$facts}}, {{$plan}}.")
+    facts_update: str | None = opt(None, "Asks for new facts; {{$task}}, {{$old_facts}}.")
+    plan_update: str | None = opt(None, "Asks for a new plan; {{$team}}.")
+    progress_ledger: str | None = opt(None, "Asks for the ledger; {{$task}}, {{$team}}, {{$names}}.")
+    final_answer: str | None = opt(None, "Asks for the answer; {{$task}}.")
+
+
+class ManagerConfig(Model):
+    """The Magentic manager, which plans, chooses speakers and judges progress."""
+
+    service: str | None = opt(None, "Name of its service; default: default, or the only one.")
+    max_rounds: int = opt(20, "Rounds before the run ends as limited.", ge=1)
+    max_stalls: int = opt(3, "Stalled rounds before a new plan is made.", ge=0)
+    max_resets: int = opt(2, "New plans before the run ends as limited.", ge=0)
+    ledger_attempts: int = opt(3, "Times a progress ledger is asked for before giving up.", ge=1)
+    must_speak: Names = opt((), "Agents that have to speak before the request may count as satisfied.")
+    options: Options = opt({}, "Execution settings for the manager's calls.")
+    prompts: ManagerPrompts = opt(ManagerPrompts(), "Prompts in place of the built-in ones.")
+
+
+class Limits(Model):
+    """What a run may use before it is ended."""
+
+    deadline: Duration | None = opt(1800.0, "Time for the whole run, such as 15m; null for none.")
+    model_timeout: Duration = opt(120.0, "Time for one model call.")
+    tool_timeout: Duration = opt(60.0, "Time for one function call.")
+    max_tokens: int | None = opt(None, "Tokens that all calls of a run may use together.", ge=1)
+    retries: int = opt(4, "Repeats of a model call that failed in a way that may pass.", ge=0)
+
+
+class ReportConfig(Model):
+    """What a run leaves behind besides its log."""
+
+    formats: Formats = opt(("md", "json"), "Files to write: report.md, result.json.")
+
+
+class TeamConfig(Model):
+    """A team of agents for Semantic Kernel's Magentic orchestration."""
+
+    name: str = Field(min_length=1, description="Name of the team.")
+    description: str = opt("", "What the team is for.")
+    task: str | None = opt(None, "Task if the run gives none; a template over the inputs.")
+    inputs: dict[Identifier, TeamInput] = opt({}, "Name -> value or {default, …}; used as {{$name}}.")
+    services: dict[str, Service] = opt({}, "Name -> how to reach a model.")
+    plugins: dict[Identifier, Plugin] = opt({}, "Name -> where functions come from.")
+    agents: Annotated[tuple[AgentConfig, ...], Field(strict=False)] = Field(
+        min_length=1, description="The agents, each inline or {file: …} with overrides."
+    )
+    manager: ManagerConfig = opt(ManagerConfig(), "How the manager works.")
+    limits: Limits = opt(Limits(), "When a run is ended.")
+    report: ReportConfig = opt(ReportConfig(), "What to write after a run.")
+
+
+def team_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the team file, for editors."""
+    schema = _with_references(TeamConfig.model_json_schema())
+    agent = schema["$defs"]["AgentConfig"]
+    file = {"type": "string", "description": "Agent spec file; other keys override it."}
+    schema["$defs"]["AgentFile"] = {
+        **agent,
+        "title": "AgentFile",
+        "description": "An agent from a file.",
+        "properties": {"file": file, **agent["properties"]},
+        "required": ["file"],
+    }
+    schema["properties"]["agents"]["items"] = {
+        "anyOf": [{"$ref": "#/$defs/AgentConfig"}, {"$ref": "#/$defs/AgentFile"}]
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Team file"}
+
+
+def _with_references(node: Any) -> Any:
+    """Whatever is not plain text may also be written as `${NAME}`."""
+    if isinstance(node, list):
+        return [_with_references(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _with_references(value) for key, value in node.items()}
+    if node.get("type") in ("integer", "number", "boolean") or "enum" in node:
+        notes = {key: node.pop(key) for key in ("default", "description", "title") if key in node}
+        return {**notes, "anyOf": [node, {"type": "string", "pattern": r"\$\{"}]}
+    return node

@@ -1,0 +1,143 @@
+"""What the parts of one run share: events go out through it, limits and cancellation come in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import anyio
+
+from magentic_kit.config import Limits
+from magentic_kit.errors import LimitReached, RunCancelled
+from magentic_kit.events import Event, LimitHit
+from magentic_kit.redaction import Redactor
+
+logger = logging.getLogger(__name__)
+
+Sink = Callable[[Event], None]
+"""Receives every event of a run, in order. One that raises is logged and never harms the run."""
+
+
+class RunContext:
+    """One run's way out (`emit`) and the two things that may end any of its steps: a limit, a cancel."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        limits: Limits,
+        sinks: list[Sink],
+        redactor: Redactor | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.limits = limits
+        self.limit: LimitReached | None = None
+        self.cancelled = asyncio.Event()
+        self.tokens = 0
+        self.redactor = redactor or Redactor.from_environment()
+        self.log: Sink | None = None
+        """Where logged events are written first; the one sink that may end the run by raising."""
+        self._sinks = sinks
+        self._broken: set[int] = set()
+        self._seq = 0
+        self._scopes: set[anyio.CancelScope] = set()
+        self._began = time.monotonic()
+
+    # -- events out
+
+    def emit(self, event: Event) -> None:
+        """Stamps, redacts and logs the event, then shows it to every sink. Raises only what the log raises."""
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        seq = self._seq if event.logged else -1
+        event = replace(self.redactor.event(event), seq=seq, time=now, run_id=self.run_id)
+        try:
+            if event.logged:
+                self._seq += 1
+                if self.log is not None:
+                    self.log(event)
+        finally:
+            for sink in self._sinks:
+                self._show(sink, event)
+
+    def _show(self, sink: Sink, event: Event) -> None:
+        try:
+            sink(event)
+        except Exception:
+            if id(sink) not in self._broken:
+                self._broken.add(id(sink))
+                logger.warning("the sink %r raised; the run goes on", sink, exc_info=True)
+
+    # -- limits and cancellation in
+
+    def begin(self) -> None:
+        """Starts the clock that the deadline is measured by."""
+        self._began = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began
+
+    def cancel(self) -> None:
+        """Ends whatever is under way, in milliseconds; later steps raise `RunCancelled` at once."""
+        self.cancelled.set()
+        for scope in tuple(self._scopes):
+            scope.cancel()
+
+    def reach(self, limit: str, detail: str) -> LimitReached:
+        """Marks the run as ended by this limit; only the first one counts."""
+        if self.limit is None:
+            self.limit = LimitReached(limit, detail)
+            self.emit(LimitHit(limit=limit, detail=detail))
+        return self.limit
+
+    def count_tokens(self, tokens: int) -> None:
+        """Adds to the tokens that `max_tokens` bounds."""
+        self.tokens += tokens
+
+    def check(self, *, final: bool = False) -> None:
+        """Raises if the run may not go on. After a limit the `final` answer may still be written."""
+        if self.cancelled.is_set():
+            raise RunCancelled("the run was cancelled")
+        limits = self.limits
+        if self._seconds_left(final=final) <= 0.001:
+            reached = self.reach("deadline", f"the time of {limits.deadline:g} s for the run is used up")
+            if final:
+                raise reached
+        if final:
+            return
+        if limits.max_tokens is not None and self.tokens >= limits.max_tokens:
+            self.reach("max_tokens", f"{self.tokens} tokens were used; the limit is {limits.max_tokens}")
+        if self.limit is not None:
+            raise self.limit
+
+    @contextmanager
+    def interruptible(self, *, seconds: float | None = None, final: bool = False) -> Iterator[None]:
+        """Ends the awaits inside on cancel, at the deadline, or after `seconds`.
+
+        Raises `RunCancelled`, `LimitReached` or `TimeoutError` accordingly. The body must not yield to
+        other code while inside (no `yield` of a generator), as a cancel scope belongs to one task.
+        """
+        self.check(final=final)
+        bound = min(self._seconds_left(final=final), float("inf") if seconds is None else seconds)
+        with anyio.CancelScope(deadline=anyio.current_time() + max(bound, 0)) as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+        if scope.cancelled_caught:
+            self.check(final=final)
+            raise TimeoutError
+
+    def _seconds_left(self, *, final: bool) -> float:
+        """Until the deadline; work stops a fifth (at most 30 s) earlier, so that an answer can be written."""
+        if self.limits.deadline is None:
+            return float("inf")
+        kept = 0.0 if final else min(30.0, self.limits.deadline / 5)
+        return self.limits.deadline - kept - self.elapsed

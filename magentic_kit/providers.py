@@ -1,0 +1,150 @@
+"""How a team reaches models and functions: one frozen model per kind of service and plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from magentic_kit.fields import Model, Options, Pause, Target, opt
+
+
+def _path_or_inline(value: Any) -> Any:
+    if not isinstance(value, str | Path | Mapping):
+        raise ValueError("should be a file or the script itself")
+    return Path(value) if isinstance(value, str) else value
+
+
+Script = Annotated[
+    Path | dict[str, Any], BeforeValidator(_path_or_inline, json_schema_input_type=str | dict[str, Any])
+]
+
+
+class _Service(Model):
+    model: str | None = opt(None, "Model to ask; default: the provider's own variable.")
+    options: Options = opt({}, "Execution settings for every call, such as temperature.")
+    structured_output: Literal["auto", "json_schema", "json_object", "prompt"] = opt(
+        "auto", "How the manager asks for a progress ledger; auto finds what the server accepts."
+    )
+
+
+class _KeyedService(_Service):
+    api_key_env: str | None = opt(None, "Environment variable that holds the key; default: SK's own.")
+
+
+class OpenAIService(_KeyedService):
+    """OpenAI, or any server that speaks its chat-completions protocol."""
+
+    provider: Literal["openai"]
+    base_url: str | None = opt(None, "Server to ask, such as http://localhost:8000/v1.")
+    organization: str | None = opt(None, "OpenAI organization id.")
+    instruction_role: Literal["system", "developer"] | None = opt(None, "Role of instructions.")
+
+
+class AzureOpenAIService(_KeyedService):
+    """An Azure OpenAI deployment, with a key or Entra ID."""
+
+    provider: Literal["azure_openai"]
+    endpoint: str | None = opt(None, "Resource endpoint, https://….openai.azure.com.")
+    deployment: str | None = opt(None, "Deployment to call; takes the place of model.")
+    api_version: str | None = opt(None, "API version to use.")
+    auth: Literal["key", "entra"] = opt("key", "Sign in with a key or with Entra ID.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _deployment_is_the_model(cls, data: Any) -> Any:
+        return (
+            {**data, "model": data["deployment"]}
+            if isinstance(data, dict) and data.get("deployment")
+            else data
+        )
+
+
+class OllamaService(_Service):
+    """A model served by Ollama."""
+
+    provider: Literal["ollama"]
+    host: str | None = opt(None, "Server address; default: OLLAMA_HOST or this machine.")
+
+
+class HostedService(_KeyedService):
+    """Anthropic's or Mistral AI's models, for which a key is all it takes."""
+
+    provider: Literal["anthropic", "mistral"]
+
+
+class GoogleService(_KeyedService):
+    """Google's Gemini models, by API key or Vertex AI."""
+
+    provider: Literal["google"]
+    vertex: bool = opt(False, "Use Vertex AI with application default credentials.")
+    project: str | None = opt(None, "Google Cloud project, for Vertex AI.")
+    region: str | None = opt(None, "Google Cloud region, for Vertex AI.")
+
+
+class BedrockService(_Service):
+    """Models on Amazon Bedrock, with the credentials and region of the AWS SDK."""
+
+    provider: Literal["bedrock"]
+    model_provider: str | None = opt(None, "Maker of the model if its id does not tell.")
+
+
+class AzureAIInferenceService(_KeyedService):
+    """Models behind the Azure AI Inference API."""
+
+    provider: Literal["azure_ai_inference"]
+    endpoint: str | None = opt(None, "Inference endpoint.")
+    api_version: str | None = opt(None, "API version to use.")
+
+
+class NvidiaService(_KeyedService):
+    """NVIDIA NIM."""
+
+    provider: Literal["nvidia"]
+    base_url: str | None = opt(None, "Server to ask; default: NVIDIA's own.")
+
+
+class PythonService(_Service):
+    """A chat-completion service that your own Python code makes."""
+
+    provider: Literal["python"]
+    target: Target = Field(description="Callable that returns the service, as package.module:name.")
+    args: Options = opt({}, "Keyword arguments for the callable.")
+
+
+class ScriptedService(_Service):
+    """Replies read from a script; no model is called."""
+
+    provider: Literal["scripted"]
+    script: Script = Field(description="Script file, or the script itself.")
+    delay: Pause = opt(0.0, "Pause between streamed words, such as 30ms.")
+
+
+Service = Annotated[
+    OpenAIService
+    | AzureOpenAIService
+    | OllamaService
+    | HostedService
+    | GoogleService
+    | BedrockService
+    | AzureAIInferenceService
+    | NvidiaService
+    | PythonService
+    | ScriptedService,
+    Field(discriminator="provider"),
+]
+
+
+class PythonPlugin(Model):
+    """A Python class or object whose kernel functions become tools."""
+
+    type: Literal["python"]
+    target: Target = Field(description="Class or object, as package.module:Name.")
+    args: Options = opt({}, "Keyword arguments for the class.")
+    description: str = opt("", "What the plugin is for.")
+
+
+Plugin: TypeAlias = PythonPlugin
+"""How functions come in; another kind joins as `Annotated[PythonPlugin | …, Field(discriminator="type")]`."""

@@ -1,0 +1,85 @@
+"""Keeps secrets out of everything a run shows or writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
+"""Environment variables whose name matches hold secrets."""
+
+_LOOKS_SECRET = (
+    r"\bsk-[A-Za-z0-9_-]{16,}"  # OpenAI, Anthropic
+    r"|\bnvapi-[A-Za-z0-9_-]{16,}"
+    r"|\bAIza[A-Za-z0-9_-]{30,}"  # Google
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS
+    r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}"
+    r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"  # Slack
+    r"|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"  # JSON web tokens
+    r"|(?<=Bearer )[A-Za-z0-9._~+/-]{16,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"
+)
+_MASK = "[secret]"
+_E = TypeVar("_E")
+
+
+class Redactor:
+    """Masks the given secrets, and whatever looks like one, in texts and events."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # A short value would mask ordinary words; longest first, or a prefix would leave the rest to see.
+        known = sorted({secret for secret in secrets if len(secret) >= 8}, key=len, reverse=True)
+        self._pattern = re.compile("|".join([*map(re.escape, known), _LOOKS_SECRET]))
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str] = os.environ) -> Redactor:
+        """A redactor that knows the value of every environment variable whose name says it is secret."""
+        return cls(value for name, value in env.items() if SECRET_NAME.search(name))
+
+    def text(self, text: str) -> str:
+        """The text with every secret masked."""
+        return self._pattern.sub(_MASK, text)
+
+    def value(self, value: Any) -> Any:
+        """The same for plain data of any depth."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {key: self.value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self.event(value)
+        return value
+
+    def event(self, event: _E) -> _E:
+        """The same for an event or a part of one."""
+        masked = {f.name: self.value(getattr(event, f.name)) for f in dataclasses.fields(event)}  # type: ignore[arg-type]
+        return dataclasses.replace(event, **masked)  # type: ignore[type-var]
+
+
+class RedactedStream:
+    """Masks secrets in streamed text: a word is let through only when it is whole, since a key has no spaces."""
+
+    _LONGEST = 4096
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """What may be shown now that `piece` has come."""
+        self._held += piece
+        cut = max(self._held.rfind(" "), self._held.rfind("\n")) + 1
+        if not cut and len(self._held) > self._LONGEST:
+            cut = len(self._held)
+        ready, self._held = self._held[:cut], self._held[cut:]
+        return self._redactor.text(ready)
+
+    def flush(self) -> str:
+        """The rest, at the end of the text."""
+        ready, self._held = self._held, ""
+        return self._redactor.text(ready)

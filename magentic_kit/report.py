@@ -1,0 +1,139 @@
+"""The written report of a run: report.md for people, result.json with the same as data."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from magentic_kit.record import RunRecord, stalled
+from magentic_kit.text import count, duration, one_line, printable
+
+_RESULT_LIMIT = 4_000  # characters of a tool's result in report.md; result.json has all of it
+
+_FENCE = re.compile(
+    r"(?P<before>[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t>]+)*)(?P<fence>`{3,}(?!.*`)|~{3,})(?P<rest>.*)"
+)
+_ACTIVE = re.compile(
+    r"(?P<code>(?<!`)(?P<ticks>`+)(?!`)[^|]*?(?<!`)(?P=ticks)(?!`))"  # closed on its line; no cell's border
+    r"|`+"
+    r"|\\[!-/:-@\[-`{-~]"  # an escaped character is a plain one
+    r"|<(?=[A-Za-z/!?])"  # what may start a tag, a comment or an autolink
+    r"|!\[|\](?=:|\((?!https?://))",  # an image; a link's definition, or a link to anything but the web
+    re.IGNORECASE,
+)
+
+
+def quoted(text: str) -> str:
+    """Markdown that somebody else wrote, as a block quote in which nothing is active.
+
+    Fenced blocks are written anew at the quote's margin and always closed, so that what is code to us is
+    code to every renderer. A code span counts if it closes on its line; other backticks become entities.
+    """
+    lines, fence = [], ""
+    for line in printable(text).strip("\n").split("\n"):
+        if fence:
+            closed = re.fullmatch(rf"[ \t>]*{fence}{fence[0]}*[ \t]*", line)
+            lines.append(fence if closed else line)
+            fence = "" if closed else fence
+        elif opened := _FENCE.fullmatch(line):
+            fence = opened["fence"]
+            lines += [before] if (before := opened["before"].strip("> \t")) else []
+            lines.append(fence + opened["rest"])
+        else:
+            lines.append(_ACTIVE.sub(_defuse, line))
+    return (
+        "\n".join(f"> {line}" for line in [*lines, *([fence] if fence else [])]) if text.strip() else "None."
+    )
+
+
+def inline(text: object) -> str:
+    """Somebody else's text on one line of ours, also in a table's cell; no code spans."""
+    return _ACTIVE.sub(_defuse, one_line(str(text)).replace("`", "&#96;")).replace("|", "&#124;")
+
+
+def fenced(text: str) -> str:
+    """A tool's arguments or result as a code block that nothing in it can close."""
+    shown = printable(text)
+    if (more := len(shown) - _RESULT_LIMIT) > 0:
+        shown = f"{shown[:_RESULT_LIMIT]}\n… {count(more, 'character')} more: see result.json"
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", shown)), 3)
+    return f"{fence}\n{shown}\n{fence}"
+
+
+def markdown(record: RunRecord) -> str:
+    """The report in Markdown with YAML front matter."""
+    front = yaml.safe_dump(_front_matter(record), sort_keys=False, allow_unicode=True, width=1_000_000)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {f.__name__: f for f in (quoted, inline, fenced, count, duration)}
+    environment.filters["json"] = lambda data: json.dumps(data, ensure_ascii=False, indent=2, default=str)
+    template = environment.get_template("report.md.j2")
+    return template.render(front=printable(front), record=record, ending=ending(record), stalled=stalled)
+
+
+def ending(record: RunRecord) -> str:
+    """One sentence on how the run ended."""
+    limit, detail = record.limit or (record.reason, "")
+    error = record.error or {}
+    return {
+        "satisfied": "The manager judged the request satisfied.",
+        "limited": f"A limit ended the run: {limit}{f' ({detail})' if detail else ''}.",
+        "rejected": f"A person rejected the plan{f': {record.reason}' if record.reason else ''}.",
+        "cancelled": "The run was cancelled.",
+        "failed": f"The run failed ({error.get('kind')}): {error.get('message')}",
+    }.get(record.outcome, "The log breaks off: the process ended before the run did.")
+
+
+def write_reports(run_dir: Path, record: RunRecord, formats: Iterable[str]) -> list[Path]:
+    """Writes the reports that `formats` (`md`, `json`) names; each appears whole or not at all.
+
+    Returns their paths. Raises `OSError`.
+    """
+    written = []
+    for name, text in (("report.md", markdown), ("result.json", _json)):
+        if (path := run_dir / name).suffix[1:] in formats:
+            partial = path.with_suffix(f"{path.suffix}.tmp")
+            partial.write_bytes(text(record).encode())
+            written.append(partial.replace(path))
+    return written
+
+
+def _json(record: RunRecord) -> str:
+    return json.dumps(record.to_dict(), indent=2, default=str) + "\n"
+
+
+def _defuse(match: re.Match[str]) -> str:
+    mark = match[0]
+    if match["code"] or (mark[0] == "\\" and mark[1] != "`"):
+        return mark
+    if "`" in mark:
+        return "&#96;" * mark.count("`")
+    return f"{mark[:-1]}\\{mark[-1]}"
+
+
+def _front_matter(record: RunRecord) -> dict[str, Any]:
+    data = {name: getattr(record, name) for name in ("outcome", "reason", "team", "run_id", "config_hash")}
+    tokens = {**record.usage, "total": record.totals}
+    return data | {
+        "versions": record.versions,
+        "models": {n: f"{who.get('provider')}/{who.get('model')}" for n, who in record.participants.items()},
+        "rounds": len(record.rounds),
+        "stalls": record.stalls,
+        "resets": record.resets,
+        "tokens": {
+            who: {"prompt": t["prompt_tokens"], "completion": t["completion_tokens"], "calls": t["calls"]}
+            for who, t in tokens.items()
+        },
+        **{name: getattr(record, name) for name in ("started", "finished", "seconds", "error")},
+    }

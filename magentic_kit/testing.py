@@ -1,0 +1,170 @@
+"""Scripted replies in place of a model: for tests, demos and offline trials; plainly labelled wherever it shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import PrivateAttr
+from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
+from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
+from semantic_kernel.contents import (
+    ChatHistory,
+    ChatMessageContent,
+    FunctionCallContent,
+    FunctionResultContent,
+    StreamingChatMessageContent,
+    StreamingTextContent,
+    TextContent,
+)
+from semantic_kernel.contents.utils.author_role import AuthorRole
+from semantic_kernel.contents.utils.finish_reason import FinishReason
+
+from magentic_kit.errors import ServiceError
+from magentic_kit.events import MANAGER
+
+Script = Mapping[str, Any]
+"""Participant -> its replies in order; for the manager also purpose -> replies. See `ScriptedChatCompletion`."""
+
+_QUOTE = re.compile(r"\{\{\s*(tool_result|task)\s*\}\}")
+
+
+def ledger(
+    *,
+    next: str = "",
+    instruction: str = "",
+    satisfied: bool = False,
+    loop: bool = False,
+    progress: bool = True,
+    reason: str = "scripted",
+) -> str:
+    """The JSON of a progress ledger, as a manager's model would write it."""
+    answers = {
+        "is_request_satisfied": satisfied,
+        "is_in_loop": loop,
+        "is_progress_being_made": progress,
+        "next_speaker": next,
+        "instruction_or_question": instruction,
+    }
+    return json.dumps({key: {"reason": reason, "answer": answer} for key, answer in answers.items()})
+
+
+class ScriptedChatCompletion(ChatCompletionClientBase):
+    """A chat service that answers from a script instead of a model.
+
+    `script` maps a participant's name to the list of its replies, one for each model call. The manager's
+    entry (`manager`) is such a list too, or maps each purpose (`facts`, `plan`, `ledger`, `answer`) to a list.
+    A reply is a text, in which `{{tool_result}}` quotes the last tool's result and `{{task}}` the last words
+    said to the participant; or a mapping with `text` and `tool_calls: [{name: plugin.function,
+    arguments: {...}}]`; or `{ledger: {next:, instruction:, satisfied:, loop:, progress:, reason:}}`; or, in
+    Python, a function of the chat history that returns one of these. `delay` is the pause in seconds between
+    streamed words. Raises `ServiceError` when the script has no reply left.
+    """
+
+    SUPPORTS_FUNCTION_CALLING: ClassVar[bool] = True
+    script: Any
+    delay: float = 0.0
+    _asked: dict[str, int] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, script: Script, *, service_id: str = "scripted", delay: float = 0.0) -> None:
+        super().__init__(ai_model_id="scripted", service_id=service_id, script=script, delay=delay)
+
+    def _next(self, history: ChatHistory) -> tuple[str, list[FunctionCallContent]]:
+        lane = getattr(self, "_lane", None)
+        system = next((m for m in history.messages if m.role == AuthorRole.SYSTEM), None)
+        who = lane.who if lane else (system.name or MANAGER) if system else MANAGER
+        replies, key = self.script.get(who, ()), who
+        if isinstance(replies, Mapping):
+            key = lane.purpose if lane else ""
+            replies = replies.get(key, ())
+        if isinstance(replies, str | Mapping) or not isinstance(replies, Sequence):
+            replies = [replies]
+        # Within a run the lane counts (this call too), so that a retry or a resumed run keeps its place.
+        if lane:
+            asked = (lane.calls.total() if key == who else lane.calls[key]) - 1
+        else:
+            asked = self._asked.get(key, 0)
+            self._asked[key] = asked + 1
+        if asked >= len(replies):
+            raise ServiceError(
+                f"the script has no reply number {asked + 1} for {who!r}"
+                + ("" if key == who else f" ({key})")
+                + "; add it to the script or end the run earlier",
+                service=self.service_id,
+            )
+        return self._render(replies[asked], history)
+
+    def _render(self, reply: Any, history: ChatHistory) -> tuple[str, list[FunctionCallContent]]:
+        if callable(reply):
+            reply = reply(history)
+        if not isinstance(reply, Mapping):
+            reply = {"text": str(reply)}
+        if "ledger" in reply:
+            return ledger(**reply["ledger"]), []
+        quotes = {"tool_result": _last_tool_result(history), "task": _last_words(history)}
+        text = _QUOTE.sub(lambda match: quotes[match[1]], reply.get("text", ""))
+        calls = [
+            FunctionCallContent(
+                id=f"call_{len(history.messages)}_{index}",
+                index=index,
+                name=str(call["name"]).replace(".", "-", 1),
+                arguments=json.dumps(call.get("arguments", {})),
+            )
+            for index, call in enumerate(reply.get("tool_calls", ()))
+        ]
+        return text, calls
+
+    def _usage(self, history: ChatHistory, text: str) -> dict[str, Any]:
+        prompt = sum(len(message.content) for message in history.messages)
+        return {"usage": CompletionUsage(prompt_tokens=prompt // 4, completion_tokens=len(text) // 4)}
+
+    async def _inner_get_chat_message_contents(
+        self, chat_history: ChatHistory, settings: PromptExecutionSettings
+    ) -> list[ChatMessageContent]:
+        text, calls = self._next(chat_history)
+        await asyncio.sleep(self.delay)
+        return [
+            ChatMessageContent(
+                role=AuthorRole.ASSISTANT,
+                items=[*calls, *([TextContent(text=text)] if text else [])],
+                ai_model_id=self.ai_model_id,
+                finish_reason=FinishReason.TOOL_CALLS if calls else FinishReason.STOP,
+                metadata=self._usage(chat_history, text),
+            )
+        ]
+
+    async def _inner_get_streaming_chat_message_contents(
+        self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
+    ) -> AsyncGenerator[list[StreamingChatMessageContent], Any]:
+        text, calls = self._next(chat_history)
+
+        def chunk(*items: Any, **more: Any) -> list[StreamingChatMessageContent]:
+            return [
+                StreamingChatMessageContent(
+                    role=AuthorRole.ASSISTANT,
+                    choice_index=0,
+                    items=list(items),
+                    ai_model_id=self.ai_model_id,
+                    function_invoke_attempt=function_invoke_attempt,
+                    **more,
+                )
+            ]
+
+        for word in re.findall(r"\S+\s*|\s+", text):
+            yield chunk(StreamingTextContent(choice_index=0, text=word))
+            await asyncio.sleep(self.delay)
+        reason = FinishReason.TOOL_CALLS if calls else FinishReason.STOP
+        yield chunk(*calls, finish_reason=reason, metadata=self._usage(chat_history, text))
+
+
+def _last_tool_result(history: ChatHistory) -> str:
+    results = [i for m in history.messages for i in m.items if isinstance(i, FunctionResultContent)]
+    return str(results[-1].result) if results else ""
+
+
+def _last_words(history: ChatHistory) -> str:
+    return next((m.content for m in reversed(history.messages) if m.role == AuthorRole.USER), "")

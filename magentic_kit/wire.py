@@ -1,0 +1,40 @@
+"""What a participant is sent: others' words as `user`, its own as `assistant`, each text once."""
+
+from __future__ import annotations
+
+from semantic_kernel.contents import ChatHistory, ChatMessageContent, FunctionCallContent, TextContent
+from semantic_kernel.contents.utils.author_role import AuthorRole
+
+
+def conversation(history: ChatHistory, *, me: str) -> ChatHistory:
+    """The history as the participant named `me` should hear it; the given one is left as it is.
+
+    Semantic Kernel 1.45 passes others' turns as `assistant` (DESIGN.md, defect 12), repeats in the last
+    message of a tool loop what was said before the tools (15), and sends empty messages on (10).
+    """
+    heard: list[ChatMessageContent] = []
+    said = ""  # what this participant has said since it was last spoken to, before its tool calls
+    for message in history.messages:
+        if message.role == AuthorRole.ASSISTANT:
+            calls = any(isinstance(item, FunctionCallContent) for item in message.items)
+            # The task ledger that opens the manager's history is not a reply of its own to anybody.
+            if (message.name and message.name != me) or not heard:
+                said = ""
+                message = _with(message, role=AuthorRole.USER)
+            elif calls:
+                said += message.content
+            elif said and message.content.startswith(said):
+                message = _with(message, text=message.content[len(said) :])
+            if not calls and not message.content:
+                continue
+        elif message.role != AuthorRole.TOOL:
+            said = ""
+        heard.append(message)
+    return ChatHistory(messages=heard)
+
+
+def _with(
+    message: ChatMessageContent, *, role: AuthorRole | None = None, text: str | None = None
+) -> ChatMessageContent:
+    items = message.items if text is None else [TextContent(text=text)]
+    return ChatMessageContent(role=role or message.role, items=list(items), name=message.name)

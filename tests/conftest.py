@@ -1,0 +1,71 @@
+"""What holds for every test: no network but loopback, and no provider's settings from the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+PROVIDERS = (
+    "OPENAI_",
+    "AZURE_",
+    "ANTHROPIC_",
+    "GOOGLE_",
+    "MISTRAL",
+    "NVIDIA_",
+    "AWS_",
+    "OLLAMA_",
+    "BEDROCK_",
+)
+
+
+class NetworkBlocked(RuntimeError):
+    """A test tried to leave the machine. Not an `OSError`, so that nobody takes it for a bad connection."""
+
+
+def _check(host: object) -> None:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
+        return
+    try:
+        allowed = ipaddress.ip_address(str(name).partition("%")[0]).is_loopback
+    except ValueError:
+        allowed = False
+    if not allowed:
+        raise NetworkBlocked(f"tests may reach loopback only, not {name!r}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def network_off() -> Iterator[None]:
+    """Every connection and name look-up of this process that is not loopback fails at once."""
+
+    def by_address(original: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(self: socket.socket, address: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6):
+                _check(address[0])
+            return original(self, address)
+
+        return guarded
+
+    def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _check(host)
+        return getaddrinfo(host, *args, **kwargs)
+
+    getaddrinfo = socket.getaddrinfo
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, by_address(getattr(socket.socket, name)))
+        patch.setattr(socket, "getaddrinfo", look_up)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_provider_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, endpoint or model name of this machine's user reaches a test."""
+    for name in list(os.environ):
+        if name.upper().startswith(PROVIDERS):
+            monkeypatch.delenv(name)
