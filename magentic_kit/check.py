@@ -15,7 +15,7 @@ import yaml
 from magentic_kit.config import AgentConfig, TeamConfig
 from magentic_kit.crosscheck import choose_service, cross_check
 from magentic_kit.errors import ConfigError, Problem
-from magentic_kit.explain import label, nearest, validate
+from magentic_kit.explain import clip, label, nearest, validate
 from magentic_kit.source import Place, Route, Source, escaped, from_data, parse, read_text
 
 
@@ -124,12 +124,13 @@ def _team(
 
 def _file_at(source: Source, route: Route, name: Any, base_dir: Path) -> Path | None:
     """The file that a value names; None, and a problem noted, if there is none."""
-    path = (base_dir / str(name)).resolve()
-    if not isinstance(name, str) or not path.is_file():
-        nearby = [str(Path(str(name)).with_name(p.name)) for p in path.parent.glob(f"*{path.suffix}")]
-        source.broke(route, f"there is no file '{name}'{nearest(str(name), nearby, list_all=False)}")
-        return None
-    return path
+    path = base_dir / str(name)
+    if isinstance(name, str) and os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises on an odd name)
+        return path.resolve()
+    folder = os.listdir(path.parent) if os.path.isdir(path.parent) else ()  # noqa: PTH112, PTH208 (as above)
+    near = [str(Path(str(name)).parent / other) for other in folder if "." in other]
+    source.broke(route, f"there is no file {clip(name)}{nearest(str(name), near, list_all=False)}")
+    return None
 
 
 def _take_in_agent_files(source: Source, base_dir: Path, env: Mapping[str, str]) -> None:

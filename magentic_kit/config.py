@@ -193,10 +193,11 @@ def team_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the team file, for editors."""
     schema = _with_references(TeamConfig.model_json_schema())
     agent = schema["$defs"]["AgentConfig"]
+    template = schema["$defs"]["PromptTemplate"]["properties"]
+    template["format"] = template["template_format"]
     file = {"type": "string", "description": "Agent spec file; other keys override it."}
     schema["$defs"]["AgentFile"] = {
         **agent,
-        "title": "AgentFile",
         "description": "An agent from a file.",
         "properties": {"file": file, **agent["properties"]},
         "required": ["file"],
@@ -213,8 +214,8 @@ def _with_references(node: Any) -> Any:
         return [_with_references(item) for item in node]
     if not isinstance(node, dict):
         return node
-    node = {key: _with_references(value) for key, value in node.items()}
+    node = {key: _with_references(value) for key, value in node.items() if key != "title"}
     if node.get("type") in ("integer", "number", "boolean") or "enum" in node:
-        notes = {key: node.pop(key) for key in ("default", "description", "title") if key in node}
+        notes = {key: node.pop(key) for key in ("default", "description") if key in node}
         return {**notes, "anyOf": [node, {"type": "string", "pattern": r"\$\{"}]}
     return node

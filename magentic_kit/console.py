@@ -20,8 +20,6 @@ from magentic_kit.text import count, duration, one_line, printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Mode = Literal["auto", "rich", "plain", "quiet"]
-
 _INDENT = "  "
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DOING = {
@@ -32,7 +30,9 @@ _DOING = {
 }
 
 
-def make_console(*, stream: TextIO | None = None, mode: Mode = "auto") -> Console:
+def make_console(
+    *, stream: TextIO | None = None, mode: Literal["auto", "rich", "plain", "quiet"] = "auto"
+) -> Console:
     """A sink that shows a run on `stream` (default: stderr).
 
     `auto` is `rich` on a UTF-8 terminal, and `plain` elsewhere, with `TERM=dumb` or with `NO_COLOR`.
@@ -44,30 +44,17 @@ def make_console(*, stream: TextIO | None = None, mode: Mode = "auto") -> Consol
         mode = (
             "plain" if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not fit else "rich"
         )
-    return {"rich": RichConsole, "plain": PlainConsole, "quiet": Console}[mode](stream)
+    return {"rich": RichConsole, "plain": Console, "quiet": QuietConsole}[mode](stream)
 
 
 class Console:
-    """The quiet console; the others say more."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __call__(self, event: ev.AnyEvent) -> None:
-        """Shows what happened."""
-
-    def close(self) -> None:
-        """Ends the output; may be called again."""
-
-
-class PlainConsole(Console):
     """Lines without control codes, and agents' text as it comes."""
 
     def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+        self._stream = stream
         self._record = RunRecord()
         self._streamed = False  # whether this turn's text was shown as it came
-        self._tail = ""  # the line that has no end yet
+        self._tail = ""  # the line of text that has no end yet
 
     def __call__(self, event: ev.AnyEvent) -> None:
         """Shows what happened."""
@@ -75,14 +62,14 @@ class PlainConsole(Console):
         match event:
             case ev.RunStarted():
                 self._line(f"{event.team}: {event.task}", "bold")
-                if names := self._record.scripted:
-                    everyone = len(names) == len(self._record.participants)
-                    whose = "" if everyone else f" for {', '.join(names)}"
-                    self._line(f"scripted replies{whose}: no model is called", "yellow")
-            case ev.PlanCreated() | ev.Replanned():
-                reason = event.reason if isinstance(event, ev.Replanned) else ""
+                if names := ", ".join(self._record.scripted):
+                    self._line(f"scripted replies: no model is called for {names}", "yellow")
+            case ev.PlanCreated():
+                self._section("facts 1", event.facts)
+                self._section("plan 1", event.plan)
+            case ev.Replanned():
                 self._section(f"facts {event.version}", event.facts)
-                self._section(f"plan {event.version}{f' ({reason})' if reason else ''}", event.plan)
+                self._section(f"plan {event.version}, because {event.reason or 'of stalls'}", event.plan)
             case ev.ProgressLedger():
                 self._line(self._ledger(event), "yellow" if stalled(event) else "cyan")
             case ev.AgentStarted():
@@ -94,9 +81,9 @@ class PlainConsole(Console):
             case ev.AgentMessage():
                 if not self._streamed:
                     self._text(event.text)
-                self._end_text()
                 if event.note:
                     self._line(f"{event.agent}: {event.note}", "yellow")
+                self._end_text()
             case ev.LimitHit():
                 self._line(f"limit {event.limit}: {event.detail}", "yellow")
             case ev.RunFinished():
@@ -111,17 +98,14 @@ class PlainConsole(Console):
     def _show_call(self, event: ev.AnyEvent) -> None:
         match event:
             case ev.LedgerRejected():
-                self._line(
-                    f"{ev.MANAGER}: reply {event.attempt} is no progress ledger: {event.error}", "yellow"
-                )
+                self._line(f"manager: reply {event.attempt} is no progress ledger: {event.error}", "yellow")
             case ev.ModelCallRetried():
-                again = f"trying again in {duration(event.wait)}"
-                self._line(f"{event.who}: attempt {event.attempt} failed: {event.error}; {again}", "yellow")
+                failed = f"{event.who}: attempt {event.attempt} failed: {event.error}"
+                self._line(f"{failed}; trying again in {duration(event.wait)}", "yellow")
             case ev.ModelCallFailed(kind=kind) if kind not in (RunCancelled.kind, LimitReached.kind):
                 self._line(f"{event.who}: the model call failed: {event.error}", "red")
             case ev.ToolCallFinished() | ev.ToolCallFailed() | ev.ToolCallDenied():
-                calls = reversed(self._record.tool_calls)
-                self._tool(next(call for call in calls if call.call == event.call))
+                self._tool(next(c for c in reversed(self._record.tool_calls) if c.call == event.call))
 
     def _finish(self, event: ev.RunFinished) -> None:
         record = self._record
@@ -130,55 +114,50 @@ class PlainConsole(Console):
                 self._tool(call)
         if record.errors and record.errors[-1].who == "run":  # else it was shown when it happened
             self._line(f"error: {record.errors[-1].message}", "red")
-        parts = [
-            count(len(record.rounds), "round"),
-            count(record.stalls, "stall"),
-            count(record.resets, "reset"),
-        ]
-        if len(record.scripted) < len(record.participants):
-            unknown = record.totals["unknown_calls"]
-            some = f" ({count(unknown, 'call')} told none)" if unknown else ""
-            parts.append((self._tokens() or "tokens unknown") + some)
-        reason = f" ({event.reason})" if event.reason else ""
+        sums = {"round": len(record.rounds), "stall": record.stalls, "reset": record.resets}
+        parts = [count(number, noun) for noun, number in sums.items()]
+        parts += [self._tokens(), duration(event.seconds)]
+        outcome = f"{event.outcome} ({event.reason})" if event.reason else event.outcome
         style = "bold green" if event.outcome == "satisfied" else "bold yellow"
-        self._line(f"run {event.outcome}{reason}: {', '.join(parts)}, {duration(event.seconds)}", style)
+        self._line(f"run {outcome}: {', '.join(parts)}", style)
 
     def _ledger(self, event: ev.ProgressLedger) -> str:
-        def because(judgement: ev.Judgement) -> str:
-            return f" ({one_line(judgement.reason, self._width())})" if judgement.reason else ""
-
-        moving, satisfied = event.is_progress_being_made, event.is_request_satisfied.answer is True
-        if satisfied:
-            parts = [f"satisfied{because(event.is_request_satisfied)}"]
-        else:
-            parts = [f"{'progress' if moving.answer is True else 'no progress'}{because(moving)}"]
-            parts += [f"in a loop{because(event.is_in_loop)}"] if event.is_in_loop.answer is True else []
-        parts += [f"stall {self._of(event.stalls, 'max_stalls')}"] if stalled(event) else []
-        parts += [f"{event.attempts} replies"] if event.attempts > 1 else []
-        parts += ["repaired"] if event.repaired else []
-        line = f"round {self._of(event.round, 'max_rounds')}: {', '.join(parts)}"
+        satisfied, moving = event.is_request_satisfied, event.is_progress_being_made
+        parts = [self._because("progress" if moving.answer is True else "no progress", moving)]
+        if event.is_in_loop.answer is True:
+            parts.append(self._because("in a loop", event.is_in_loop))
+        if stalled(event):
+            parts.append(f"stall {self._of(event.stalls, 'max_stalls')}")
         asked = one_line(str(event.instruction_or_question.answer), self._width())
-        return line if satisfied else f"{line} → {event.next_speaker.answer}: {asked}"
+        then = f" → {event.next_speaker.answer}: {asked}"
+        if satisfied.answer is True:
+            parts, then = [self._because("satisfied", satisfied)], ""
+        parts += [f"{event.attempts} replies"] * (event.attempts > 1) + ["repaired"] * event.repaired
+        return f"round {self._of(event.round, 'max_rounds')}: {', '.join(parts)}{then}"
+
+    def _because(self, state: str, judgement: ev.Judgement) -> str:
+        return f"{state} ({one_line(judgement.reason, self._width())})" if judgement.reason else state
 
     def _tool(self, call: ToolCall) -> None:
-        given = (
+        given = ", ".join(
             f"{name}={json.dumps(value, ensure_ascii=False, default=str)}".replace("\\n", " ")
             for name, value in (call.arguments or {}).items()
         )
-        head = f"{one_line(call.function, 60)}({one_line(', '.join(given), self._width() // 2)})"
-        ends = {"ok": " → ", "failed": " failed: ", "denied": " denied: ", "unfinished": " did not finish"}
+        head = f"tool: {one_line(call.function, 60)}({one_line(given, self._width() // 2)})"
+        head += {"ok": " → ", "unfinished": " did not finish"}.get(call.status, f" {call.status}: ")
         took = "" if call.seconds is None else f" ({duration(call.seconds)})"
-        end, style = ends[call.status], "dim" if call.status == "ok" else "yellow"
-        room = self._width() - len("tool: ") - len(head) - len(end) - len(took)
-        self._line(f"tool: {head}{end}{one_line(call.result, max(room, 20))}{took}", style)
+        result = one_line(call.result, max(self._width() - len(head + took), 20))
+        self._line(f"{head}{result}{took}", "dim" if call.status == "ok" else "yellow")
 
     def _of(self, number: int, limit: str) -> str:
         most = self._record.limits.get(limit)
         return str(number) if most is None else f"{number}/{most}"
 
     def _tokens(self) -> str:
-        known = [self._record.totals[name] for name in ("prompt_tokens", "completion_tokens")]
-        return "" if known == [None, None] else count(sum(number or 0 for number in known), "token")
+        totals = self._record.totals
+        known = [n for name in ("prompt_tokens", "completion_tokens") if (n := totals[name]) is not None]
+        least = "at least " if totals["unknown_calls"] else ""
+        return f"{least}{count(sum(known), 'token')}" if known else "tokens unknown"
 
     def _text(self, text: str) -> None:
         first, *rest = printable(text).split("\n")
@@ -196,32 +175,40 @@ class PlainConsole(Console):
     def _width(self) -> int:
         return 110
 
-    def _line(self, text: str, style: str = "") -> None:
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+    def _line(self, text: str, style: str) -> None:
         """One line of ours."""
         self._end_text()
-        self._stream.write(f"{one_line(text)}\n")
-        self._stream.flush()
+        self._write(f"{one_line(text)}\n")
 
     def _section(self, title: str, text: str) -> None:
         """A text in full under a title."""
-        self._line(f"{title}:")
+        self._line(f"{title}:", "bold")
         self._text(text.strip("\n"))
         self._end_text()
 
     def _put(self, piece: str) -> None:
-        """A piece of the line that has no end yet."""
+        """A piece of the line of text that has no end yet."""
         if piece:
-            self._stream.write(piece if self._tail else f"{_INDENT}{piece}")
-            self._stream.flush()
-            self._tail = piece
+            self._write(piece if self._tail else f"{_INDENT}{piece}")
+            self._tail += piece
 
     def _newline(self) -> None:
         self._tail = ""
-        self._stream.write("\n")
-        self._stream.flush()
+        self._write("\n")
 
 
-class RichConsole(PlainConsole):
+class QuietConsole(Console):
+    """Shows nothing."""
+
+    def __call__(self, event: ev.AnyEvent) -> None:
+        """Shows nothing."""
+
+
+class RichConsole(Console):
     """Whole lines scroll up; the unfinished line and a footer stay live below them.
 
     Events come from one thread; the thread that redraws the footer only reads strings.
@@ -232,39 +219,32 @@ class RichConsole(PlainConsole):
         from rich.live import Live
 
         super().__init__(stream)
+        self._began, self._doing, self._counts = time.monotonic(), "", ""
         self._terminal = Terminal(
             file=stream, force_terminal=True, markup=False, emoji=False, highlight=False
         )
         self._live = Live(
-            get_renderable=self._footer,
-            console=self._terminal,
-            transient=True,
-            refresh_per_second=8,
-            redirect_stdout=False,
+            self, console=self._terminal, refresh_per_second=8, transient=True, redirect_stdout=False
         )
-        self._began = time.monotonic()
-        self._doing = self._counts = ""
 
     def __call__(self, event: ev.AnyEvent) -> None:
         """Shows what happened."""
         super().__call__(event)
         match event:
             case ev.RunStarted():
-                self._began = time.monotonic()
                 self._live.start()
             case ev.ModelCallStarted():
                 self._doing = f"{event.who} {_DOING.get(event.purpose, 'thinks')}"
-            case ev.ToolCallStarted():
-                self._doing = one_line(f"{event.who} calls {event.function}", 60)
             case ev.TextDelta(purpose="turn"):
                 self._doing = f"{event.who} speaks"
-                return
+            case ev.ToolCallStarted():
+                self._doing = one_line(f"{event.who} calls {event.function}", 60)
             case ev.RunFinished():
                 self.close()
-        rounds = self._record.rounds
-        counts = [f"round {self._of(rounds[-1].round if rounds else 0, 'max_rounds')}"]
-        counts += [f"stalls {self._of(rounds[-1].stalls if rounds else 0, 'max_stalls')}", self._tokens()]
-        self._counts = " · ".join(filter(None, counts))
+        if event.logged:
+            at, stalls = next(((r.round, r.stalls) for r in self._record.rounds[-1:]), (0, 0))
+            counts = f"round {self._of(at, 'max_rounds')} · stalls {self._of(stalls, 'max_stalls')}"
+            self._counts = f"{counts} · {self._tokens()}"
 
     def close(self) -> None:
         """Ends the output and gives the terminal back; may be called again."""
@@ -273,20 +253,25 @@ class RichConsole(PlainConsole):
         finally:
             self._live.stop()
 
-    def _footer(self) -> RenderableType:
+    def __rich__(self) -> RenderableType:
+        """The live region, drawn anew below whatever is printed."""
         from rich.console import Group
         from rich.text import Text
 
-        seconds = time.monotonic() - self._began
-        spin = _SPINNER[int(seconds * 8) % len(_SPINNER)]
-        footer = " · ".join(filter(None, (self._doing, self._counts, duration(int(seconds)))))
+        elapsed = time.monotonic() - self._began
+        spin = _SPINNER[int(elapsed * 8) % len(_SPINNER)]
+        footer = " · ".join(filter(None, (self._doing, self._counts, duration(int(elapsed)))))
         status = Text(f"{spin} {footer}", style="dim", no_wrap=True, overflow="ellipsis")
-        return Group(Text(f"{_INDENT}{self._tail}"), status) if self._tail else status
+        if not (tail := self._tail):
+            return status
+        rows = Text(tail).wrap(self._terminal, max(self._width() - len(_INDENT), 1))
+        shown = [Text(_INDENT).append_text(row) for row in rows[2 - self._terminal.height :]]
+        return Group(*shown, status)
 
     def _width(self) -> int:
         return self._terminal.width
 
-    def _line(self, text: str, style: str = "") -> None:
+    def _line(self, text: str, style: str) -> None:
         from rich.text import Text
 
         self._end_text()
@@ -302,21 +287,11 @@ class RichConsole(PlainConsole):
         )
 
     def _put(self, piece: str) -> None:
-        from rich.text import Text
-
-        room = max(self._width() - len(_INDENT), 1)
-        tail = Text(self._tail + piece)
-        if tail.cell_len <= room:
-            self._tail = tail.plain
-            return
-        rows = [row.plain for row in tail.wrap(self._terminal, room)]
-        if tail.plain[-1] == " " != rows[-1][-1:]:
-            rows.append("")  # the last row is full: the space that ends it must still part two words
-        self._tail = rows.pop()
-        self._terminal.print(Text("\n".join(f"{_INDENT}{row}" for row in rows)))
+        self._tail += piece
 
     def _newline(self) -> None:
+        from rich.padding import Padding
         from rich.text import Text
 
-        line, self._tail = self._tail, ""
-        self._terminal.print(Text(f"{_INDENT}{line}"))
+        line, self._tail = self._tail, ""  # first, so that no redraw shows it twice
+        self._terminal.print(Padding(Text(line), (0, 0, 0, len(_INDENT)), expand=False))

@@ -124,9 +124,7 @@ def _check_template(source: Source, route: Route, text: Any, known: list[str]) -
     for name in dict.fromkeys(names):
         if name not in known:
             hint = nearest(name, known) or "; declare it under 'inputs'"
-            source.report(
-                route, f"{label(route, source.data)} uses {{{{${name}}}}}, which is not defined{hint}"
-            )
+            source.report(route, f"{label(route, source.data)}: {{{{${name}}}}} is not defined{hint}")
 
 
 def _check_tools(

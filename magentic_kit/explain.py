@@ -85,13 +85,14 @@ def _explain(
 ) -> None:
     # pydantic names the member of a union that it chose in the way to an error; the file does not.
     route = loc[:2] + loc[3:] if loc[:1] == ("services",) else loc
+    value = source.shown.get(route, value)
     around = label(route[:-1], source.data)
     if kind == "extra_forbidden":
         hint = nearest(str(route[-1]), list(_fields_at(loc[:-1])))
         source.report(route, f"unknown key '{str(route[-1])[:40]}' in {around}{hint}", key=True)
     elif kind == "missing":
         about = _fields_at(loc[:-1])[str(route[-1])].description or ""
-        source.report(route[:-1], f"{around} needs '{route[-1]}': {about.rstrip('.')}")
+        source.report(route, f"{around} needs '{route[-1]}': {about.rstrip('.')}")
     elif kind == "union_tag_not_found":
         source.report(route, f"{label(route)} needs 'provider': one of {', '.join(_PROVIDERS)}")
     elif kind == "union_tag_invalid":
@@ -106,9 +107,9 @@ def _explain(
         source.report(
             route, f"{label(route, source.data)} cannot be {clip(value)}{nearest(str(value), choices)}"
         )
-    else:
-        expected = _PATTERNS.get(context.get("pattern", "")) or _EXPECTED.get(kind, message).format(**context)
-        expected = expected.removeprefix("Value error, ")
+    elif kind != "too_short" or not value:  # pydantic counts valid entries only
+        expected = _PATTERNS.get(context.get("pattern", "")) or message.removeprefix("Value error, ")
+        expected = _EXPECTED.get(kind, "{said}").format(said=expected, **context)
         but = "" if kind in _CLOSED else f", not {clip(value)}"
         source.report(route, f"{label(route, source.data)} {expected}{but}")
 

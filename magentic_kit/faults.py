@@ -52,23 +52,21 @@ def as_service_error(error: BaseException, *, service: str, describe: str) -> Se
     408, 409, 429 but for an exhausted quota, 5xx, lost connections.
     """
     chain = list(_chain(error))
-    for link in chain:
-        if isinstance(link, ServiceError):
-            return link
-    status, headers, link = next(
-        ((*_http(link), link) for link in chain if _http(link)[0]), (None, {}, chain[-1])
-    )
-    codes, detail = _said(link)
+    # The outermost that tells something: aiohttp numbers a torn connection 400, deep inside.
+    link = next((e for e in chain if isinstance(e, ServiceError) or _lost(e) or _http(e)[0]), chain[-1])
+    if isinstance(link, ServiceError):
+        return link
+    status, headers = (None, {}) if _lost(link) else _http(link)
+    codes, detail = _said(chain[-1] if _lost(link) else link)
     status = status or next((_STATUS_OF[code] for code in codes & _STATUS_OF.keys()), None)
-    names = {cls.__name__ for link in chain for cls in type(link).__mro__}
     retryable = False
     if status:
         phrase = f" {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else ""
         text = f"{status}{phrase}: {detail}{_advice(status, codes, detail)}"
         retryable = (status in (408, 409, 429) or status >= 500) and "insufficient_quota" not in codes
-    elif names & _LOST or any(type(link) is OSError for link in chain):
-        text, retryable = f"the connection failed: {detail}", not names & _HOPELESS
-    elif isinstance(link, _MISREAD):
+    elif _lost(link):
+        text, retryable = f"the connection failed: {detail}", not any(_names(e) & _HOPELESS for e in chain)
+    elif isinstance(link, _MISREAD) or getattr(link, "status_code", None) == 200:
         text = f"answered with something that is not a chat completion; check base_url ({detail})"
     else:
         text = detail
@@ -76,12 +74,20 @@ def as_service_error(error: BaseException, *, service: str, describe: str) -> Se
     return ServiceError(text, service=service, status=status, retryable=retryable, retry_after=wait)
 
 
+def _names(error: BaseException) -> set[str]:
+    return {cls.__name__ for cls in type(error).__mro__}
+
+
+def _lost(error: BaseException) -> bool:
+    return bool(_names(error) & _LOST) or type(error) is OSError
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error, its cause and so on; Semantic Kernel's wrappers also carry the cause as an argument."""
-    seen: list[BaseException] = []
+    seen: set[int] = set()
     link: BaseException | None = error
-    while link is not None and link not in seen:
-        seen.append(link)
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         yield link
         inner = next((arg for arg in link.args if isinstance(arg, BaseException)), None)
         link = link.__cause__ or inner or (None if link.__suppress_context__ else link.__context__)
@@ -125,12 +131,13 @@ def _said(error: BaseException) -> tuple[set[str], str]:
     fields = body if isinstance(body, Mapping) else {}
     codes = {str(fields[n]).lower() for n in ("code", "Code", "type", "status") if fields.get(n)}
     told = [fields.get(n) for n in ("message", "Message", "detail")] + [isinstance(body, str) and body]
-    text = str(next(filter(None, told), None) or getattr(error, "message", None) or error)
-    text = _LONG_TOKEN.sub("[secret]", _REDACTOR.text(" ".join(text.split())))
-    if "<html" in text[:500].lower():
+    told += [getattr(error, "message", None), getattr(error, "error", None), error]
+    text = str(next(filter(None, told))).strip()
+    if re.search("<html|<!doctype html", text, re.I):
         text = "an HTML page"
     elif not _http(error)[0] and not codes:
-        text = f"{type(error).__name__}: {text}"
+        text = f"{type(error).__name__}: {text}".rstrip(": ")
+    text = _LONG_TOKEN.sub("[secret]", _REDACTOR.text(text.partition("\n")[0].rstrip(".")))
     return codes, text if len(text) <= 300 else f"{text[:299]}…"
 
 
@@ -140,5 +147,5 @@ def _advice(status: int, codes: set[str], detail: str) -> str:
     if "context_length_exceeded" in codes or (status in (400, 413) and _TOO_LONG.search(detail)):
         return "; the conversation is longer than the model's context window"
     if status in (401, 403):
-        return "; check the service's key (the variable that api_key_env names)"
+        return "; check the service's key variable"
     return "; check the model's name and base_url" if status == 404 else ""

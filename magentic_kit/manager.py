@@ -150,6 +150,7 @@ class TeamManager(sk.MagenticManagerBase):
         history = context.chat_history
         prompt = await self._render(facts, context)
         new_facts = await self._ask("facts", history, prompt)
+        history.add_message(_asked(prompt))
         history.add_message(_said(new_facts))
         new_plan = await self._ask("plan", history, await self._render(plan, context))
         self._facts, self._plan = new_facts, new_plan
@@ -199,7 +200,7 @@ class TeamManager(sk.MagenticManagerBase):
                 self._context.emit(
                     ev.LedgerRejected(round=number, attempt=attempt, error=str(error), text=text)
                 )
-                history.add_message(ChatMessageContent(role=AuthorRole.USER, content=prompt))
+                history.add_message(_asked(prompt))
                 history.add_message(_said(text))
                 prompt = _CORRECTION.format(error=error)
                 last = error
@@ -242,10 +243,9 @@ class TeamManager(sk.MagenticManagerBase):
     async def _ask(self, purpose: str, history: ChatHistory, prompt: str, **options: Any) -> str:
         """The model's reply to the history and one more prompt, which is not kept in the history."""
         self._lane.purpose = purpose
-        asked = ChatMessageContent(role=AuthorRole.USER, content=prompt)
         settings = self._service.instantiate_prompt_execution_settings(**{**self._options, **options})
         pieces = self._service.get_streaming_chat_message_contents(
-            ChatHistory(messages=[*history.messages, asked]), settings
+            ChatHistory(messages=[*history.messages, _asked(prompt)]), settings
         )
         return "".join([content.content async for contents in pieces for content in contents[:1]])
 
@@ -270,6 +270,10 @@ class TeamManager(sk.MagenticManagerBase):
 
 def _task(context: sk.MagenticContext) -> str:
     return context.task.content
+
+
+def _asked(prompt: str) -> ChatMessageContent:
+    return ChatMessageContent(role=AuthorRole.USER, content=prompt)
 
 
 def _said(text: str) -> ChatMessageContent:

@@ -37,7 +37,7 @@ class _KeyedService(_Service):
 class OpenAIService(_KeyedService):
     """OpenAI, or any server that speaks its chat-completions protocol."""
 
-    provider: Literal["openai"]
+    provider: Literal["openai"] = Field(description="Kind of service.")
     base_url: str | None = opt(None, "Server to ask, such as http://localhost:8000/v1.")
     organization: str | None = opt(None, "OpenAI organization id.")
     instruction_role: Literal["system", "developer"] | None = opt(None, "Role of instructions.")
@@ -46,7 +46,7 @@ class OpenAIService(_KeyedService):
 class AzureOpenAIService(_KeyedService):
     """An Azure OpenAI deployment, with a key or Entra ID."""
 
-    provider: Literal["azure_openai"]
+    provider: Literal["azure_openai"] = Field(description="Kind of service.")
     endpoint: str | None = opt(None, "Resource endpoint, https://….openai.azure.com.")
     deployment: str | None = opt(None, "Deployment to call; takes the place of model.")
     api_version: str | None = opt(None, "API version to use.")
@@ -65,20 +65,20 @@ class AzureOpenAIService(_KeyedService):
 class OllamaService(_Service):
     """A model served by Ollama."""
 
-    provider: Literal["ollama"]
+    provider: Literal["ollama"] = Field(description="Kind of service.")
     host: str | None = opt(None, "Server address; default: OLLAMA_HOST or this machine.")
 
 
 class HostedService(_KeyedService):
     """Anthropic's or Mistral AI's models, for which a key is all it takes."""
 
-    provider: Literal["anthropic", "mistral"]
+    provider: Literal["anthropic", "mistral"] = Field(description="Kind of service.")
 
 
 class GoogleService(_KeyedService):
     """Google's Gemini models, by API key or Vertex AI."""
 
-    provider: Literal["google"]
+    provider: Literal["google"] = Field(description="Kind of service.")
     vertex: bool = opt(False, "Use Vertex AI with application default credentials.")
     project: str | None = opt(None, "Google Cloud project, for Vertex AI.")
     region: str | None = opt(None, "Google Cloud region, for Vertex AI.")
@@ -87,14 +87,14 @@ class GoogleService(_KeyedService):
 class BedrockService(_Service):
     """Models on Amazon Bedrock, with the credentials and region of the AWS SDK."""
 
-    provider: Literal["bedrock"]
+    provider: Literal["bedrock"] = Field(description="Kind of service.")
     model_provider: str | None = opt(None, "Maker of the model if its id does not tell.")
 
 
 class AzureAIInferenceService(_KeyedService):
     """Models behind the Azure AI Inference API."""
 
-    provider: Literal["azure_ai_inference"]
+    provider: Literal["azure_ai_inference"] = Field(description="Kind of service.")
     endpoint: str | None = opt(None, "Inference endpoint.")
     api_version: str | None = opt(None, "API version to use.")
 
@@ -102,14 +102,14 @@ class AzureAIInferenceService(_KeyedService):
 class NvidiaService(_KeyedService):
     """NVIDIA NIM."""
 
-    provider: Literal["nvidia"]
+    provider: Literal["nvidia"] = Field(description="Kind of service.")
     base_url: str | None = opt(None, "Server to ask; default: NVIDIA's own.")
 
 
 class PythonService(_Service):
     """A chat-completion service that your own Python code makes."""
 
-    provider: Literal["python"]
+    provider: Literal["python"] = Field(description="Kind of service.")
     target: Target = Field(description="Callable that returns the service, as package.module:name.")
     args: Options = opt({}, "Keyword arguments for the callable.")
 
@@ -117,7 +117,7 @@ class PythonService(_Service):
 class ScriptedService(_Service):
     """Replies read from a script; no model is called."""
 
-    provider: Literal["scripted"]
+    provider: Literal["scripted"] = Field(description="Kind of service.")
     script: Script = Field(description="Script file, or the script itself.")
     delay: Pause = opt(0.0, "Pause between streamed words, such as 30ms.")
 
@@ -140,7 +140,7 @@ Service = Annotated[
 class PythonPlugin(Model):
     """A Python class or object whose kernel functions become tools."""
 
-    type: Literal["python"]
+    type: Literal["python"] = Field(description="Kind of plugin: python.")
     target: Target = Field(description="Class or object, as package.module:Name.")
     args: Options = opt({}, "Keyword arguments for the class.")
     description: str = opt("", "What the plugin is for.")

@@ -87,7 +87,7 @@ class Run:
         self._journal = Journal.create(out, self.run_id) if out else None
         self.run_dir = self._journal.directory if self._journal else None
         if self._journal:
-            self._journal.save("team.yaml", factory.team.resolved())
+            self._journal.save("team.yaml", self._context.redactor.text(factory.team.resolved()))
             self._context.log = self._journal.write
         self._task = asyncio.get_running_loop().create_task(self._main(task), name=f"run {self.run_id}")
 

@@ -25,6 +25,7 @@ from semantic_kernel.contents import (
 )
 
 from magentic_kit.errors import ConfigError
+from magentic_kit.redaction import Redactor
 from magentic_kit.targets import module_object
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Arguments: TypeAlias = dict[str, Any]
+"""What a connector's class is called with."""
 
 _CONNECT = 10.0
 """Seconds to open a connection; how long an answer may take is bounded by `limits.model_timeout` alone."""
@@ -42,11 +44,7 @@ _PATIENT: dict[str, Any] = {"max_retries": 0, "timeout": httpx.Timeout(None, con
 
 
 def build_service(
-    name: str,
-    config: p.Service,
-    *,
-    search_path: Path | None = None,
-    env: Mapping[str, str] = os.environ,
+    name: str, config: p.Service, *, search_path: Path | None = None, env: Mapping[str, str] = os.environ
 ) -> ChatCompletionClientBase:
     """The chat-completion service that `config` describes, with `name` as its service id.
 
@@ -70,7 +68,8 @@ def build_service(
     except ConfigError:
         raise
     except Exception as error:
-        needs = f"a different setup: {type(error).__name__}: {' '.join(str(error).split())}"
+        text = Redactor.from_environment(env).text(" ".join(str(error).split()))
+        needs = f"a different setup: {type(error).__name__}: {text}"
         if provider.extra and isinstance(error, ImportError):
             label = provider.extra.capitalize()
             needs = f"the {label} connector: pip install 'magentic-kit[{provider.extra}]'"
@@ -118,7 +117,8 @@ class _Wanted(NamedTuple):
         return given or self.env.get(f"{self.prefix}_{suffix}", "").strip() or None
 
     def ask(self, what: str, given: str | None, suffix: str) -> str:
-        return self.find(given, suffix) or self.lack(what, f"{self.prefix}_{suffix}")
+        variable = f"{what.split()[-1]} in the team file, or {self.prefix}_{suffix}"
+        return self.find(given, suffix) or self.lack(what, variable)
 
     def lack(self, what: str, variable: str) -> NoReturn:
         where = f"set {variable} (in the environment or .env)"
@@ -127,6 +127,10 @@ class _Wanted(NamedTuple):
     def key(self, config: Any) -> str:
         variable = config.api_key_env or f"{self.prefix}_API_KEY"
         return self.env.get(variable, "").strip() or self.lack("a key", variable)
+
+    def version(self, config: Any) -> Any:
+        default = "semantic_kernel.connectors.ai.open_ai.const:DEFAULT_AZURE_API_VERSION"
+        return self.find(config.api_version, "API_VERSION") or _named(default)
 
 
 def _openai(want: _Wanted, config: p.OpenAIService) -> Arguments:
@@ -148,8 +152,7 @@ def _nvidia(want: _Wanted, config: p.NvidiaService) -> Arguments:
 
 
 def _azure(want: _Wanted, config: p.AzureOpenAIService) -> Arguments:
-    version = _named("semantic_kernel.connectors.ai.open_ai.const:DEFAULT_AZURE_API_VERSION")
-    options = {"api_version": want.find(config.api_version, "API_VERSION") or version, **_PATIENT}
+    options = {"api_version": want.version(config), **_PATIENT}
     base_url = None if config.endpoint else want.find(None, "BASE_URL")
     if base_url:
         options["base_url"] = base_url
@@ -182,14 +185,9 @@ def _entra_token(scope: str) -> Callable[[], Awaitable[str]]:
 def _azure_ai(want: _Wanted, config: p.AzureAIInferenceService) -> Arguments:
     make = _named("azure.ai.inference.aio:ChatCompletionsClient")
     secret = _named("azure.core.credentials:AzureKeyCredential")
-    version = want.find(config.api_version, "API_VERSION")
-    client = make(
-        want.ask("an endpoint", config.endpoint, "ENDPOINT"),
-        secret(want.key(config)),
-        **({"api_version": version} if version else {}),
-        **{"retry_total": 0, "connection_timeout": _CONNECT, "read_timeout": None},
-    )
-    return {"client": client}
+    endpoint, key = want.ask("an endpoint", config.endpoint, "ENDPOINT"), secret(want.key(config))
+    options = {"retry_total": 0, "connection_timeout": _CONNECT, "read_timeout": None}
+    return {"client": make(endpoint, key, api_version=want.version(config), **options)}
 
 
 def _ollama(want: _Wanted, config: p.OllamaService) -> Arguments:
@@ -223,7 +221,7 @@ def _bedrock(want: _Wanted, config: p.BedrockService) -> Arguments:
     limits = {"retries": {"total_max_attempts": 1}, "connect_timeout": _CONNECT, "read_timeout": 600}
     options = {"config": _named("botocore.config:Config")(**limits)}
     return {
-        "model_provider": config.model_provider,
+        "model_provider": want.find(config.model_provider, "MODEL_PROVIDER"),
         "runtime_client": session.client("bedrock-runtime", **options),
         "client": session.client("bedrock", **options),
     }
@@ -254,8 +252,8 @@ def _python(name: str, config: p.PythonService, search_path: Path | None) -> Cha
 class _InOnePiece:
     """Put before the class of a connector whose streaming cannot be used: streams the reply as one piece.
 
-    In Semantic Kernel 1.45 Nvidia's asserts a wrong type on every stream, and Bedrock's reads the stream
-    within the event loop, which stops every other task, cancellation and deadline included.
+    In Semantic Kernel 1.45 Nvidia's and Mistral's expect a stream of a type that their clients do not give
+    (one fails, the other says nothing), and Bedrock's reads it in the event loop, stopping all other tasks.
     """
 
     async def _inner_get_streaming_chat_message_contents(
@@ -313,7 +311,9 @@ _PROVIDERS: Mapping[str, _Provider] = {
         "gemini_model_id",
         "GEMINI_MODEL_ID",
     ),
-    "mistral": _Provider("mistral_ai:MistralAIChatCompletion", _hosted, "MISTRALAI", "mistral"),
+    "mistral": _Provider(
+        "mistral_ai:MistralAIChatCompletion", _hosted, "MISTRALAI", "mistral", unstreamed=True
+    ),
     "bedrock": _Provider(
         "bedrock:BedrockChatCompletion", _bedrock, "BEDROCK", "bedrock", "model_id", unstreamed=True
     ),
