@@ -112,10 +112,12 @@ def test_a_missing_extra_is_one_line_with_the_install_command(provider: str, mod
     )
 
 
-def test_what_a_client_refuses_is_one_line_without_the_key() -> None:
-    env = {"OPENAI_API_KEY": "sk-abcdefghijklmnopqrst", "OPENAI_BASE_URL": "http://[bad"}
-    told = refusal("openai", model="m", env=env)
-    assert told.startswith("service 'default' needs a different setup: ") and "sk-" not in told
+def test_what_a_connector_refuses_is_one_line_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "http://plain")
+    env = {"AZURE_OPENAI_API_KEY": "sk-abcdefghijklmnopqrst", "AZURE_OPENAI_ENDPOINT": "http://plain"}
+    told = refusal("azure_openai", model="m", env=env)
+    assert told.startswith("service 'default' needs a different setup: ServiceInitializationError: ")
+    assert "https" in told and "sk-" not in told and "\n" not in told
 
 
 # -- every connector talks to a server and closes what it opened
@@ -194,7 +196,7 @@ class Server:
 def _events(*events: dict[str, Any]) -> tuple[str, str]:
     named = (f"event: {e['type']}\n" if "type" in e else "" for e in events)
     lines = (f"{name}data: {json.dumps(event)}\n\n" for name, event in zip(named, events, strict=True))
-    return "text/event-stream", "".join(lines) + ("" if "type" in events[0] else "data: [DONE]\n\n")
+    return "text/event-stream", "".join(lines)
 
 
 @pytest.fixture
