@@ -65,11 +65,13 @@ def _check_names(source: Source, agents: list[tuple[Route, dict[str, Any]]]) -> 
         if not isinstance(name := agent.get("name"), str):
             continue
         if name.casefold() == MANAGER:
-            source.report((*route, "name"), f"no agent can be called '{name}': that is the manager's name")
+            source.report(
+                (*route, "name"), f"no agent can be called {clip(name)}: that is the manager's name"
+            )
         elif name.casefold() in seen:
             other = seen[name.casefold()]
-            same = "" if name == other else f" (as '{other}'; case does not tell them apart)"
-            source.report((*route, "name"), f"there is an agent '{name}' already{same}; names are unique")
+            same = "" if name == other else f" (as {clip(other)}; case does not tell them apart)"
+            source.report((*route, "name"), f"there is an agent {clip(name)} already{same}; names are unique")
         seen.setdefault(name.casefold(), name)
     if not any(route[0] == "agents" for route in source.broken):
         for n, name in _items(_mapping(source.data.get("manager")).get("must_speak")):
@@ -154,10 +156,14 @@ def _check_tools(
                 )
             elif match[1] not in functions:
                 hint = nearest(match[1], functions)
-                source.report(route, f"{who} wants '{name}', but there is no plugin '{match[1]}'{hint}")
+                source.report(
+                    route, f"{who} wants {clip(name)}, but there is no plugin {clip(match[1])}{hint}"
+                )
             elif match[2] != "*" and (has := functions[match[1]]) is not None and match[2] not in has:
                 hint = nearest(match[2], sorted(has))
-                source.report(route, f"{who} wants '{name}', but '{match[1]}' has no such function{hint}")
+                source.report(
+                    route, f"{who} wants {clip(name)}, but {clip(match[1])} has no such function{hint}"
+                )
 
 
 def _functions(target: Any, base_dir: Path) -> Collection[str] | None:

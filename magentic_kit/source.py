@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import textwrap
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +36,8 @@ class Place(NamedTuple):
     column: int = 0
 
     def problem(self, message: str) -> Problem:
-        """A problem here."""
-        return Problem(self.file, self.line, self.column, message)
+        """A problem here, in one line of bearable length whatever stands in the file."""
+        return Problem(self.file, self.line, self.column, textwrap.shorten(message, 300, placeholder="…"))
 
 
 @dataclass
@@ -198,7 +199,9 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode):
                 raise _refusal("a key should be plain text", key)
             if key.value in lines:
-                problem = f"key {key.value!r} is given twice; it stands in line {lines[key.value]} already"
+                problem = (
+                    f"key '{key.value[:40]}' is given twice; it stands in line {lines[key.value]} already"
+                )
                 self.source.problems.append(self.place(key).problem(problem))
             lines.setdefault(key.value, key.start_mark.line + 1)
         self.loader.flatten_mapping(node)
@@ -214,10 +217,13 @@ class _Reader:
             return text
         try:
             if tag in _CORE:
-                return self.loader.construct_object(yaml.ScalarNode(tag, text))
+                value = self.loader.construct_object(yaml.ScalarNode(tag, text))
+                if not isinstance(value, int) or value.bit_length() < 64:
+                    return value
+                raise ValueError(text)
             self.source.broke(route, f"tag {tag.replace('tag:yaml.org,2002:', '!!')} is not known here")
-        except ValueError:
-            self.source.broke(route, "this number cannot be read")
+        except (ValueError, KeyError, IndexError):  # as PyYAML raises for `!!bool x`, `!!int ''`
+            self.source.broke(route, "this value cannot be read as what it claims to be")
         return None
 
     def value(self, value: Any, route: Route) -> Any:

@@ -37,14 +37,13 @@ def _load(target: str, name: str, folder: Path | None) -> ModuleType:
     importlib.invalidate_caches()
     try:
         return importlib.import_module(f"{_root(folder)}.{name}" if folder and local else name)
-    except ModuleNotFoundError as error:
-        if not local and error.name and f"{name}.".startswith(f"{error.name}."):
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if not local and missing and f"{name}.".startswith(f"{missing}."):
             beside = f"beside the team file (in {folder}) or " if folder else ""
             raise ConfigError.one(
                 f"target '{target}': there is no module '{name}' {beside}installed"
             ) from error
-        raise _failed(target, error, folder) from error
-    except (Exception, SystemExit) as error:
         raise _failed(target, error, folder) from error
 
 

@@ -31,9 +31,9 @@ def one_line(text: str, limit: int | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`seconds` for a person: `0.02 s`, `42 s`, `3 min 05 s`."""
+    """`seconds` for a person: `0.02 s`, `1.5 s`, `42 s`, `3 min 05 s`."""
     if seconds < 10:
-        return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.1f} s"
+        return f"{round(seconds, 3):.2g} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 

@@ -169,7 +169,18 @@ WRONG: dict[str, tuple[str, ...]] = {
         "task: !!python/name:os.system ''\n",
         "team.yaml:1:7: tag !!python/name:os.system is not known here",
     ),
-    "number too long": (f"limits: {{retries: {'9' * 5000}}}\n", "team.yaml:1:19: this number cannot be read"),
+    "number too long": (
+        f"limits: {{retries: {'9' * 5000}}}\n",
+        "team.yaml:1:19: this value cannot be read as what it claims to be",
+    ),
+    "hexadecimal number too long": (
+        f"limits: {{retries: 0x{'F' * 5000}}}\n",
+        "team.yaml:1:19: this value cannot be read as what it claims to be",
+    ),
+    "value that is not what it claims to be": (
+        "task: !!bool maybe\n",
+        "team.yaml:1:7: this value cannot be read as what it claims to be",
+    ),
     "no services": (
         "services: {}\n",
         "team.yaml:1:11: the team needs 'services': name -> how to reach a model",

@@ -31,7 +31,7 @@ GOLDEN = {
   fastest.
 manager: reply 1 is no progress ledger: the reply is not JSON
 round 2/20: no progress (Nothing new came.), in a loop, stall 1/3, 2 replies, repaired → Writer: Write it up.
-Writer: attempt 1 failed: 429 Too Many Requests; trying again in 2.0 s
+Writer: attempt 1 failed: 429 Too Many Requests; trying again in 2 s
 ── Writer ──
 Writer: The reply was empty.
 facts 2:
@@ -61,7 +61,7 @@ run failed: 0 rounds, 0 stalls, 0 resets, tokens unknown, 0.1 s
     sample.cancelled: START.replace(
         "facts 1", "scripted replies: no model is called for manager, Analyst, Writer\nfacts 1"
     )
-    + f"{QUERY} did not finish\nrun cancelled: 1 round, 0 stalls, 0 resets, at least 550 tokens, 3.0 s\n",
+    + f"{QUERY} did not finish\nrun cancelled: 1 round, 0 stalls, 0 resets, at least 550 tokens, 3 s\n",
 }
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 

@@ -158,7 +158,7 @@ class Server:
             if not body.get("stream"):
                 text = {"content": [{"type": "text", "text": "hello"}], "stop_reason": "end_turn"}
                 return "application/json", json.dumps(message | text | used)
-            empty = {"content": [], "stop_reason": None}
+            empty: dict[str, Any] = {"content": [], "stop_reason": None}
             return _events(
                 {"type": "message_start", "message": message | empty | used},
                 {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
@@ -177,13 +177,13 @@ class Server:
                 "finishReason": "STOP",
                 "index": 0,
             }
-            used = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
-            whole = {"candidates": [said], "usageMetadata": used}
+            counted = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
+            whole = {"candidates": [said], "usageMetadata": counted}
             return _events(whole) if "stream" in path else ("application/json", json.dumps(whole))
         if "/converse" in path:
-            said = {"message": {"role": "assistant", "content": [{"text": "hello"}]}}
-            used = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
-            whole = {"output": said, "stopReason": "end_turn", "usage": used, "metrics": {"latencyMs": 1}}
+            output = {"message": {"role": "assistant", "content": [{"text": "hello"}]}}
+            spent = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
+            whole = {"output": output, "stopReason": "end_turn", "usage": spent, "metrics": {"latencyMs": 1}}
             return "application/json", json.dumps(whole)
         if isinstance(body, dict) and body.get("stream"):
             chunk = reply | {"object": "chat.completion.chunk", "choices": [choice | {"delta": told}]}
