@@ -241,7 +241,9 @@ class _InLane:
 
         def send() -> AsyncIterator[list[ChatMessageContent]]:
             inner = super(_InLane, self)._inner_get_streaming_chat_message_contents  # type: ignore[misc]
-            return cast("AsyncIterator[list[ChatMessageContent]]", inner(heard, settings, function_invoke_attempt))
+            return cast(
+                "AsyncIterator[list[ChatMessageContent]]", inner(heard, settings, function_invoke_attempt)
+            )
 
         async for contents in self._lane.exchange(cast(ChatCompletionClientBase, self), settings, send):
             yield contents

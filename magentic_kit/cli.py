@@ -65,7 +65,9 @@ def cli() -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--max-rounds", type=int, help="Same as --set manager.max_rounds=N.")
 @click.option("--deadline", help="Same as --set limits.deadline=D, such as 90s or 15m.")
-@click.option("--json", "form", flag_value="json", help="Print the whole result as JSON in place of the answer.")
+@click.option(
+    "--json", "form", flag_value="json", help="Print the whole result as JSON in place of the answer."
+)
 @click.option("--jsonl", "form", flag_value="jsonl", help="Print every event as a line of JSON as it comes.")
 @click.option("--quiet", is_flag=True, help="Show nothing of the run; print the answer.")
 @click.option("--plain", is_flag=True, help="Plain lines: no colour, no live display.")

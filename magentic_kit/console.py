@@ -84,7 +84,7 @@ class Console:
                 if event.note:
                     self._line(f"{event.agent}: {event.note}", "yellow")
                 self._end_text()
-            case ev.LimitHit():
+            case ev.LimitReached():
                 self._line(f"limit {event.limit}: {event.detail}", "yellow")
             case ev.RunFinished():
                 self._finish(event)

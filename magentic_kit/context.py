@@ -12,9 +12,10 @@ from datetime import datetime, timezone
 
 import anyio
 
+from magentic_kit import events as ev
 from magentic_kit.config import Limits
 from magentic_kit.errors import LimitReached, RunCancelled
-from magentic_kit.events import Event, LimitHit
+from magentic_kit.events import Event
 from magentic_kit.redaction import Redactor
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class RunContext:
         """Marks the run as ended by this limit; only the first one counts."""
         if self.limit is None:
             self.limit = LimitReached(limit, detail)
-            self.emit(LimitHit(limit=limit, detail=detail))
+            self.emit(ev.LimitReached(limit=limit, detail=detail))
         return self.limit
 
     def count_tokens(self, tokens: int) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
+
+from typing_extensions import dataclass_transform
 
 VERSION = 1
 """Version of the event format, written as `v` on every line of events.jsonl."""
@@ -14,14 +17,22 @@ MANAGER = "manager"
 
 
 @dataclass(frozen=True, kw_only=True)
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 class Event:
-    """Base: the run stamps `seq` (from 0, no gaps), `time` (UTC, ISO 8601) and `run_id` when it emits."""
+    """Base: the run stamps `seq` (from 0, no gaps), `time` (UTC, ISO 8601) and `run_id` when it emits.
+
+    Each event is a frozen dataclass; its `type` in the log is its class's name in snake case.
+    """
 
     type: ClassVar[str]
     logged: ClassVar[bool] = True
     seq: int = -1
     time: str = ""
     run_id: str = ""
+
+    def __init_subclass__(cls) -> None:
+        cls.type = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        dataclass(frozen=True, kw_only=True)(cls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +51,9 @@ class Usage:
     completion_tokens: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
     """A run began. `agents` and `manager` give each participant's service, provider, model and tools."""
 
-    type: ClassVar[str] = "run_started"
     team: str
     task: str
     agents: dict[str, dict[str, Any]]
@@ -55,28 +64,23 @@ class RunStarted(Event):
     versions: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
 class PlanCreated(Event):
     """The manager wrote the first task ledger; `version` is 1."""
 
-    type: ClassVar[str] = "plan_created"
     facts: str
     plan: str
     version: int = 1
 
 
-@dataclass(frozen=True, kw_only=True)
 class Replanned(Event):
     """The manager wrote a new task ledger, because of stalls; `version` counts on from the first."""
 
-    type: ClassVar[str] = "replanned"
     facts: str
     plan: str
     version: int
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ProgressLedger(Event):
     """The manager judged where the run stands and chose the next speaker.
 
@@ -85,7 +89,6 @@ class ProgressLedger(Event):
     `stalls` counts stalls including this round's.
     """
 
-    type: ClassVar[str] = "progress_ledger"
     round: int
     is_request_satisfied: Judgement
     is_in_loop: Judgement
@@ -98,57 +101,47 @@ class ProgressLedger(Event):
     tier: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class LedgerRejected(Event):
     """A reply could not be used as a progress ledger; the manager is asked again with `error`."""
 
-    type: ClassVar[str] = "ledger_rejected"
     round: int
     attempt: int
     error: str
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class AgentStarted(Event):
     """An agent's turn began."""
 
-    type: ClassVar[str] = "agent_started"
     agent: str
     round: int
     instruction: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class AgentMessage(Event):
     """An agent's turn ended with `text`; `note` says what was odd about it (an empty reply, a cut one)."""
 
-    type: ClassVar[str] = "agent_message"
     agent: str
     round: int
     text: str
     note: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TextDelta(Event):
     """A piece of streamed text, for live sinks only. `purpose` is `turn` or a manager's step."""
 
-    type: ClassVar[str] = "text_delta"
     logged: ClassVar[bool] = False
     who: str
     purpose: str
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelCallStarted(Event):
     """A request to a model is about to be sent. `call` names it within the run, `who#n`.
 
     `purpose` is `facts`, `plan`, `ledger`, `answer` for the manager and `turn` for an agent.
     """
 
-    type: ClassVar[str] = "model_call_started"
     call: str
     who: str
     purpose: str
@@ -156,11 +149,9 @@ class ModelCallStarted(Event):
     model: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelCallRetried(Event):
     """An attempt failed in a way that may pass; the next follows after `wait` seconds."""
 
-    type: ClassVar[str] = "model_call_retried"
     call: str
     who: str
     attempt: int
@@ -168,11 +159,9 @@ class ModelCallRetried(Event):
     error: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelCallFinished(Event):
     """A model answered. `seconds` includes retries; `tool_calls` are `{id, name, arguments}`."""
 
-    type: ClassVar[str] = "model_call_finished"
     call: str
     who: str
     purpose: str
@@ -183,11 +172,9 @@ class ModelCallFinished(Event):
     finish_reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelCallFailed(Event):
     """A model call ended without an answer: an error, a limit or a cancel (`kind`)."""
 
-    type: ClassVar[str] = "model_call_failed"
     call: str
     who: str
     purpose: str
@@ -196,22 +183,18 @@ class ModelCallFailed(Event):
     error: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ToolCallStarted(Event):
     """A function is about to be called for `who`; `arguments` as the model gave them."""
 
-    type: ClassVar[str] = "tool_call_started"
     call: str
     who: str
     function: str
     arguments: dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
 class ToolCallFinished(Event):
     """A function returned; `result` is the text that the model is given."""
 
-    type: ClassVar[str] = "tool_call_finished"
     call: str
     who: str
     function: str
@@ -219,11 +202,9 @@ class ToolCallFinished(Event):
     result: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ToolCallFailed(Event):
     """A function raised or timed out; the model is told `error`."""
 
-    type: ClassVar[str] = "tool_call_failed"
     call: str
     who: str
     function: str
@@ -231,34 +212,28 @@ class ToolCallFailed(Event):
     error: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ToolCallDenied(Event):
     """A call was refused before it reached any function; the model is told `reason`."""
 
-    type: ClassVar[str] = "tool_call_denied"
     call: str
     who: str
     function: str
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class LimitHit(Event):
+class LimitReached(Event):
     """A limit ends the run; `limit` is `max_rounds`, `max_resets`, `max_tokens` or `deadline`."""
 
-    type: ClassVar[str] = "limit_reached"
     limit: str
     detail: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
     """The run ended. `outcome` is `satisfied`, `limited`, `rejected`, `cancelled` or `failed`.
 
     `reason` is the limit's name or a person's words, `error` what failed (`{kind, message}`) or None.
     """
 
-    type: ClassVar[str] = "run_finished"
     outcome: str
     answer: str
     reason: str = ""
@@ -283,7 +258,7 @@ AnyEvent: TypeAlias = (
     | ToolCallFinished
     | ToolCallFailed
     | ToolCallDenied
-    | LimitHit
+    | LimitReached
     | RunFinished
 )
 

@@ -195,7 +195,9 @@ class TeamFactory:
         def seat(service_name: str, model: str | None) -> dict[str, Any]:
             entry = self.team.config.services.get(service_name)
             service = self._service(service_name)
-            provider = type(service).__name__ if service_name in self._given else entry.provider if entry else ""
+            provider = (
+                type(service).__name__ if service_name in self._given else entry.provider if entry else ""
+            )
             return {"service": service_name, "provider": provider, "model": model or service.ai_model_id}
 
         agents = {

@@ -175,7 +175,12 @@ class TeamManager(sk.MagenticManagerBase):
         }
         self._context.emit(
             ev.ProgressLedger(
-                round=number, stalls=stalls, attempts=attempts, repaired=repaired, tier=self._tiers[0], **answers
+                round=number,
+                stalls=stalls,
+                attempts=attempts,
+                repaired=repaired,
+                tier=self._tiers[0],
+                **answers,
             )
         )
         if satisfied:
@@ -188,7 +193,9 @@ class TeamManager(sk.MagenticManagerBase):
         self._turn = (number, str(ledger.instruction_or_question.answer))
         return ledger
 
-    async def _ask_ledger(self, context: sk.MagenticContext, number: int) -> tuple[sk.ProgressLedger, int, bool]:
+    async def _ask_ledger(
+        self, context: sk.MagenticContext, number: int
+    ) -> tuple[sk.ProgressLedger, int, bool]:
         history, names = context.chat_history, list(context.participant_descriptions)
         prompt = await self._render("progress_ledger", context, names=", ".join(names))
         for attempt in range(1, self._config.ledger_attempts + 1):
@@ -217,7 +224,9 @@ class TeamManager(sk.MagenticManagerBase):
             untried = len(self._tiers) > 1 and not self._tier_works
             try:
                 # A server that cannot do a tier may say so with a 500: no use in asking long.
-                self._lane.retries = min(1, self._context.limits.retries) if untried else self._context.limits.retries
+                self._lane.retries = (
+                    min(1, self._context.limits.retries) if untried else self._context.limits.retries
+                )
                 text = await self._ask("ledger", history, prompt, **known.get(self._tiers[0], {}))
             except ServiceError as error:
                 if not untried or error.status in (None, 401, 402, 403, 404, 408, 429):

@@ -164,7 +164,7 @@ class RunRecord:
                 if not self.turns or self.turns[-1].note != "unfinished":
                     self.turns.append(Turn(event.agent, event.round))
                 self.turns[-1].text, self.turns[-1].note = event.text, event.note
-            case ev.LimitHit():
+            case ev.LimitReached():
                 self.limit = (event.limit, event.detail)
             case ev.RunFinished():
                 self._copy(event, "outcome", "reason", "answer", "error", "seconds")

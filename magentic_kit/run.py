@@ -174,7 +174,9 @@ class Run:
 
     def _judge(self, error: BaseException | None) -> tuple[str, str, dict[str, str] | None]:
         """Outcome, reason and error details of the run."""
-        if error is not None and (self._context.cancelled.is_set() or isinstance(error, asyncio.CancelledError)):
+        if error is not None and (
+            self._context.cancelled.is_set() or isinstance(error, asyncio.CancelledError)
+        ):
             return "cancelled", "", None
         if self._context.limit is not None:
             return "limited", self._context.limit.limit, None

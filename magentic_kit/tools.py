@@ -86,7 +86,9 @@ def select_functions(
     return selected, unknown
 
 
-def tool_filter(who: str, context: RunContext) -> Callable[[AutoFunctionInvocationContext, Next], Awaitable[None]]:
+def tool_filter(
+    who: str, context: RunContext
+) -> Callable[[AutoFunctionInvocationContext, Next], Awaitable[None]]:
     """The filter of one agent's kernel: calls the function within its time limit and tells of it in events.
 
     It is the innermost one: it calls the function itself, since Semantic Kernel's own handler turns an

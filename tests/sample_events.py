@@ -148,7 +148,7 @@ def limited() -> list[ev.AnyEvent]:
     detail = "1 round was used; the limit is 1"
     return stamp(
         *plan_and_first_query(limits={"max_rounds": 1, "max_stalls": 3}),
-        ev.LimitHit(limit="max_rounds", detail=detail),
+        ev.LimitReached(limit="max_rounds", detail=detail),
         ev.RunFinished(
             outcome="limited", reason="max_rounds", answer="North, as far as we know.", seconds=75.0
         ),

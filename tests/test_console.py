@@ -255,7 +255,7 @@ def test_a_line_longer_than_the_terminal_wraps_and_its_end_stays_in_sight(monkey
         console(event)
     until(lambda: "word99" in terminal.screen)
     assert len(terminal.screen.partition("── Analyst ──")[2].split("\n")) <= 6
-    console(ev.LimitHit(limit="deadline", detail="x"))
+    console(ev.LimitReached(limit="deadline", detail="x"))
     assert all(len(line) <= 30 for line in terminal.screen.splitlines())
     text = terminal.screen.partition("── Analyst ──")[2].partition("limit")[0]
     assert text.split() == [word.strip() for word in words]

@@ -34,7 +34,13 @@ def team(server: OpenAIServer, **changes: Any) -> dict[str, Any]:
 
 
 def happy() -> TeamBrain:
-    rounds = [("Analyst", "look"), ("Writer", "draft"), ("Analyst", "check"), ("Writer", "mend"), ("Analyst", "sign")]
+    rounds = [
+        ("Analyst", "look"),
+        ("Writer", "draft"),
+        ("Analyst", "check"),
+        ("Writer", "mend"),
+        ("Analyst", "sign"),
+    ]
     return TeamBrain(
         rounds=rounds,
         agents={"Analyst": ["one fact", "checked", "signed"], "Writer": ["a draft", "a better draft"]},
@@ -61,7 +67,9 @@ class Ran:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-async def run(brain: Any, tmp_path: Path, *, stop: Callable[[Any, Any], Any] | None = None, **changes: Any) -> Ran:
+async def run(
+    brain: Any, tmp_path: Path, *, stop: Callable[[Any, Any], Any] | None = None, **changes: Any
+) -> Ran:
     """Runs the team, and checks what holds for every run, however it ended."""
     before = asyncio.all_tasks()
     with OpenAIServer(brain) as server:
@@ -94,8 +102,13 @@ async def test_a_team_is_satisfied_in_five_rounds(tmp_path: Path) -> None:
     assert (ran.result.outcome, ran.result.answer, ran.result.rounds) == ("satisfied", "forty-two", 5)
     assert ran.result.prompt_tokens and ran.result.completion_tokens
     assert {event.tier for event in ran.of(ev.ProgressLedger)} == {"json_schema"}
-    speakers = {r.response_format["json_schema"]["schema"]["properties"]["next_speaker"]["properties"]["answer"]["enum"][0]
-                for r in ran.server.requests if r.purpose == "ledger"}
+    speakers = {
+        r.response_format["json_schema"]["schema"]["properties"]["next_speaker"]["properties"]["answer"][
+            "enum"
+        ][0]
+        for r in ran.server.requests
+        if r.purpose == "ledger"
+    }
     assert speakers == {"Analyst"}
 
 
@@ -119,7 +132,11 @@ class Case:
 
 
 def refused(*formats: str, status: int = 400) -> Callable[[Any], Reply | None]:
-    return lambda r: error(status, "response_format is not supported") if r.response_format.get("type") in formats else None
+    return lambda r: (
+        error(status, "response_format is not supported")
+        if r.response_format.get("type") in formats
+        else None
+    )
 
 
 def tiers(*expected: str) -> Callable[[Ran], bool]:
@@ -132,38 +149,54 @@ def rejected(count: int) -> Callable[[Ran], bool]:
 
 CASES = {
     "ledger fenced": Case(on(*LEDGER)(f"```json\n{GOOD}\n```"), "satisfied", check=rejected(0)),
-    "ledger with trailing text": Case(on(*LEDGER)(f"Sure!\n{GOOD}\nGood luck {{team}}."), "satisfied", check=rejected(0)),
+    "ledger with trailing text": Case(
+        on(*LEDGER)(f"Sure!\n{GOOD}\nGood luck {{team}}."), "satisfied", check=rejected(0)
+    ),
     "ledger malformed once": Case(on(*LEDGER)("{ not json"), "satisfied", check=rejected(1)),
-    "ledger malformed always": Case(on("manager", "ledger", None)("no"), "failed", "ledger", check=rejected(3)),
+    "ledger malformed always": Case(
+        on("manager", "ledger", None)("no"), "failed", "ledger", check=rejected(3)
+    ),
     "ledger string booleans": Case(
         on(*LEDGER)(ledger("Writer", "draft", satisfied="false", loop="False", progress="true")),
         "satisfied",
         check=lambda ran: ran.of(ev.ProgressLedger)[1].repaired and rejected(0)(ran),
     ),
-    "ledger impossible boolean": Case(on(*LEDGER)(ledger("Writer", "draft", satisfied="maybe")), "satisfied", check=rejected(1)),
+    "ledger impossible boolean": Case(
+        on(*LEDGER)(ledger("Writer", "draft", satisfied="maybe")), "satisfied", check=rejected(1)
+    ),
     "speaker in another case with a space": Case(
         on(*LEDGER)(ledger("writer ", "draft")),
         "satisfied",
         check=lambda ran: ran.of(ev.ProgressLedger)[1].next_speaker.answer == "Writer" and rejected(0)(ran),
     ),
     "unknown speaker once": Case(on(*LEDGER)(ledger("Nobody", "draft")), "satisfied", check=rejected(1)),
-    "unknown speaker always": Case(on("manager", "ledger", None)(ledger("Nobody", "x")), "failed", "ledger", check=rejected(3)),
+    "unknown speaker always": Case(
+        on("manager", "ledger", None)(ledger("Nobody", "x")), "failed", "ledger", check=rejected(3)
+    ),
     "json_schema refused with 400": Case(
         on("manager", "ledger", None)(refused("json_schema")), "satisfied", check=tiers("json_object")
     ),
     "json_schema refused with 500": Case(
-        on("manager", "ledger", None)(refused("json_schema", status=500)), "satisfied", check=tiers("json_object")
+        on("manager", "ledger", None)(refused("json_schema", status=500)),
+        "satisfied",
+        check=tiers("json_object"),
     ),
     "both formats refused": Case(
-        on("manager", "ledger", None)(refused("json_schema", "json_object")), "satisfied", check=tiers("prompt")
+        on("manager", "ledger", None)(refused("json_schema", "json_object")),
+        "satisfied",
+        check=tiers("prompt"),
     ),
     "429 twice with Retry-After": Case(
-        on("manager", "plan", None)([error(429, retry_after="0.2"), error(429, retry_after="0.2"), lambda r: None]),
+        on("manager", "plan", None)(
+            [error(429, retry_after="0.2"), error(429, retry_after="0.2"), lambda r: None]
+        ),
         "satisfied",
         check=lambda ran: [event.wait for event in ran.of(ev.ModelCallRetried)] == [0.2, 0.2],
     ),
     "500 once": Case(
-        on("Analyst", "turn", 0)(error(500)), "satisfied", check=lambda ran: len(ran.of(ev.ModelCallRetried)) == 1
+        on("Analyst", "turn", 0)(error(500)),
+        "satisfied",
+        check=lambda ran: len(ran.of(ev.ModelCallRetried)) == 1,
     ),
     "500 always": Case(
         on("Analyst", "turn", None)(error(500)),
@@ -175,7 +208,9 @@ CASES = {
         on("manager", "facts", None)(error(401, "Incorrect API key provided: sk-test-0123456789abcdef")),
         "failed",
         "service",
-        check=lambda ran: not ran.of(ev.ModelCallRetried) and "sk-test-01" not in (ran.folder / "events.jsonl").read_text(),
+        check=lambda ran: (
+            not ran.of(ev.ModelCallRetried) and "sk-test-01" not in (ran.folder / "events.jsonl").read_text()
+        ),
     ),
     "HTML with status 200": Case(
         on("manager", "plan", None)(Reply(body="<html>Log in</html>")),
@@ -210,7 +245,9 @@ CASES = {
     "an agent's empty reply": Case(
         on("Writer", "turn", 0)(""),
         "satisfied",
-        check=lambda ran: any("reply was empty" in str(r.messages) for r in ran.server.requests if r.purpose == "ledger"),
+        check=lambda ran: any(
+            "reply was empty" in str(r.messages) for r in ran.server.requests if r.purpose == "ledger"
+        ),
     ),
     "always stalled": Case(
         on("manager", "ledger", None)(ledger("Analyst", "again", progress=False)),
@@ -220,12 +257,18 @@ CASES = {
         check=lambda ran: ran.result.resets == 1 and ran.result.answer == "forty-two",
     ),
     "the round limit": Case(
-        happy(), "limited", "max_rounds", {"manager": {"max_rounds": 2}},
+        happy(),
+        "limited",
+        "max_rounds",
+        {"manager": {"max_rounds": 2}},
         check=lambda ran: ran.result.rounds == 2 and ran.result.answer == "forty-two",
     ),
     "the token limit": Case(
-        happy(), "limited", "max_tokens", {"limits": {"max_tokens": 800}},
-        check=lambda ran: ran.result.answer == "forty-two" and ran.of(ev.LimitHit),
+        happy(),
+        "limited",
+        "max_tokens",
+        {"limits": {"max_tokens": 800}},
+        check=lambda ran: ran.result.answer == "forty-two" and ran.of(ev.LimitReached),
     ),
     "the deadline in an agent's turn": Case(
         on("Writer", "turn", None)(Reply(hang="in_stream", text="a b c d")),

@@ -17,7 +17,7 @@ from openai_server import OpenAIServer, Reply, TeamBrain, ToolCall, error, ledge
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "magentic_kit"]
 
-PLUGIN = '''
+PLUGIN = """
 import asyncio, pathlib, time
 from semantic_kernel.functions import kernel_function
 
@@ -26,7 +26,7 @@ class Slow:
     def wait(self) -> str:
         pathlib.Path("entered").touch()
         time.sleep(600)
-'''
+"""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -76,7 +76,9 @@ def test_ctrl_c_ends_the_run_in_order(where: str, tmp_path: Path) -> None:
     }
     with OpenAIServer(replies[where]) as server:
         team = write_team(tmp_path, server.base_url)
-        child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "run", str(team), "t"], cwd=tmp_path, env=environment(), timeout=20)
+        child = pexpect.spawn(
+            COMMAND[0], [*COMMAND[1:], "run", str(team), "t"], cwd=tmp_path, env=environment(), timeout=20
+        )
         if where == "tool":
             server.wait_for(lambda _: (tmp_path / "entered").exists(), 20)
         else:
@@ -89,7 +91,7 @@ def test_ctrl_c_ends_the_run_in_order(where: str, tmp_path: Path) -> None:
     assert outcome(tmp_path) == "cancelled"
 
 
-STUBBORN = '''
+STUBBORN = """
 import asyncio, pathlib
 from semantic_kernel.functions import kernel_function
 
@@ -102,14 +104,16 @@ class Slow:
                 await asyncio.sleep(600)
             except asyncio.CancelledError:
                 pathlib.Path("asked").touch()
-'''
+"""
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
     with OpenAIServer(brain().on("Solo", "turn", 0, Reply(tool_calls=[ToolCall("slow-wait")]))) as server:
         team = write_team(tmp_path, server.base_url)
         (tmp_path / "slow.py").write_text(STUBBORN)
-        child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "run", str(team), "t"], cwd=tmp_path, env=environment(), timeout=20)
+        child = pexpect.spawn(
+            COMMAND[0], [*COMMAND[1:], "run", str(team), "t"], cwd=tmp_path, env=environment(), timeout=20
+        )
         server.wait_for(lambda _: (tmp_path / "entered").exists(), 20)
         child.sendintr()
         server.wait_for(lambda _: (tmp_path / "asked").exists(), 20)
@@ -164,8 +168,14 @@ def test_a_task_may_come_from_a_file_or_standard_input(tmp_path: Path) -> None:
         (tmp_path / "task.txt").write_text("from <a> file")
         run_command("run", str(team), "--task-file", "task.txt", "--quiet", cwd=tmp_path)
         subprocess.run(
-            [*COMMAND, "run", str(team), "-"], cwd=tmp_path, env=environment(), input="from <a> pipe", text=True,
-            capture_output=True, timeout=60, check=True,
+            [*COMMAND, "run", str(team), "-"],
+            cwd=tmp_path,
+            env=environment(),
+            input="from <a> pipe",
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=True,
         )
         assert {request.task for request in server.requests} == {"from <a> file", "from <a> pipe"}
 

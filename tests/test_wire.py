@@ -11,7 +11,7 @@ from semantic_kernel.functions import kernel_function
 
 from magentic_kit import TeamFactory
 
-TASK = 'Is a < b & "c" or \'d\'?'
+TASK = "Is a < b & \"c\" or 'd'?"
 
 
 class Desk:
