@@ -32,7 +32,7 @@ class TeamAgent(ChatCompletionAgent):
         self._context = context
         self._turn = turn
 
-    async def invoke_stream(  # type: ignore[override]
+    async def invoke_stream(
         self,
         messages: Message | list[Message] | None = None,
         *,
@@ -51,8 +51,8 @@ class TeamAgent(ChatCompletionAgent):
                 messages, thread=thread, on_intermediate_message=on_intermediate_message, **kwargs
             ):
                 last = item
-                if item.message.function_invoke_attempt != attempt:
-                    attempt = item.message.function_invoke_attempt
+                if (item.message.function_invoke_attempt or 0) != attempt:
+                    attempt = item.message.function_invoke_attempt or 0
                     if text and not text.endswith("\n"):  # what was said before a tool call stands apart
                         text += "\n\n"
                         yield self._say("\n\n", thread, last)

@@ -99,9 +99,7 @@ class Lane:
             )
         )
 
-    async def _attempt(
-        self, send: Callable[[], AsyncIterator[list[_M]]], reply: _Reply
-    ) -> AsyncIterator[list[_M]]:
+    async def _attempt(self, send: Callable[[], AsyncIterator[list[_M]]], reply: _Reply) -> AsyncIterator[list[_M]]:
         final = self.purpose == "answer"
         stream = send()
         shown = RedactedStream(self.context.redactor)
@@ -143,9 +141,7 @@ class Lane:
     async def _wait(self, call: str, attempt: int, fault: ServiceError) -> None:
         longest = min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT)
         wait = fault.retry_after if fault.retry_after is not None else longest * random.uniform(0.5, 1)
-        self.context.emit(
-            ev.ModelCallRetried(call=call, who=self.who, attempt=attempt, wait=wait, error=str(fault))
-        )
+        self.context.emit(ev.ModelCallRetried(call=call, who=self.who, attempt=attempt, wait=wait, error=str(fault)))
         with self.context.interruptible(final=self.purpose == "answer"):
             await anyio.sleep(wait)
 
@@ -229,10 +225,8 @@ class _InLane:
         async def send() -> AsyncIterator[list[ChatMessageContent]]:
             yield await super(_InLane, self)._inner_get_chat_message_contents(heard, settings)  # type: ignore[misc]
 
-        contents: list[ChatMessageContent] = []
-        async for contents in self._lane.exchange(cast(ChatCompletionClientBase, self), settings, send):
-            pass
-        return contents
+        exchange = self._lane.exchange(cast(ChatCompletionClientBase, self), settings, send)
+        return [content async for contents in exchange for content in contents]
 
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
@@ -241,9 +235,7 @@ class _InLane:
 
         def send() -> AsyncIterator[list[ChatMessageContent]]:
             inner = super(_InLane, self)._inner_get_streaming_chat_message_contents  # type: ignore[misc]
-            return cast(
-                "AsyncIterator[list[ChatMessageContent]]", inner(heard, settings, function_invoke_attempt)
-            )
+            return cast("AsyncIterator[list[ChatMessageContent]]", inner(heard, settings, function_invoke_attempt))
 
         async for contents in self._lane.exchange(cast(ChatCompletionClientBase, self), settings, send):
             yield contents
@@ -251,7 +243,6 @@ class _InLane:
 
 @lru_cache(maxsize=64)
 def _in_lane(cls: type[_S]) -> type[_S]:
-    if issubclass(cls, _InLane):
-        return cls
     # Keeps the connector's name, which Semantic Kernel's own messages and spans show.
-    return cast(type[_S], type(cls)(cls.__name__, (_InLane, cls), {"__module__": cls.__module__}))
+    made: Any = type(cls)
+    return cast("type[_S]", made(cls.__name__, (_InLane, cls), {"__module__": cls.__module__}))

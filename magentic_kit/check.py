@@ -55,9 +55,7 @@ class Team:
 
         It loads again, through `team_from_dict` with this `base_dir`, to the same `config_hash`.
         """
-        text: str = yaml.dump(
-            _showable(self.source), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
-        )
+        text: str = yaml.dump(_showable(self.source), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
         return text
 
 

@@ -58,16 +58,12 @@ def cli() -> None:
 @click.option("--task-file", type=click.Path(path_type=Path), help="Read the task from this file.")
 @click.option("--input", "inputs", multiple=True, metavar="K=V", help="A value for one of the team's inputs.")
 @click.option("--set", "settings", multiple=True, metavar="PATH=V", help="Override a value of the team file.")
-@click.option(
-    "--service", "services", multiple=True, metavar="NAME=PROVIDER[:MODEL]", help="Override a service."
-)
+@click.option("--service", "services", multiple=True, metavar="NAME=PROVIDER[:MODEL]", help="Override a service.")
 @click.option("--env-file", type=click.Path(path_type=Path), help="Environment file to read; default: .env.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--max-rounds", type=int, help="Same as --set manager.max_rounds=N.")
 @click.option("--deadline", help="Same as --set limits.deadline=D, such as 90s or 15m.")
-@click.option(
-    "--json", "form", flag_value="json", help="Print the whole result as JSON in place of the answer."
-)
+@click.option("--json", "form", flag_value="json", help="Print the whole result as JSON in place of the answer.")
 @click.option("--jsonl", "form", flag_value="jsonl", help="Print every event as a line of JSON as it comes.")
 @click.option("--quiet", is_flag=True, help="Show nothing of the run; print the answer.")
 @click.option("--plain", is_flag=True, help="Plain lines: no colour, no live display.")
@@ -107,8 +103,7 @@ def run(
     load_team(team, overrides=overrides)  # tells what is wrong before the seconds that the next import takes
     from magentic_kit.console import make_console
 
-    mode = "quiet" if quiet or form == "jsonl" else "plain" if plain else "auto"
-    console = make_console(stream=sys.stderr, mode=mode)
+    console = make_console(mode="quiet" if quiet or form == "jsonl" else "plain" if plain else "auto")
     sinks: list[Sink] = [console, _print_event] if form == "jsonl" else [console]
     try:
         result = _run(team, overrides, text, given, out, sinks, stop=console.close)

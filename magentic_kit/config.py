@@ -50,9 +50,7 @@ def _bare_input(value: Any) -> Any:
     return value if isinstance(value, Mapping) else {"default": value}
 
 
-TeamInput = Annotated[
-    InputSpec, BeforeValidator(_bare_input, json_schema_input_type=str | float | bool | InputSpec)
-]
+TeamInput = Annotated[InputSpec, BeforeValidator(_bare_input, json_schema_input_type=str | float | bool | InputSpec)]
 
 
 class ModelConnection(Model):

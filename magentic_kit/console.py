@@ -30,9 +30,7 @@ _DOING = {
 }
 
 
-def make_console(
-    *, stream: TextIO | None = None, mode: Literal["auto", "rich", "plain", "quiet"] = "auto"
-) -> Console:
+def make_console(*, stream: TextIO | None = None, mode: Literal["auto", "rich", "plain", "quiet"] = "auto") -> Console:
     """A sink that shows a run on `stream` (default: stderr).
 
     `auto` is `rich` on a UTF-8 terminal, and `plain` elsewhere, with `TERM=dumb` or with `NO_COLOR`.
@@ -41,9 +39,7 @@ def make_console(
     stream = stream or sys.stderr
     if mode == "auto":
         fit = stream.isatty() and "utf" in (stream.encoding or "").lower()
-        mode = (
-            "plain" if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not fit else "rich"
-        )
+        mode = "plain" if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not fit else "rich"
     return {"rich": RichConsole, "plain": Console, "quiet": QuietConsole}[mode](stream)
 
 
@@ -220,12 +216,8 @@ class RichConsole(Console):
 
         super().__init__(stream)
         self._began, self._doing, self._counts = time.monotonic(), "", ""
-        self._terminal = Terminal(
-            file=stream, force_terminal=True, markup=False, emoji=False, highlight=False
-        )
-        self._live = Live(
-            self, console=self._terminal, refresh_per_second=8, transient=True, redirect_stdout=False
-        )
+        self._terminal = Terminal(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False)
+        self._live = Live(self, console=self._terminal, refresh_per_second=8, transient=True, redirect_stdout=False)
 
     def __call__(self, event: ev.AnyEvent) -> None:
         """Shows what happened."""
@@ -282,9 +274,7 @@ class RichConsole(Console):
         from rich.text import Text
 
         body = Text(printable(text).strip("\n"))
-        self._terminal.print(
-            Panel(body, title=Text(one_line(title)), title_align="left", border_style="cyan")
-        )
+        self._terminal.print(Panel(body, title=Text(one_line(title)), title_align="left", border_style="cyan"))
 
     def _put(self, piece: str) -> None:
         self._tail += piece

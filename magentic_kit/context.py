@@ -15,12 +15,12 @@ import anyio
 from magentic_kit import events as ev
 from magentic_kit.config import Limits
 from magentic_kit.errors import LimitReached, RunCancelled
-from magentic_kit.events import Event
+from magentic_kit.events import AnyEvent
 from magentic_kit.redaction import Redactor
 
 logger = logging.getLogger(__name__)
 
-Sink = Callable[[Event], None]
+Sink = Callable[[AnyEvent], None]
 """Receives every event of a run, in order. One that raises is logged and never harms the run."""
 
 
@@ -51,7 +51,7 @@ class RunContext:
 
     # -- events out
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: AnyEvent) -> None:
         """Stamps, redacts and logs the event, then shows it to every sink. Raises only what the log raises."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         seq = self._seq if event.logged else -1
@@ -65,7 +65,7 @@ class RunContext:
             for sink in self._sinks:
                 self._show(sink, event)
 
-    def _show(self, sink: Sink, event: Event) -> None:
+    def _show(self, sink: Sink, event: AnyEvent) -> None:
         try:
             sink(event)
         except Exception:

@@ -65,9 +65,7 @@ def _check_names(source: Source, agents: list[tuple[Route, dict[str, Any]]]) -> 
         if not isinstance(name := agent.get("name"), str):
             continue
         if name.casefold() == MANAGER:
-            source.report(
-                (*route, "name"), f"no agent can be called {clip(name)}: that is the manager's name"
-            )
+            source.report((*route, "name"), f"no agent can be called {clip(name)}: that is the manager's name")
         elif name.casefold() in seen:
             other = seen[name.casefold()]
             same = "" if name == other else f" (as {clip(other)}; case does not tell them apart)"
@@ -80,9 +78,7 @@ def _check_names(source: Source, agents: list[tuple[Route, dict[str, Any]]]) -> 
                 source.report(("manager", "must_speak", n), f"there is no agent {clip(name)}{hint}")
 
 
-def _check_services(
-    source: Source, agents: list[tuple[Route, dict[str, Any]]], known: Collection[str]
-) -> None:
+def _check_services(source: Source, agents: list[tuple[Route, dict[str, Any]]], known: Collection[str]) -> None:
     names = [*_mapping(source.data.get("services")), *known]
     if not names:
         if not source.data.get("services"):
@@ -96,9 +92,7 @@ def _check_services(
         wishes.append((label(route, source.data), way, connection.get("service_id")))
     for who, way, wanted in wishes:
         if isinstance(wanted, str) and wanted not in names:
-            source.report(
-                way, f"{who} wants service {clip(wanted)}, which is not defined{nearest(wanted, names)}"
-            )
+            source.report(way, f"{who} wants service {clip(wanted)}, which is not defined{nearest(wanted, names)}")
         elif wanted is None and not choose_service(None, names):
             source.report(way, f"{who} names no service and none is called 'default'{nearest('', names)}")
 
@@ -151,28 +145,20 @@ def _check_tools(
             if (kind := tool.get("type", "function")) != "function":
                 yield source.problem(route[:-1], f"{who} has a tool of type {clip(kind)}, which is ignored")
             elif not (match := _TOOL.fullmatch(name or "")):
-                source.report(
-                    route, f"{who}: a tool's id should be plugin.function or plugin.*, not {clip(name)}"
-                )
+                source.report(route, f"{who}: a tool's id should be plugin.function or plugin.*, not {clip(name)}")
             elif match[1] not in functions:
                 hint = nearest(match[1], functions)
-                source.report(
-                    route, f"{who} wants {clip(name)}, but there is no plugin {clip(match[1])}{hint}"
-                )
+                source.report(route, f"{who} wants {clip(name)}, but there is no plugin {clip(match[1])}{hint}")
             elif match[2] != "*" and (has := functions[match[1]]) is not None and match[2] not in has:
                 hint = nearest(match[2], sorted(has))
-                source.report(
-                    route, f"{who} wants {clip(name)}, but {clip(match[1])} has no such function{hint}"
-                )
+                source.report(route, f"{who} wants {clip(name)}, but {clip(match[1])} has no such function{hint}")
 
 
 def _functions(target: Any, base_dir: Path) -> Collection[str] | None:
     """The kernel functions of a Python class, read off its text; None where only running it would tell."""
     module, _, name = target.partition(":") if isinstance(target, str) else ("", "", "")
     parts = Path(*module.split("."))
-    files = (
-        root / f for root in (base_dir, *map(Path, sys.path)) for f in (f"{parts}.py", parts / "__init__.py")
-    )
+    files = (root / f for root in (base_dir, *map(Path, sys.path)) for f in (f"{parts}.py", parts / "__init__.py"))
     try:
         tree = ast.parse(next(file for file in files if file.is_file()).read_bytes())
     except (StopIteration, OSError, SyntaxError, ValueError, RecursionError, MemoryError):

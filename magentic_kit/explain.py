@@ -80,9 +80,7 @@ def validate(source: Source) -> TeamConfig | None:
         return None
 
 
-def _explain(
-    source: Source, kind: str, loc: Route, value: Any, context: Mapping[str, Any], message: str
-) -> None:
+def _explain(source: Source, kind: str, loc: Route, value: Any, context: Mapping[str, Any], message: str) -> None:
     # pydantic names the member of a union that it chose in the way to an error; the file does not.
     route = loc[:2] + loc[3:] if loc[:1] == ("services",) else loc
     value = source.shown.get(route, value)
@@ -97,16 +95,12 @@ def _explain(
         source.report(route, f"{label(route)} needs 'provider': one of {', '.join(_PROVIDERS)}")
     elif kind == "union_tag_invalid":
         hint = nearest(context["tag"], list(_PROVIDERS))
-        source.report(
-            (*route, "provider"), f"{label(route)}: there is no provider {clip(context['tag'])}{hint}"
-        )
+        source.report((*route, "provider"), f"{label(route)}: there is no provider {clip(context['tag'])}{hint}")
     elif kind == "string_pattern_mismatch" and route[-1] == "[key]":
         source.report(route[:-1], f"{clip(route[-2])} {_PATTERNS[context['pattern']]}", key=True)
     elif kind == "literal_error":
         choices = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        source.report(
-            route, f"{label(route, source.data)} cannot be {clip(value)}{nearest(str(value), choices)}"
-        )
+        source.report(route, f"{label(route, source.data)} cannot be {clip(value)}{nearest(str(value), choices)}")
     elif kind != "too_short" or not value:  # pydantic counts valid entries only
         expected = _PATTERNS.get(context.get("pattern", "")) or message.removeprefix("Value error, ")
         expected = _EXPECTED.get(kind, "{said}").format(said=expected, **context)

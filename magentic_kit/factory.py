@@ -27,7 +27,7 @@ from magentic_kit.check import Team, load_team, team_from_dict
 from magentic_kit.config import AgentConfig
 from magentic_kit.context import RunContext, Sink
 from magentic_kit.errors import ConfigError
-from magentic_kit.events import Event
+from magentic_kit.events import AnyEvent
 from magentic_kit.journal import new_run_id
 from magentic_kit.manager import TeamManager
 from magentic_kit.run import Run, RunResult
@@ -129,7 +129,7 @@ class TeamFactory:
         """Runs the team to its end; takes the options of `start`. How it ended is in `RunResult.outcome`."""
         return await self.start(task, **options).result()
 
-    async def stream(self, task: str | None = None, **options: Any) -> AsyncGenerator[Event, None]:
+    async def stream(self, task: str | None = None, **options: Any) -> AsyncGenerator[AnyEvent, None]:
         """The events of a run as they come; takes the options of `start`. Leaving the loop cancels the run."""
         run = self.start(task, **options)
         try:
@@ -195,9 +195,7 @@ class TeamFactory:
         def seat(service_name: str, model: str | None) -> dict[str, Any]:
             entry = self.team.config.services.get(service_name)
             service = self._service(service_name)
-            provider = (
-                type(service).__name__ if service_name in self._given else entry.provider if entry else ""
-            )
+            provider = type(service).__name__ if service_name in self._given else entry.provider if entry else ""
             return {"service": service_name, "provider": provider, "model": model or service.ai_model_id}
 
         agents = {
@@ -217,9 +215,7 @@ class TeamFactory:
             raise ConfigError.one("there is no task: give one, or set `task:` in the team file")
         return KernelPromptTemplate.quick_render(self.team.config.task, dict(inputs))
 
-    def _agent(
-        self, index: int, config: AgentConfig, context: RunContext, inputs: Mapping[str, Any]
-    ) -> TeamAgent:
+    def _agent(self, index: int, config: AgentConfig, context: RunContext, inputs: Mapping[str, Any]) -> TeamAgent:
         name = self.team.service_of(config)
         service = self._service(name)
         entry = self.team.config.services.get(name)
@@ -239,7 +235,7 @@ class TeamFactory:
             kernel=kernel,
             service=Lane(config.name, name, context).connect(service, model=config.model.id),
             arguments=KernelArguments(settings=settings, **{**own, **inputs}),
-            prompt_template_config=_template(config),
+            prompt_template_config=_template(config),  # type: ignore[call-arg]  # mypy sees pydantic's __init__
         )
 
     def _tools(self, index: int, config: AgentConfig) -> dict[str, KernelPlugin]:
@@ -308,9 +304,7 @@ def _given_plugins(kernel: Kernel | None, plugins: Mapping[str, object] | None) 
     return {**given, **{name: as_plugin(name, source) for name, source in (plugins or {}).items()}}
 
 
-def _known(
-    kernel: Kernel | None, services: Services | None, plugins: Mapping[str, object] | None
-) -> dict[str, Any]:
+def _known(kernel: Kernel | None, services: Services | None, plugins: Mapping[str, object] | None) -> dict[str, Any]:
     """What the caller brings, for the checks of the team file."""
     return {
         "known_services": [*(kernel.services if kernel else ()), *(services or ())],

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import PrivateAttr
 from semantic_kernel import Kernel
 from semantic_kernel.agents.orchestration import magentic as sk
+from semantic_kernel.agents.orchestration.prompts import _magentic_prompts as prompts
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
@@ -27,13 +28,13 @@ NAME = sk.MagenticManagerActor.__name__
 """How SK names the manager in the messages it sends."""
 
 _PROMPTS = {
-    "facts": sk.ORCHESTRATOR_TASK_LEDGER_FACTS_PROMPT,
-    "plan": sk.ORCHESTRATOR_TASK_LEDGER_PLAN_PROMPT,
-    "task_ledger": sk.ORCHESTRATOR_TASK_LEDGER_FULL_PROMPT,
-    "facts_update": sk.ORCHESTRATOR_TASK_LEDGER_FACTS_UPDATE_PROMPT,
-    "plan_update": sk.ORCHESTRATOR_TASK_LEDGER_PLAN_UPDATE_PROMPT,
-    "progress_ledger": sk.ORCHESTRATOR_PROGRESS_LEDGER_PROMPT,
-    "final_answer": sk.ORCHESTRATOR_FINAL_ANSWER_PROMPT,
+    "facts": prompts.ORCHESTRATOR_TASK_LEDGER_FACTS_PROMPT,
+    "plan": prompts.ORCHESTRATOR_TASK_LEDGER_PLAN_PROMPT,
+    "task_ledger": prompts.ORCHESTRATOR_TASK_LEDGER_FULL_PROMPT,
+    "facts_update": prompts.ORCHESTRATOR_TASK_LEDGER_FACTS_UPDATE_PROMPT,
+    "plan_update": prompts.ORCHESTRATOR_TASK_LEDGER_PLAN_UPDATE_PROMPT,
+    "progress_ledger": prompts.ORCHESTRATOR_PROGRESS_LEDGER_PROMPT,
+    "final_answer": prompts.ORCHESTRATOR_FINAL_ANSWER_PROMPT,
 }
 
 _LIMITED_PROMPT = """
@@ -112,9 +113,7 @@ class TeamManager(sk.MagenticManagerBase):
         with suppress(LimitReached):
             await self._write_task_ledger(magentic_context, facts="facts_update", plan="plan_update")
             reason = f"stalled in round {self._turn[0]}"
-            self._context.emit(
-                ev.Replanned(facts=self._facts, plan=self._plan, version=self._version, reason=reason)
-            )
+            self._context.emit(ev.Replanned(facts=self._facts, plan=self._plan, version=self._version, reason=reason))
         return await self._task_ledger(magentic_context)
 
     async def create_progress_ledger(self, magentic_context: sk.MagenticContext) -> sk.ProgressLedger:
@@ -168,7 +167,7 @@ class TeamManager(sk.MagenticManagerBase):
         satisfied = ledger.is_request_satisfied.answer is True
         moving = ledger.is_progress_being_made.answer is True and ledger.is_in_loop.answer is not True
         stalls = max(0, context.stall_count - 1) if moving or satisfied else context.stall_count + 1
-        answers = {
+        answers: dict[str, Any] = {
             key: ev.Judgement(answer=item.answer, reason=item.reason)
             for key in (*QUESTIONS, "next_speaker", "instruction_or_question")
             if (item := getattr(ledger, key))
@@ -193,9 +192,7 @@ class TeamManager(sk.MagenticManagerBase):
         self._turn = (number, str(ledger.instruction_or_question.answer))
         return ledger
 
-    async def _ask_ledger(
-        self, context: sk.MagenticContext, number: int
-    ) -> tuple[sk.ProgressLedger, int, bool]:
+    async def _ask_ledger(self, context: sk.MagenticContext, number: int) -> tuple[sk.ProgressLedger, int, bool]:
         history, names = context.chat_history, list(context.participant_descriptions)
         prompt = await self._render("progress_ledger", context, names=", ".join(names))
         for attempt in range(1, self._config.ledger_attempts + 1):
@@ -204,9 +201,7 @@ class TeamManager(sk.MagenticManagerBase):
                 ledger, repaired = parse_ledger(text, names)
                 return ledger, attempt, repaired or attempt > 1
             except ValueError as error:
-                self._context.emit(
-                    ev.LedgerRejected(round=number, attempt=attempt, error=str(error), text=text)
-                )
+                self._context.emit(ev.LedgerRejected(round=number, attempt=attempt, error=str(error), text=text))
                 history.add_message(_asked(prompt))
                 history.add_message(_said(text))
                 prompt = _CORRECTION.format(error=error)
@@ -224,9 +219,7 @@ class TeamManager(sk.MagenticManagerBase):
             untried = len(self._tiers) > 1 and not self._tier_works
             try:
                 # A server that cannot do a tier may say so with a 500: no use in asking long.
-                self._lane.retries = (
-                    min(1, self._context.limits.retries) if untried else self._context.limits.retries
-                )
+                self._lane.retries = min(1, self._context.limits.retries) if untried else self._context.limits.retries
                 text = await self._ask("ledger", history, prompt, **known.get(self._tiers[0], {}))
             except ServiceError as error:
                 if not untried or error.status in (None, 401, 402, 403, 404, 408, 429):

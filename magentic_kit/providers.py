@@ -17,9 +17,7 @@ def _path_or_inline(value: Any) -> Any:
     return Path(value) if isinstance(value, str) else value
 
 
-Script = Annotated[
-    Path | dict[str, Any], BeforeValidator(_path_or_inline, json_schema_input_type=str | dict[str, Any])
-]
+Script = Annotated[Path | dict[str, Any], BeforeValidator(_path_or_inline, json_schema_input_type=str | dict[str, Any])]
 
 
 class _Service(Model):
@@ -55,11 +53,7 @@ class AzureOpenAIService(_KeyedService):
     @model_validator(mode="before")
     @classmethod
     def _deployment_is_the_model(cls, data: Any) -> Any:
-        return (
-            {**data, "model": data["deployment"]}
-            if isinstance(data, dict) and data.get("deployment")
-            else data
-        )
+        return {**data, "model": data["deployment"]} if isinstance(data, dict) and data.get("deployment") else data
 
 
 class OllamaService(_Service):

@@ -16,9 +16,7 @@ from magentic_kit.text import count, duration, one_line, printable
 
 _RESULT_LIMIT = 4_000  # characters of a tool's result in report.md; result.json has all of it
 
-_FENCE = re.compile(
-    r"(?P<before>[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t>]+)*)(?P<fence>`{3,}(?!.*`)|~{3,})(?P<rest>.*)"
-)
+_FENCE = re.compile(r"(?P<before>[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t>]+)*)(?P<fence>`{3,}(?!.*`)|~{3,})(?P<rest>.*)")
 _ACTIVE = re.compile(
     r"(?P<code>(?<!`)(?P<ticks>`+)(?!`)[^|]*?(?<!`)(?P=ticks)(?!`))"  # closed on its line; no cell's border
     r"|`+"
@@ -47,9 +45,7 @@ def quoted(text: str) -> str:
             lines.append(fence + opened["rest"])
         else:
             lines.append(_ACTIVE.sub(_defuse, line))
-    return (
-        "\n".join(f"> {line}" for line in [*lines, *([fence] if fence else [])]) if text.strip() else "None."
-    )
+    return "\n".join(f"> {line}" for line in [*lines, *([fence] if fence else [])]) if text.strip() else "None."
 
 
 def inline(text: object) -> str:

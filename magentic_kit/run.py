@@ -75,7 +75,7 @@ class Run:
         self._team = factory.team
         self._inputs = dict(inputs)
         self._runtime = runtime
-        self._queue: asyncio.Queue[ev.Event | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._context = RunContext(
             run_id=self.run_id,
             limits=config.limits,
@@ -99,7 +99,7 @@ class Run:
         """Waits for the end and tells how it was; a run that fails says so here and raises nothing."""
         return await asyncio.shield(self._task)
 
-    async def events(self) -> AsyncIterator[ev.Event]:
+    async def events(self) -> AsyncIterator[ev.AnyEvent]:
         """Every event as it comes, the last is `run_finished`; for one reader."""
         while (event := await self._queue.get()) is not None:
             yield event
@@ -117,9 +117,7 @@ class Run:
         if outcome == "limited" and not answer:
             answer = last_word((turn.agent, turn.text) for turn in reversed(self.record.turns))
         self._finish(
-            ev.RunFinished(
-                outcome=outcome, answer=answer, reason=reason, error=details, seconds=context.elapsed
-            )
+            ev.RunFinished(outcome=outcome, answer=answer, reason=reason, error=details, seconds=context.elapsed)
         )
         return self._result()
 
@@ -142,19 +140,16 @@ class Run:
         )
 
     async def _orchestrate(self, task: str) -> str:
-        runtime = self._runtime
-        own = InProcessRuntime() if runtime is None else None
-        if own is not None:
-            own.start()
+        if self._runtime is not None:
+            return await self._end_of(await self._orchestration.invoke(task, self._runtime))
+        runtime = InProcessRuntime()
+        runtime.start()
         try:
-            invoked = await self._orchestration.invoke(task, own or runtime)
-            message = await self._end_of(invoked)
+            return await self._end_of(await self._orchestration.invoke(task, runtime))
         finally:
-            if own is not None:
-                await _stop(own)
-        return message.content
+            await _stop(runtime)
 
-    async def _end_of(self, invoked: OrchestrationResult[ChatMessageContent]) -> ChatMessageContent:
+    async def _end_of(self, invoked: OrchestrationResult[ChatMessageContent]) -> str:
         """What the orchestration brings; given up when it does not follow a cancel or the deadline."""
         ended = asyncio.ensure_future(invoked.get())
         cancelled = asyncio.ensure_future(self._context.cancelled.wait())
@@ -167,16 +162,14 @@ class Run:
                 await asyncio.wait({ended}, timeout=_GRACE)
             if not ended.done():
                 raise RunCancelled("the run was cancelled")
-            return ended.result()
+            return ended.result().content
         finally:
             ended.cancel()
             cancelled.cancel()
 
     def _judge(self, error: BaseException | None) -> tuple[str, str, dict[str, str] | None]:
         """Outcome, reason and error details of the run."""
-        if error is not None and (
-            self._context.cancelled.is_set() or isinstance(error, asyncio.CancelledError)
-        ):
+        if error is not None and (self._context.cancelled.is_set() or isinstance(error, asyncio.CancelledError)):
             return "cancelled", "", None
         if self._context.limit is not None:
             return "limited", self._context.limit.limit, None

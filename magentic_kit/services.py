@@ -311,12 +311,8 @@ _PROVIDERS: Mapping[str, _Provider] = {
         "gemini_model_id",
         "GEMINI_MODEL_ID",
     ),
-    "mistral": _Provider(
-        "mistral_ai:MistralAIChatCompletion", _hosted, "MISTRALAI", "mistral", unstreamed=True
-    ),
-    "bedrock": _Provider(
-        "bedrock:BedrockChatCompletion", _bedrock, "BEDROCK", "bedrock", "model_id", unstreamed=True
-    ),
+    "mistral": _Provider("mistral_ai:MistralAIChatCompletion", _hosted, "MISTRALAI", "mistral", unstreamed=True),
+    "bedrock": _Provider("bedrock:BedrockChatCompletion", _bedrock, "BEDROCK", "bedrock", "model_id", unstreamed=True),
     "azure_ai_inference": _Provider(
         "azure_ai_inference:AzureAIInferenceChatCompletion", _azure_ai, "AZURE_AI_INFERENCE", "azure"
     ),

@@ -199,9 +199,7 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode):
                 raise _refusal("a key should be plain text", key)
             if key.value in lines:
-                problem = (
-                    f"key '{key.value[:40]}' is given twice; it stands in line {lines[key.value]} already"
-                )
+                problem = f"key '{key.value[:40]}' is given twice; it stands in line {lines[key.value]} already"
                 self.source.problems.append(self.place(key).problem(problem))
             lines.setdefault(key.value, key.start_mark.line + 1)
         self.loader.flatten_mapping(node)
@@ -243,9 +241,7 @@ class _Reader:
             return value
         if isinstance(value, Path | datetime.date):
             return str(value)
-        self.source.broke(
-            route, f"a {type(value).__name__} cannot stand in a team; inject it as a service or plugin"
-        )
+        self.source.broke(route, f"a {type(value).__name__} cannot stand in a team; inject it as a service or plugin")
         return None
 
     def filled(self, text: str, route: Route) -> str:
@@ -263,9 +259,7 @@ class _Reader:
         if match[0] == "$${":
             return "${" if secrets is None else "$${"
         if not name:
-            self.source.broke(
-                route, "${ should begin a reference such as ${NAME}; write $${ for the characters"
-            )
+            self.source.broke(route, "${ should begin a reference such as ${NAME}; write $${ for the characters")
             return ""
         if secrets and name in secrets:
             return "${" + name + (":-}" if default == ":-" else "}")
@@ -273,9 +267,7 @@ class _Reader:
         if default is not None and not value:
             value = default[2:]
         if value is None:
-            self.source.broke(
-                route, f"environment variable {name} is not set; set it or write ${{{name}:-default}}"
-            )
+            self.source.broke(route, f"environment variable {name} is not set; set it or write ${{{name}:-default}}")
             return ""
         return value if secrets is None else escaped(value)
 

@@ -41,9 +41,7 @@ def _load(target: str, name: str, folder: Path | None) -> ModuleType:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if not local and missing and f"{name}.".startswith(f"{missing}."):
             beside = f"beside the team file (in {folder}) or " if folder else ""
-            raise ConfigError.one(
-                f"target '{target}': there is no module '{name}' {beside}installed"
-            ) from error
+            raise ConfigError.one(f"target '{target}': there is no module '{name}' {beside}installed") from error
         raise _failed(target, error, folder) from error
 
 

@@ -71,7 +71,8 @@ class ScriptedChatCompletion(ChatCompletionClientBase):
     _asked: dict[str, int] = PrivateAttr(default_factory=dict)
 
     def __init__(self, script: Script, *, service_id: str = "scripted", delay: float = 0.0) -> None:
-        super().__init__(ai_model_id="scripted", service_id=service_id, script=script, delay=delay)
+        fields: dict[str, Any] = {"script": script, "delay": delay}
+        super().__init__(ai_model_id="scripted", service_id=service_id, **fields)
 
     def _next(self, history: ChatHistory) -> tuple[str, list[FunctionCallContent]]:
         lane = getattr(self, "_lane", None)

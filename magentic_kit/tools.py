@@ -29,7 +29,7 @@ from magentic_kit.errors import ConfigError, RunStopped
 from magentic_kit.targets import module_object
 
 if TYPE_CHECKING:
-    from magentic_kit.config import PythonPlugin
+    from magentic_kit.providers import PythonPlugin
 
 Next = Callable[[AutoFunctionInvocationContext], Awaitable[None]]
 
@@ -41,8 +41,7 @@ def build_plugin(name: str, config: PythonPlugin, *, search_path: Path | None) -
         instance = target(**config.args) if inspect.isclass(target) else target
     except Exception as error:
         raise ConfigError.one(
-            f"plugin {name!r}: {config.target}({_arguments(config.args)}) raised "
-            f"{type(error).__name__}: {error}"
+            f"plugin {name!r}: {config.target}({_arguments(config.args)}) raised {type(error).__name__}: {error}"
         ) from error
     return as_plugin(name, instance, description=config.description)
 
@@ -86,9 +85,7 @@ def select_functions(
     return selected, unknown
 
 
-def tool_filter(
-    who: str, context: RunContext
-) -> Callable[[AutoFunctionInvocationContext, Next], Awaitable[None]]:
+def tool_filter(who: str, context: RunContext) -> Callable[[AutoFunctionInvocationContext, Next], Awaitable[None]]:
     """The filter of one agent's kernel: calls the function within its time limit and tells of it in events.
 
     It is the innermost one: it calls the function itself, since Semantic Kernel's own handler turns an
@@ -104,7 +101,7 @@ def tool_filter(
             "who": who,
             "function": f"{function.plugin_name}.{function.name}",
         }
-        arguments = (content.to_kernel_arguments() if content else None) or {}
+        arguments: Mapping[str, Any] = (content.to_kernel_arguments() if content else None) or {}
         context.emit(ev.ToolCallStarted(**head, arguments=dict(arguments)))
         began = time.monotonic()
         try:

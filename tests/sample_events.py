@@ -76,12 +76,8 @@ def plan_and_first_query(**changes: Any) -> list[ev.AnyEvent]:
     query = {"call": "t1", "who": "Analyst", "function": "db.query"}
     return [
         started(**changes),
-        *model_call(
-            "manager#1", "facts", "We know the year.", usage=ev.Usage(prompt_tokens=100, completion_tokens=20)
-        ),
-        *model_call(
-            "manager#2", "plan", "- Query\n- Write", usage=ev.Usage(prompt_tokens=150, completion_tokens=30)
-        ),
+        *model_call("manager#1", "facts", "We know the year.", usage=ev.Usage(prompt_tokens=100, completion_tokens=20)),
+        *model_call("manager#2", "plan", "- Query\n- Write", usage=ev.Usage(prompt_tokens=150, completion_tokens=30)),
         ev.PlanCreated(facts="We know the year.", plan="- Query\n- Write"),
         *model_call("manager#3", "ledger", "{}", usage=ev.Usage(prompt_tokens=200, completion_tokens=50)),
         ledger(
@@ -116,9 +112,7 @@ def satisfied(**changes: Any) -> list[ev.AnyEvent]:
             attempts=2,
             repaired=True,
         ),
-        ev.ModelCallRetried(
-            call="Writer#1", who="Writer", attempt=1, wait=2.0, error="429 Too Many Requests"
-        ),
+        ev.ModelCallRetried(call="Writer#1", who="Writer", attempt=1, wait=2.0, error="429 Too Many Requests"),
         ev.AgentStarted(agent="Writer", round=2, instruction="Write it up."),
         *model_call("Writer#1", "turn", "", usage=ev.Usage(prompt_tokens=80, completion_tokens=0)),
         ev.AgentMessage(agent="Writer", round=2, text="", note="The reply was empty."),
@@ -128,9 +122,7 @@ def satisfied(**changes: Any) -> list[ev.AnyEvent]:
         ev.ToolCallStarted(**failed, arguments={"sql": "SELECT why"}),
         ev.ToolCallFailed(**failed, seconds=1.5, error="no such column: why"),
         ev.ToolCallDenied(call="t3", who="Analyst", function="db.drop", reason="not one of the listed tools"),
-        *model_call(
-            "Analyst#3", "turn", "New stores.", usage=ev.Usage(prompt_tokens=90, completion_tokens=8)
-        ),
+        *model_call("Analyst#3", "turn", "New stores.", usage=ev.Usage(prompt_tokens=90, completion_tokens=8)),
         ev.AgentMessage(agent="Analyst", round=3, text="New stores."),
         ledger(
             4,
@@ -149,9 +141,7 @@ def limited() -> list[ev.AnyEvent]:
     return stamp(
         *plan_and_first_query(limits={"max_rounds": 1, "max_stalls": 3}),
         ev.LimitReached(limit="max_rounds", detail=detail),
-        ev.RunFinished(
-            outcome="limited", reason="max_rounds", answer="North, as far as we know.", seconds=75.0
-        ),
+        ev.RunFinished(outcome="limited", reason="max_rounds", answer="North, as far as we know.", seconds=75.0),
     )
 
 
@@ -189,7 +179,5 @@ def hostile() -> list[ev.AnyEvent]:
         ev.AgentMessage(agent="Analyst", round=1, text=HOSTILE, note=HOSTILE),
         ev.Replanned(facts=HOSTILE, plan=HOSTILE, version=2, reason=HOSTILE),
         ev.LedgerRejected(round=2, attempt=1, error=HOSTILE, text=HOSTILE),
-        ev.RunFinished(
-            outcome="failed", reason=HOSTILE, answer=HOSTILE, error={"kind": "service", "message": HOSTILE}
-        ),
+        ev.RunFinished(outcome="failed", reason=HOSTILE, answer=HOSTILE, error={"kind": "service", "message": HOSTILE}),
     )

@@ -63,9 +63,7 @@ def folder(tmp_path: Path) -> Path:
 
 def whole(text: str) -> str:
     """A team file that begins with `text` and has what else a team needs."""
-    return text + "".join(
-        line for key, line in GOOD_LINES.items() if not re.search(f"^{key}:", text, re.MULTILINE)
-    )
+    return text + "".join(line for key, line in GOOD_LINES.items() if not re.search(f"^{key}:", text, re.MULTILINE))
 
 
 def load(folder: Path, text: str | bytes, **options: Any) -> Team:
@@ -647,14 +645,12 @@ def test_the_only_service_needs_no_name(folder: Path) -> None:
 
 
 def test_what_the_caller_brings_counts_as_defined(folder: Path) -> None:
-    text = (
-        f"name: T\n{agent('tools: [{id: crm.find}, {id: crm.*}], model: {connection: {service_id: mine}}')}"
-    )
+    text = f"name: T\n{agent('tools: [{id: crm.find}, {id: crm.*}], model: {connection: {service_id: mine}}')}"
     team = load(folder, text, known_services=["mine"], known_plugins={"crm": ["find"]})
     assert team.manager_service == "mine"
-    assert refusals(
-        folder, text.replace("find", "fnd"), known_services=["mine"], known_plugins={"crm": ["find"]}
-    ) == ["team.yaml:2:49: agent 'A' wants 'crm.fnd', but 'crm' has no such function; did you mean 'find'?"]
+    assert refusals(folder, text.replace("find", "fnd"), known_services=["mine"], known_plugins={"crm": ["find"]}) == [
+        "team.yaml:2:49: agent 'A' wants 'crm.fnd', but 'crm' has no such function; did you mean 'find'?"
+    ]
 
 
 SK_SPECS = {
@@ -731,15 +727,11 @@ async def test_a_spec_that_semantic_kernel_loads_loads_unchanged(folder: Path, s
 
 def test_a_tool_that_semantic_kernel_ignores_is_a_warning(folder: Path) -> None:
     (warning,) = load(folder, whole(agent("tools: [{type: code_interpreter}]"))).warnings
-    assert str(warning).endswith(
-        "team.yaml:1:44: agent 'A' has a tool of type 'code_interpreter', which is ignored"
-    )
+    assert str(warning).endswith("team.yaml:1:44: agent 'A' has a tool of type 'code_interpreter', which is ignored")
 
 
 def test_variables_keep_the_type_that_yaml_gives_them(folder: Path) -> None:
-    text = whole(
-        "inputs:\n  plain: ${N}\n  quoted: '${N}'\n  partial: v${N}\n  none: ${EMPTY:-}\n  date: 2025-01-01\n"
-    )
+    text = whole("inputs:\n  plain: ${N}\n  quoted: '${N}'\n  partial: v${N}\n  none: ${EMPTY:-}\n  date: 2025-01-01\n")
     inputs = load(folder, text, env={"N": "5", "EMPTY": ""}).config.inputs
     assert [spec.default for spec in inputs.values()] == [5, "5", "v5", None, "2025-01-01"]
 
@@ -826,9 +818,7 @@ def test_a_team_made_in_python_is_checked_alike(folder: Path) -> None:
     team = team_from_dict(data, base_dir=folder, env={"SCRIPT": "good_script.yaml", "N": "3"})
     assert (team.config.limits.retries, team.config.agents[0].name, team.path) == (3, "Filed", None)
     with pytest.raises(ConfigError) as caught:
-        team_from_dict(
-            {**data, "nmae": object(), "task": Path}, base_dir=folder, env={"SCRIPT": "x", "N": "n"}
-        )
+        team_from_dict({**data, "nmae": object(), "task": Path}, base_dir=folder, env={"SCRIPT": "x", "N": "n"})
     assert str(caught.value).splitlines() == [
         "team: a object cannot stand in a team; inject it as a service or plugin",
         "team: a type cannot stand in a team; inject it as a service or plugin",
@@ -856,9 +846,7 @@ def test_durations(text: str | float, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "soon", "-5", "0", "5 minutes", "nan", "inf", "9" * 400 + "s", True, "1m1h"]
-)
+@pytest.mark.parametrize("text", ["", "soon", "-5", "0", "5 minutes", "nan", "inf", "9" * 400 + "s", True, "1m1h"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match=r"^should be a time above zero such as 90, 90s, 15m or 1h30m$"):
         parse_duration(text)
@@ -892,7 +880,5 @@ def test_every_key_of_the_schema_is_described() -> None:
 
 def test_checking_a_team_imports_nothing_heavy() -> None:
     code = "import magentic_kit.check, sys; print(*{name.partition('.')[0] for name in sys.modules})"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"semantic_kernel", "rich", "click", "jinja2", "httpx", "openai"} & set(loaded)

@@ -217,9 +217,7 @@ def test_the_rich_screen_ends_with_the_whole_run_and_without_the_footer():
     for line in GOLDEN[sample.satisfied].splitlines():
         if not re.match(r"facts|plan|  - |  We know|  North leads", line):
             assert line in terminal.screen.splitlines()
-    assert re.search(
-        r"╭─ plan 2, because 1 round in a row stalled ─+╮\n│ - Ask why +│\n╰─+╯", terminal.screen
-    )
+    assert re.search(r"╭─ plan 2, because 1 round in a row stalled ─+╮\n│ - Ask why +│\n╰─+╯", terminal.screen)
     assert terminal.screen.splitlines()[-1].startswith("run satisfied")
     assert " · " not in terminal.screen
     assert terminal.cursor
@@ -249,9 +247,7 @@ def test_a_line_longer_than_the_terminal_wraps_and_its_end_stays_in_sight(monkey
     begin = ev.AgentStarted(agent="Analyst", round=1, instruction="x")
     terminal = Terminal()
     console = make_console(stream=terminal, mode="rich")
-    for event in sample.stamp(
-        sample.started(), begin, *sample.model_call("A#1", "turn", "", deltas=tuple(words))
-    ):
+    for event in sample.stamp(sample.started(), begin, *sample.model_call("A#1", "turn", "", deltas=tuple(words))):
         console(event)
     until(lambda: "word99" in terminal.screen)
     assert len(terminal.screen.partition("── Analyst ──")[2].split("\n")) <= 6

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from openai_server import OpenAIServer, Reply, TeamBrain, ToolCall, error, ledger
+from openai_server import OpenAIServer, Reply, TeamBrain, error, ledger
 
 from magentic_kit import RunResult, TeamFactory
 from magentic_kit import events as ev
@@ -67,9 +66,7 @@ class Ran:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-async def run(
-    brain: Any, tmp_path: Path, *, stop: Callable[[Any, Any], Any] | None = None, **changes: Any
-) -> Ran:
+async def run(brain: Any, tmp_path: Path, *, stop: Callable[[Any, Any], Any] | None = None, **changes: Any) -> Ran:
     """Runs the team, and checks what holds for every run, however it ended."""
     before = asyncio.all_tasks()
     with OpenAIServer(brain) as server:
@@ -103,9 +100,7 @@ async def test_a_team_is_satisfied_in_five_rounds(tmp_path: Path) -> None:
     assert ran.result.prompt_tokens and ran.result.completion_tokens
     assert {event.tier for event in ran.of(ev.ProgressLedger)} == {"json_schema"}
     speakers = {
-        r.response_format["json_schema"]["schema"]["properties"]["next_speaker"]["properties"]["answer"][
-            "enum"
-        ][0]
+        r.response_format["json_schema"]["schema"]["properties"]["next_speaker"]["properties"]["answer"]["enum"][0]
         for r in ran.server.requests
         if r.purpose == "ledger"
     }
@@ -133,9 +128,7 @@ class Case:
 
 def refused(*formats: str, status: int = 400) -> Callable[[Any], Reply | None]:
     return lambda r: (
-        error(status, "response_format is not supported")
-        if r.response_format.get("type") in formats
-        else None
+        error(status, "response_format is not supported") if r.response_format.get("type") in formats else None
     )
 
 
@@ -153,9 +146,7 @@ CASES = {
         on(*LEDGER)(f"Sure!\n{GOOD}\nGood luck {{team}}."), "satisfied", check=rejected(0)
     ),
     "ledger malformed once": Case(on(*LEDGER)("{ not json"), "satisfied", check=rejected(1)),
-    "ledger malformed always": Case(
-        on("manager", "ledger", None)("no"), "failed", "ledger", check=rejected(3)
-    ),
+    "ledger malformed always": Case(on("manager", "ledger", None)("no"), "failed", "ledger", check=rejected(3)),
     "ledger string booleans": Case(
         on(*LEDGER)(ledger("Writer", "draft", satisfied="false", loop="False", progress="true")),
         "satisfied",
@@ -187,9 +178,7 @@ CASES = {
         check=tiers("prompt"),
     ),
     "429 twice with Retry-After": Case(
-        on("manager", "plan", None)(
-            [error(429, retry_after="0.2"), error(429, retry_after="0.2"), lambda r: None]
-        ),
+        on("manager", "plan", None)([error(429, retry_after="0.2"), error(429, retry_after="0.2"), lambda r: None]),
         "satisfied",
         check=lambda ran: [event.wait for event in ran.of(ev.ModelCallRetried)] == [0.2, 0.2],
     ),

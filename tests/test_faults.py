@@ -99,8 +99,7 @@ STATUSES: dict[str, tuple[BaseException, int, bool, str]] = {
     "context length by words": (
         openai_error(400, "prompt is too long: 9 > 8"),
         *(400, False),
-        "400 Bad Request: prompt is too long: 9 > 8; "
-        "the conversation is longer than the model's context window",
+        "400 Bad Request: prompt is too long: 9 > 8; the conversation is longer than the model's context window",
     ),
     "another bad request": (openai_error(400, "bad"), 400, False, "400 Bad Request: bad"),
     "openai, inside a stream": (
@@ -234,9 +233,7 @@ def test_a_connection_that_can_never_be_is_not_retried(cause: Exception) -> None
 )
 def test_an_answer_that_is_no_chat_completion_says_so(error: BaseException, why: str) -> None:
     found = fault(in_semantic_kernel(error))
-    assert str(found).startswith(
-        line("answered with something that is not a chat completion; check base_url (")
-    )
+    assert str(found).startswith(line("answered with something that is not a chat completion; check base_url ("))
     assert why in str(found) and not found.retryable
 
 

@@ -75,18 +75,14 @@ class TestReplies:
         assert (await ask(Reply("x", usage="unknown"))).usage is None
 
     async def test_tool_calls_come_whole_or_in_pieces(self) -> None:
-        reply = Reply(
-            tool_calls=[ToolCall("db-query", {"sql": "SELECT 1 < 2"}), ToolCall("db-broken", '{"sql": ')]
-        )
+        reply = Reply(tool_calls=[ToolCall("db-query", {"sql": "SELECT 1 < 2"}), ToolCall("db-broken", '{"sql": ')])
         whole = (await ask(reply)).choices[0]
         assert whole.finish_reason == "tool_calls"
         assert [call.function.name for call in whole.message.tool_calls] == ["db-query", "db-broken"]
         assert whole.message.tool_calls[1].function.arguments == '{"sql": '
 
         deltas = [
-            c.choices[0].delta.tool_calls[0]
-            for c in await ask(reply, stream=True)
-            if c.choices[0].delta.tool_calls
+            c.choices[0].delta.tool_calls[0] for c in await ask(reply, stream=True) if c.choices[0].delta.tool_calls
         ]
         first = [delta for delta in deltas if delta.index == 0]
         assert (first[0].id, first[0].function.name) == (whole.message.tool_calls[0].id, "db-query")
@@ -97,9 +93,7 @@ class TestReplies:
         with OpenAIServer(["one", lambda request: f"two of {request.model}"]) as server:
             async with client(server) as openai_client:
                 answers = [
-                    (await openai_client.chat.completions.create(model="m", messages=HELLO))
-                    .choices[0]
-                    .message.content
+                    (await openai_client.chat.completions.create(model="m", messages=HELLO)).choices[0].message.content
                     for _ in range(3)
                 ]
         assert answers == ["one", "two of m", "two of m"]
@@ -152,9 +146,7 @@ class TestFaults:
             await ask(Reply("one two three", cut_after=cut_after))
 
     @pytest.mark.parametrize(("cut_after", "seen"), [(0, []), (3, ["", "one ", "two "])])
-    async def test_a_cut_stream_brings_what_was_sent_before_the_cut(
-        self, cut_after: int, seen: list[str]
-    ) -> None:
+    async def test_a_cut_stream_brings_what_was_sent_before_the_cut(self, cut_after: int, seen: list[str]) -> None:
         arrived = []
         with OpenAIServer(Reply("one two three", cut_after=cut_after)) as server:
             async with client(server) as openai_client:
@@ -255,9 +247,7 @@ async def orchestrate(server: OpenAIServer, *tasks: str, max_stall_count: int = 
             name="Analyst", description="Counts.", instructions="You count.", service=service(), plugins=[]
         )
         analyst.kernel.add_plugin(Database(), "db")
-        writer = ChatCompletionAgent(
-            name="Writer", description="Writes.", instructions="You write.", service=service()
-        )
+        writer = ChatCompletionAgent(name="Writer", description="Writes.", instructions="You write.", service=service())
         manager = StandardMagenticManager(service(), max_stall_count=max_stall_count)
         runtime = InProcessRuntime()
         runtime.start()

@@ -32,9 +32,7 @@ def test_the_first_command_runs_the_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert blocks("text")[0] in done.stdout
     (run_dir,) = tmp_path.iterdir()
-    assert {"events.jsonl", "report.md", "result.json", "team.yaml"} <= {
-        path.name for path in run_dir.iterdir()
-    }
+    assert {"events.jsonl", "report.md", "result.json", "team.yaml"} <= {path.name for path in run_dir.iterdir()}
 
 
 def test_the_team_file_shown_is_valid(tmp_path: Path) -> None:

@@ -52,11 +52,7 @@ def active(tokens):
 
 def headings(tokens, tag):
     pairs = itertools.pairwise(tokens)
-    return [
-        text.content
-        for token, text in pairs
-        if (token.type, token.tag, token.level) == ("heading_open", tag, 0)
-    ]
+    return [text.content for token, text in pairs if (token.type, token.tag, token.level) == ("heading_open", tag, 0)]
 
 
 def split(report):

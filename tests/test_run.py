@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai_server import OpenAIServer, Reply, TeamBrain, ToolCall
+from openai_server import OpenAIServer, Reply, TeamBrain
 from semantic_kernel import Kernel
 from semantic_kernel.agents import MagenticOrchestration
 from semantic_kernel.agents.runtime import InProcessRuntime
@@ -138,9 +138,7 @@ def with_tool(name: str) -> dict[str, Any]:
         ("thing", "<unlocked _thread.lock"),
     ],
 )
-async def test_a_tool_that_fails_is_heard_of_and_the_run_goes_on(
-    name: str, told: str, tmp_path: Path
-) -> None:
+async def test_a_tool_that_fails_is_heard_of_and_the_run_goes_on(name: str, told: str, tmp_path: Path) -> None:
     slow = Slow()
     async with TeamFactory.from_dict(with_tool(name), plugins={"slow": slow}) as factory:
         result = await factory.run("t", out=tmp_path)
@@ -220,18 +218,14 @@ async def test_a_missing_reply_in_the_script_is_a_clear_failure(tmp_path: Path) 
         ({"inputs": {"yaer": 1}}, "the team has no input 'yaer'; did you mean 'year'?"),
     ],
 )
-async def test_what_is_wrong_before_the_start_is_raised(
-    changes: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+async def test_what_is_wrong_before_the_start_is_raised(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     factory = TeamFactory.from_dict(team(inputs={"year": {"default": 2025}}))
     with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
         factory.start(None, out=tmp_path, **changes)
     assert not list(tmp_path.iterdir()), "no run directory for a run that never was"
 
 
-async def test_secrets_never_reach_log_report_or_sinks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_secrets_never_reach_log_report_or_sinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "hunter2-hunter2")
     words = "the key is hunter2-hunter2, another sk-abcdefghijklmnop1234 there"
     seen: list[str] = []

@@ -94,10 +94,7 @@ MISSING = {
 @pytest.mark.parametrize("name", MISSING)
 def test_a_missing_setting_is_one_line_that_names_it(name: str) -> None:
     provider, options, needs = MISSING[name]
-    assert (
-        refusal(provider, env={}, **options)
-        == f"service 'default' needs {needs} (in the environment or .env)"
-    )
+    assert refusal(provider, env={}, **options) == f"service 'default' needs {needs} (in the environment or .env)"
 
 
 @pytest.mark.parametrize(("provider", "module"), SDK.items())
@@ -107,9 +104,7 @@ def test_a_missing_extra_is_one_line_with_the_install_command(provider: str, mod
     extra = {"azure_ai_inference": "azure"}.get(provider, provider)
     options = {"endpoint": "https://x"} if provider == "azure_ai_inference" else {}
     told = refusal(provider, model="m", **options)
-    assert told == (
-        f"service 'default' needs the {extra.capitalize()} connector: pip install 'magentic-kit[{extra}]'"
-    )
+    assert told == (f"service 'default' needs the {extra.capitalize()} connector: pip install 'magentic-kit[{extra}]'")
 
 
 def test_what_a_connector_refuses_is_one_line_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,18 +135,14 @@ class Server:
 
     def answer(self, path: str, body: Any) -> tuple[str, str]:
         if self.status != 200:
-            return "application/json", json.dumps(
-                {"error": {"message": "no, sorry", "type": "x"}, "message": "no"}
-            )
+            return "application/json", json.dumps({"error": {"message": "no, sorry", "type": "x"}, "message": "no"})
         tokens = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
         told = {"role": "assistant", "content": "hello"}
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
         reply = {"id": "x", "created": 1, "model": "m", "usage": tokens}
         if "/api/chat" in path:
             at = {"model": "m", "created_at": "2026-01-01T00:00:00Z", "done": True}
-            return "application/x-ndjson", json.dumps(
-                at | {"message": told, "prompt_eval_count": 3, "eval_count": 2}
-            )
+            return "application/x-ndjson", json.dumps(at | {"message": told, "prompt_eval_count": 3, "eval_count": 2})
         if "/messages" in path:
             message = {"id": "x", "type": "message", "role": "assistant", "model": "m", "stop_sequence": None}
             used = {"usage": {"input_tokens": 3, "output_tokens": 2}}
@@ -314,9 +305,7 @@ async def test_a_service_with_nothing_to_close_is_closed_quietly(caplog: pytest.
     assert not caplog.records
 
 
-async def test_a_local_server_without_a_key_is_sent_a_placeholder_and_never_waits_forever_to_connect() -> (
-    None
-):
+async def test_a_local_server_without_a_key_is_sent_a_placeholder_and_never_waits_forever_to_connect() -> None:
     made = service("openai", model="m", base_url="http://127.0.0.1:9/v1", env={})
     client = made.client  # type: ignore[attr-defined]
     assert (client.api_key, client.max_retries) == ("no-key", 0)
@@ -336,9 +325,7 @@ async def test_the_environment_fills_in_what_the_file_leaves_open() -> None:
 
 
 async def test_azure_signs_in_with_entra_id_without_a_key() -> None:
-    made = service(
-        "azure_openai", deployment="d", endpoint="https://x.openai.azure.com", auth="entra", env={}
-    )
+    made = service("azure_openai", deployment="d", endpoint="https://x.openai.azure.com", auth="entra", env={})
     assert str(made.client.base_url) == "https://x.openai.azure.com/openai/deployments/d/"  # type: ignore[attr-defined]
     await close_service(made)
 
@@ -404,9 +391,7 @@ class AnthropicUsage:
         ({}, (None, None)),
     ],
 )
-def test_usage_is_read_in_every_shape(
-    metadata: dict[str, Any], tokens: tuple[int | None, int | None]
-) -> None:
+def test_usage_is_read_in_every_shape(metadata: dict[str, Any], tokens: tuple[int | None, int | None]) -> None:
     assert usage_of(metadata) == tokens
 
 
@@ -453,8 +438,7 @@ def test_a_module_beside_the_team_file_comes_before_an_installed_one(tmp_path: P
         ),
         (
             "json.nowhere:x",
-            "target 'json.nowhere:x': there is no module 'json.nowhere' beside the team file "
-            "(in {0}) or installed",
+            "target 'json.nowhere:x': there is no module 'json.nowhere' beside the team file (in {0}) or installed",
         ),
         ("good:Plugn", "target 'good:Plugn': good has no 'Plugn'; did you mean 'Plugin'?"),
         ("good:x", "target 'good:x': good has no 'x'"),
@@ -464,8 +448,7 @@ def test_a_module_beside_the_team_file_comes_before_an_installed_one(tmp_path: P
         ),
         (
             "lacks:x",
-            "target 'lacks:x' cannot be imported: ModuleNotFoundError: No module named 'pandaz' "
-            "({0}/lacks.py:1)",
+            "target 'lacks:x' cannot be imported: ModuleNotFoundError: No module named 'pandaz' ({0}/lacks.py:1)",
         ),
         ("syntax:x", "target 'syntax:x' cannot be imported: SyntaxError: invalid syntax ({0}/syntax.py:1)"),
         ("exits:x", "target 'exits:x' cannot be imported: SystemExit: 3 ({0}/exits.py:1)"),

@@ -207,9 +207,7 @@ def test_settings_on_the_command_line_win(tmp_path: Path) -> None:
         (("rnu",), "rnu"),
     ],
 )
-def test_a_mistake_is_one_clear_line_and_nothing_is_sent(
-    args: tuple[str, ...], complaint: str, tmp_path: Path
-) -> None:
+def test_a_mistake_is_one_clear_line_and_nothing_is_sent(args: tuple[str, ...], complaint: str, tmp_path: Path) -> None:
     with OpenAIServer(brain()) as server:
         write_team(tmp_path, server.base_url)
         done = run_command(*args, cwd=tmp_path)
