@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from magentic_kit.context import Sink
-    from magentic_kit.errors import ConfigError, JournalError, KitError, LedgerError, Problem, ServiceError
+    from magentic_kit.errors import ConfigError, JournalError, KitError, LedgerError, Problem, ReplayError, ServiceError
     from magentic_kit.events import AnyEvent, Event
     from magentic_kit.factory import TeamFactory
     from magentic_kit.run import Run, RunResult
@@ -22,6 +22,7 @@ _HOME = {
     "KitError": "errors",
     "LedgerError": "errors",
     "Problem": "errors",
+    "ReplayError": "errors",
     "Run": "run",
     "RunResult": "run",
     "ServiceError": "errors",
@@ -37,6 +38,7 @@ __all__ = [
     "KitError",
     "LedgerError",
     "Problem",
+    "ReplayError",
     "Run",
     "RunResult",
     "ServiceError",

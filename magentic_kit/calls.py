@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import anyio
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.open_ai.services.open_ai_handler import OpenAIHandler
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
-from semantic_kernel.contents import ChatHistory, ChatMessageContent, FunctionCallContent
+from semantic_kernel.contents import ChatHistory, ChatMessageContent
 
 from magentic_kit import events as ev
 from magentic_kit.context import RunContext
 from magentic_kit.errors import KitError, RunStopped, ServiceError
 from magentic_kit.faults import as_service_error
 from magentic_kit.redaction import RedactedStream
-from magentic_kit.services import usage_of
-from magentic_kit.wire import conversation
+from magentic_kit.reply import Reply, contents_of, tokens
+from magentic_kit.steps import Request
+from magentic_kit.wire import conversation, plain
 
 _S = TypeVar("_S", bound=ChatCompletionClientBase)
-_M = TypeVar("_M", bound=ChatMessageContent)
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 """Seconds between attempts: doubled each time from the first to the longest, half of it at random."""
 
 
 class Lane:
-    """One participant's model calls in one run; they follow one another, never side by side."""
+    """One participant's model calls in one run; they follow one another, never side by side.
+
+    Whoever asks sets `purpose` and `options` before it does; `tools` are the schemas on offer.
+    """
 
     def __init__(self, who: str, service: str, context: RunContext, *, name: str | None = None) -> None:
         self.who = who
@@ -39,14 +43,20 @@ class Lane:
         self.context = context
         self.name = name or who  # as Semantic Kernel names it in the history
         self.purpose = "turn"
+        self.options: Mapping[str, Any] = {}
+        self.tools: list[Any] = []
         self.calls: Counter[str] = Counter()  # by purpose
         self.retries = context.limits.retries
+        self.person = False  # a person may take as long as it likes
 
-    def connect(self, service: _S, *, model: str | None = None) -> _S:
+    @property
+    def call(self) -> str:
+        """The name of the last call in this run."""
+        return f"{self.who}#{self.calls.total() - 1}"
+
+    def connect(self, service: _S) -> _S:
         """A copy of the service that shares its HTTP client and sends every call through this lane."""
         copy = service.model_copy()
-        if model:
-            copy.ai_model_id = model
         copy.__class__ = _in_lane(type(service))
         object.__setattr__(copy, "_lane", self)
         return copy
@@ -54,65 +64,96 @@ class Lane:
     async def exchange(
         self,
         service: ChatCompletionClientBase,
-        settings: PromptExecutionSettings,
-        send: Callable[[], AsyncIterator[list[_M]]],
-    ) -> AsyncGenerator[list[_M], None]:
-        """One model call: what `send` streams, tried again where that is safe, and told in events."""
-        call = f"{self.who}#{self.calls.total()}"
+        heard: ChatHistory,
+        send: Callable[[], AsyncIterator[list[Any]]],
+        *,
+        attempt: int | None,
+    ) -> AsyncGenerator[list[Any], None]:
+        """One model call: the recorded reply if there is one, else what `send` brings, told in events.
+
+        `attempt` is SK's number of the call in a streamed tool loop, None if the reply is not streamed.
+        """
         self.calls[self.purpose] += 1
-        model = getattr(settings, "ai_model_id", None) or service.ai_model_id
-        head: dict[str, Any] = {"call": call, "who": self.who, "purpose": self.purpose}
-        reply = _Reply()
-        began = time.monotonic()
-        self.context.emit(ev.ModelCallStarted(**head, service=self.service, model=model))
-        try:
-            attempt = 1
-            while True:
-                try:
-                    async for contents in self._attempt(send, reply):
-                        yield contents
-                    reply.require_whole(service)
-                    break
-                except RunStopped:
-                    raise
-                except Exception as error:
-                    fault = self._fault(error, service, model)
-                    if reply.shown or not fault.retryable or attempt > self.retries:
-                        raise fault from error
-                    await self._wait(call, attempt, fault)
-                    attempt += 1
-        except BaseException as error:
-            kind = error.kind if isinstance(error, KitError) else "cancelled"
-            seconds = time.monotonic() - began
-            self.context.emit(ev.ModelCallFailed(**head, seconds=seconds, kind=kind, error=str(error)))
-            raise
-        usage = reply.usage()
-        self.context.count_tokens(reply.tokens(usage))
-        self.context.emit(
-            ev.ModelCallFinished(
+        context, model = self.context, service.ai_model_id
+        head: dict[str, Any] = {"call": self.call, "who": self.who, "purpose": self.purpose}
+        request = self._request(heard, model)
+        recorded = context.steps.reply(self.call, request)
+        context.begin_call(ev.ModelCallStarted(**head, service=self.service, model=model), request)
+        if recorded:
+            for content in contents_of(recorded, model, attempt=attempt):
+                yield [content]
+            finished = replace(recorded, reused=True)
+        else:
+            reply, began = Reply(), time.monotonic()
+            try:
+                async for contents in self._attempts(service, send, reply):
+                    yield contents
+            except BaseException as error:
+                kind = error.kind if isinstance(error, KitError) else "cancelled"
+                seconds = time.monotonic() - began
+                context.emit(ev.ModelCallFailed(**head, seconds=seconds, kind=kind, error=str(error)))
+                raise
+            finished = ev.ModelCallFinished(
                 **head,
                 seconds=time.monotonic() - began,
-                usage=usage,
+                usage=reply.usage,
                 text=reply.text,
                 tool_calls=reply.tool_calls(),
                 finish_reason=reply.finish_reason,
             )
-        )
+        context.tokens += tokens(finished)
+        context.emit(finished)
+        self._deny_unknown(finished)
 
-    async def _attempt(self, send: Callable[[], AsyncIterator[list[_M]]], reply: _Reply) -> AsyncIterator[list[_M]]:
+    def _deny_unknown(self, reply: ev.ModelCallFinished) -> None:
+        """Tells of calls to functions that are not on offer; SK refuses them without a word to anybody else."""
+        offered = {tool["function"]["name"] for tool in self.tools}
+        for index, call in enumerate(reply.tool_calls):
+            if call["name"] not in offered:
+                name, told = f"{self.call}.{index}", "this function is not offered to this agent"
+                self.context.emit(ev.ToolCallDenied(call=name, who=self.who, function=str(call["name"]), reason=told))
+
+    def _request(self, heard: ChatHistory, model: str) -> Request:
+        """What decides the reply, as the log has it: redacted, as the log is."""
+        fixed = {"model": model, "options": self.options, "tools": self.tools}
+        request: Request = json.loads(json.dumps(fixed, default=str))
+        return {**request, "messages": self.context.redactor.value(plain(heard))}
+
+    async def _attempts(
+        self, service: ChatCompletionClientBase, send: Callable[[], AsyncIterator[list[Any]]], reply: Reply
+    ) -> AsyncIterator[list[Any]]:
+        attempt = 1
+        while True:
+            try:
+                async for contents in self._attempt(send, reply):
+                    yield contents
+                reply.require_whole(service, self.service)
+                return
+            except RunStopped:
+                raise
+            except Exception as error:
+                fault = self._fault(error, service)
+                if reply.shown or not fault.retryable or attempt > self.retries:
+                    raise fault from error
+                await self._wait(attempt, fault)
+                attempt += 1
+
+    async def _attempt(self, send: Callable[[], AsyncIterator[list[Any]]], reply: Reply) -> AsyncIterator[list[Any]]:
         final = self.purpose == "answer"
+        silence = None if self.person else self.context.limits.model_timeout
         stream = send()
         shown = RedactedStream(self.context.redactor)
         try:
             while True:
                 # A scope per piece: a cancel scope may not stay open over a `yield`.
-                with self.context.interruptible(seconds=self.context.limits.model_timeout, final=final):
+                with self.context.interruptible(seconds=silence, final=final, person=self.person):
                     try:
                         contents = await stream.__anext__()
                     except StopAsyncIteration:
                         break
-                reply.add(contents)
-                self._show(shown.feed("".join(content.content for content in contents)))
+                for content in contents:
+                    reply.add(content)
+                    self._show(shown.feed(content.content))
                 yield contents
         finally:
             self._show(shown.flush())
@@ -124,92 +165,25 @@ class Lane:
         if text:
             self.context.emit(ev.TextDelta(who=self.who, purpose=self.purpose, text=text))
 
-    def _fault(self, error: Exception, service: ChatCompletionClientBase, model: str) -> ServiceError:
+    def _fault(self, error: Exception, service: ChatCompletionClientBase) -> ServiceError:
         if isinstance(error, ServiceError):
             return error
         if isinstance(error, TimeoutError):
-            seconds = self.context.limits.model_timeout
-            return ServiceError(
-                f"service '{self.service}' ({model}): silent for {seconds:g} s; raise limits.model_timeout "
-                "if the model needs longer",
-                service=self.service,
-                retryable=True,
-            )
-        url = service.service_url()
-        return as_service_error(error, service=self.service, describe=f"{model} at {url}" if url else model)
+            silence = self.context.limits.model_timeout
+            silent = f"silent for {silence:g} s; raise limits.model_timeout if the model needs longer"
+            return ServiceError(f"service '{self.service}': {silent}", service=self.service, retryable=True)
+        url = service.service_url() or ""
+        where = f"{service.ai_model_id} at {url}" if "://" in url else service.ai_model_id
+        return as_service_error(error, service=self.service, describe=where)
 
-    async def _wait(self, call: str, attempt: int, fault: ServiceError) -> None:
+    async def _wait(self, attempt: int, fault: ServiceError) -> None:
         longest = min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT)
         wait = fault.retry_after if fault.retry_after is not None else longest * random.uniform(0.5, 1)
-        self.context.emit(ev.ModelCallRetried(call=call, who=self.who, attempt=attempt, wait=wait, error=str(fault)))
+        self.context.emit(
+            ev.ModelCallRetried(call=self.call, who=self.who, attempt=attempt, wait=wait, error=str(fault))
+        )
         with self.context.interruptible(final=self.purpose == "answer"):
             await anyio.sleep(wait)
-
-
-class _Reply:
-    """What one call has brought so far."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.finish_reason = ""
-        self.pieces = 0
-        self._calls: list[FunctionCallContent] = []
-        self._usage: tuple[int | None, int | None] = (None, None)
-
-    @property
-    def shown(self) -> bool:
-        """Whether a part of the reply has been passed on, so that it cannot be taken back."""
-        return bool(self.text or self._calls)
-
-    def add(self, contents: list[_M]) -> None:
-        for content in contents:
-            self.pieces += 1
-            self.text += content.content
-            self._calls += [item for item in content.items if isinstance(item, FunctionCallContent)]
-            if content.finish_reason:
-                self.finish_reason = str(content.finish_reason.value)
-            now = usage_of(content.metadata)
-            # A connector may count the prompt in the first piece and the completion in the last.
-            self._usage = cast(
-                "tuple[int | None, int | None]",
-                tuple(
-                    new if old is None else old if new is None else max(old, new)
-                    for old, new in zip(self._usage, now, strict=True)
-                ),
-            )
-
-    def require_whole(self, service: ChatCompletionClientBase) -> None:
-        """Raises when the stream ended before the reply did: the connectors take that for a whole reply."""
-        if not self.pieces:
-            raise ServiceError(
-                f"{service.service_url() or service.ai_model_id} answered with something that is not a chat "
-                "completion; check base_url",
-                service=service.service_id,
-                retryable=True,
-            )
-        if isinstance(service, OpenAIHandler) and not self.finish_reason:
-            raise ServiceError(
-                f"{service.service_url()}: the reply was cut off after {len(self.text)} characters",
-                service=service.service_id,
-                retryable=True,
-            )
-
-    def tool_calls(self) -> list[dict[str, Any]]:
-        merged: list[FunctionCallContent] = []
-        for piece in self._calls:
-            if merged and (not piece.id or piece.id == merged[-1].id) and piece.index == merged[-1].index:
-                merged[-1] = merged[-1] + piece
-            else:
-                merged.append(piece)
-        return [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in merged]
-
-    def usage(self) -> ev.Usage:
-        return ev.Usage(prompt_tokens=self._usage[0], completion_tokens=self._usage[1])
-
-    def tokens(self, usage: ev.Usage) -> int:
-        """What counts against `max_tokens`: an unknown completion is taken as four characters a token."""
-        completion = usage.completion_tokens
-        return (usage.prompt_tokens or 0) + (len(self.text) // 4 if completion is None else completion)
 
 
 class _InLane:
@@ -225,7 +199,8 @@ class _InLane:
         async def send() -> AsyncIterator[list[ChatMessageContent]]:
             yield await super(_InLane, self)._inner_get_chat_message_contents(heard, settings)  # type: ignore[misc]
 
-        exchange = self._lane.exchange(cast(ChatCompletionClientBase, self), settings, send)
+        service = cast(ChatCompletionClientBase, self)
+        exchange = self._lane.exchange(service, heard, send, attempt=None)
         return [content async for contents in exchange for content in contents]
 
     async def _inner_get_streaming_chat_message_contents(
@@ -237,7 +212,8 @@ class _InLane:
             inner = super(_InLane, self)._inner_get_streaming_chat_message_contents  # type: ignore[misc]
             return cast("AsyncIterator[list[ChatMessageContent]]", inner(heard, settings, function_invoke_attempt))
 
-        async for contents in self._lane.exchange(cast(ChatCompletionClientBase, self), settings, send):
+        service = cast(ChatCompletionClientBase, self)
+        async for contents in self._lane.exchange(service, heard, send, attempt=function_invoke_attempt):
             yield contents
 
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from magentic_kit import __version__
-from magentic_kit.errors import ConfigError, KitError
+from magentic_kit.errors import ConfigError, KitError, ReplayError
 
 if TYPE_CHECKING:
-    from magentic_kit.context import Sink
-    from magentic_kit.run import RunResult
+    from magentic_kit.events import AnyEvent
+    from magentic_kit.factory import RunOptions, TeamFactory
+    from magentic_kit.run import Run, RunResult
 
 EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}
-"""Outcome of a run -> exit code; 2 is a usage or configuration error."""
+"""Outcome of a run -> exit code; 2 is a usage or configuration error, or a log that does not fit."""
+
+_C = TypeVar("_C", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path)
 
 
 def main() -> None:
@@ -29,12 +34,11 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except ConfigError as error:
-        for problem in error.problems:
-            _complain(str(problem))
+        _complain(*map(str, error.problems))
         code = 2
     except KitError as error:
         _complain(str(error))
-        code = 1
+        code = 2 if isinstance(error, ReplayError) else 1
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -52,95 +56,159 @@ def cli() -> None:
     """Teams of agents from YAML, on Semantic Kernel's Magentic orchestration."""
 
 
+def _options(*options: Callable[[_C], _C]) -> Callable[[_C], _C]:
+    def add(command: _C) -> _C:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_TEAM_OPTIONS = _options(
+    click.option("--set", "settings", multiple=True, metavar="PATH=V", help="Override a value of the team file."),
+    click.option("--service", "services", multiple=True, metavar="NAME=PROVIDER[:MODEL]", help="Override a service."),
+    click.option("--env-file", type=_PATH, help="Environment file to read; default: .env."),
+    click.option("--max-rounds", type=int, help="Same as --set manager.max_rounds=N."),
+    click.option("--max-resets", type=int, help="Same as --set manager.max_resets=N."),
+    click.option("--max-tokens", type=int, help="Same as --set limits.max_tokens=N."),
+    click.option("--deadline", help="Same as --set limits.deadline=D, such as 90s or 15m."),
+    click.option("--no-report", is_flag=True, help="Write the log only."),
+    click.option("--approve", multiple=True, metavar="PATTERN", help="Functions that may be called without asking."),
+    click.option("--approve-plan", is_flag=True, help="Approve every plan without asking."),
+)
+_TASK_OPTIONS = _options(
+    click.argument("task", required=False),
+    click.option("--task-file", type=_PATH, help="Read the task from this file."),
+    click.option("--input", "inputs", multiple=True, metavar="K=V", help="A value for one of the team's inputs."),
+)
+_SHOW_OPTIONS = _options(
+    click.option("--json", "form", flag_value="json", help="Print the whole result as JSON in place of the answer."),
+    click.option("--jsonl", "form", flag_value="jsonl", help="Print every event as a line of JSON as it comes."),
+    click.option("--quiet", "show", flag_value="quiet", help="Show nothing of the run; print the answer."),
+    click.option("--plain", "show", flag_value="plain", help="Plain lines: no colour, no live display."),
+)
+_OUT = click.option("--out", type=_PATH, default=Path("runs"), show_default=True, help="Where run directories go.")
+
+
 @cli.command()
-@click.argument("team", type=click.Path(path_type=Path))
-@click.argument("task", required=False)
-@click.option("--task-file", type=click.Path(path_type=Path), help="Read the task from this file.")
-@click.option("--input", "inputs", multiple=True, metavar="K=V", help="A value for one of the team's inputs.")
-@click.option("--set", "settings", multiple=True, metavar="PATH=V", help="Override a value of the team file.")
-@click.option("--service", "services", multiple=True, metavar="NAME=PROVIDER[:MODEL]", help="Override a service.")
-@click.option("--env-file", type=click.Path(path_type=Path), help="Environment file to read; default: .env.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
-@click.option("--max-rounds", type=int, help="Same as --set manager.max_rounds=N.")
-@click.option("--deadline", help="Same as --set limits.deadline=D, such as 90s or 15m.")
-@click.option("--json", "form", flag_value="json", help="Print the whole result as JSON in place of the answer.")
-@click.option("--jsonl", "form", flag_value="jsonl", help="Print every event as a line of JSON as it comes.")
-@click.option("--quiet", is_flag=True, help="Show nothing of the run; print the answer.")
-@click.option("--plain", is_flag=True, help="Plain lines: no colour, no live display.")
-@click.option("--no-report", is_flag=True, help="Write the log only.")
+@click.argument("team", type=_PATH)
+@_TASK_OPTIONS
+@_TEAM_OPTIONS
+@_SHOW_OPTIONS
+@_OUT
+@click.option("--review-plan", is_flag=True, help="Same as --set review.plan=true.")
+@click.option("--plan", type=_PATH, help="Carry out this plan, made by `plan` and edited.")
+@click.option("--from", "reuse", type=_PATH, metavar="RUN", help="Reuse the steps of this run that are unchanged.")
 def run(
     team: Path,
     task: str | None,
     task_file: Path | None,
     inputs: tuple[str, ...],
-    settings: tuple[str, ...],
-    services: tuple[str, ...],
-    env_file: Path | None,
     out: Path,
-    max_rounds: int | None,
-    deadline: str | None,
+    review_plan: bool,
+    plan: Path | None,
+    reuse: Path | None,
     form: str | None,
-    quiet: bool,
-    plain: bool,
-    no_report: bool,
+    show: str | None,
+    **team_options: Any,
 ) -> int:
     """Run TEAM (a YAML file) on TASK; `-` reads the task from standard input.
 
     Progress goes to standard error, the answer to standard output. Exit code: 0 satisfied, 3 limited or
     rejected, 1 failed, 130 cancelled, 2 nothing was started.
     """
-    _load_environment(env_file, beside=team)
-    overrides: dict[str, Any] = dict(_pair(setting, "--set") for setting in settings)
-    overrides |= {f"services.{name}": _service(value) for name, value in map(_service_pair, services)}
-    overrides |= {"manager.max_rounds": max_rounds} if max_rounds is not None else {}
-    overrides |= {"limits.deadline": deadline} if deadline is not None else {}
-    overrides |= {"report.formats": []} if no_report else {}
-    given = dict(_pair(value, "--input") for value in inputs)
     text = _task(task, task_file)
+    overrides = _overrides(beside=team, **team_options) | ({"review.plan": True} if review_plan else {})
+    options: RunOptions = {"inputs": dict(_pair(value, "--input") for value in inputs), "out": out}
+    if plan is not None:
+        from magentic_kit.plan import TaskLedger
 
-    from magentic_kit.check import load_team
+        options["plan"] = TaskLedger.from_markdown(_read(plan), file=str(plan))
+    if reuse is not None:
+        options["reuse"] = reuse
+    _check(team, overrides)
 
-    load_team(team, overrides=overrides)  # tells what is wrong before the seconds that the next import takes
-    from magentic_kit.console import make_console
+    def start(factory: TeamFactory, people: RunOptions) -> Run:
+        people.update(options)
+        return factory.start(text, **people)
 
-    console = make_console(mode="quiet" if quiet or form == "jsonl" else "plain" if plain else "auto")
-    sinks: list[Sink] = [console, _print_event] if form == "jsonl" else [console]
-    try:
-        result = _run(team, overrides, text, given, out, sinks, stop=console.close)
-    finally:
-        console.close()
-    if form == "json":
-        click.echo(json.dumps(result.record.to_dict(), ensure_ascii=False, indent=2))
-    elif form is None and result.answer:
-        from magentic_kit.text import printable
-
-        click.echo(printable(result.answer))
-    if result.run_dir and not quiet:
-        click.echo(f"{result.outcome}: see {result.run_dir}", err=True)
-    return EXIT_CODES[result.outcome]
+    return _follow(_loader(team, overrides), start, form, show, team_options)
 
 
 @cli.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--env-file", type=click.Path(path_type=Path), help="Environment file to read; default: .env.")
+@click.argument("run_dir", type=_PATH, metavar="RUN")
+@click.option("--repeat-tool", is_flag=True, help="Call functions again whose outcome is unknown.")
+@click.option("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome.")
+@_TEAM_OPTIONS
+@_SHOW_OPTIONS
+def resume(
+    run_dir: Path, repeat_tool: bool, skip_tool: str | None, form: str | None, show: str | None, **team_options: Any
+) -> int:
+    """Go on with RUN (a run directory) from where it stopped; nothing that is in its log is paid again."""
+    overrides = _overrides(beside=run_dir, **team_options)
+
+    def load() -> TeamFactory:
+        from magentic_kit.factory import TeamFactory
+
+        return TeamFactory.from_run(run_dir, overrides=overrides)
+
+    def start(factory: TeamFactory, people: RunOptions) -> Run:
+        from magentic_kit.run import SkipTool
+
+        if repeat_tool or skip_tool is not None:
+            people["unknown_tools"] = "repeat" if skip_tool is None else SkipTool(skip_tool)
+        return factory.resume(run_dir, **people)
+
+    return _follow(load, start, form, show, team_options)
+
+
+@cli.command()
+@click.argument("team", type=_PATH)
+@_TASK_OPTIONS
+@_TEAM_OPTIONS
+@click.option("-o", "--output", type=_PATH, default=Path("plan.md"), show_default=True, help="File to write.")
+def plan(
+    team: Path, task: str | None, task_file: Path | None, inputs: tuple[str, ...], output: Path, **options: Any
+) -> int:
+    """Make the task ledger of TEAM for TASK only, as Markdown to edit and to give to `run --plan`."""
+    text = _task(task, task_file)
+    overrides = _overrides(beside=team, **options)
+    given = dict(_pair(value, "--input") for value in inputs)
+    _check(team, overrides)
+
+    async def make() -> str:
+        async with _loader(team, overrides)() as factory:
+            ledger = await factory.plan(text, inputs=given)
+            members = {agent.name: agent.description for agent in factory.team.config.agents}
+            return ledger.to_markdown(team=factory.team.config.name, members=members)
+
+    _quiet_logs()
+    output.write_text(asyncio.run(make()), encoding="utf-8")
+    click.echo(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")
+    return 0
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=_PATH)
+@click.option("--env-file", type=_PATH, help="Environment file to read; default: .env.")
 def validate(files: tuple[Path, ...], env_file: Path | None) -> int:
     """Check team FILES without a model; tells every problem at once."""
     from magentic_kit.check import load_team
 
-    problems = 0
+    code = 0
     for file in files:
         _load_environment(env_file, beside=file)
         try:
             team = load_team(file)
         except ConfigError as error:
-            for problem in error.problems:
-                _complain(str(problem))
-            problems += len(error.problems)
+            _complain(*map(str, error.problems))
+            code = 2
             continue
         for warning in team.warnings:
             click.secho(f"warning: {warning}", fg="yellow", err=True)
         click.echo(f"{file}: ok, {len(team.config.agents)} agents, {len(team.config.services)} services")
-    return 2 if problems else 0
+    return code
 
 
 @cli.command()
@@ -151,60 +219,111 @@ def schema() -> None:
     click.echo(json.dumps(team_schema(), indent=2, ensure_ascii=False))
 
 
-def _run(
-    team: Path,
-    overrides: dict[str, Any],
-    task: str | None,
-    inputs: dict[str, Any],
-    out: Path,
-    sinks: Iterable[Sink],
-    *,
-    stop: Callable[[], None],
-) -> RunResult:
-    import asyncio
+def _loader(team: Path, overrides: Mapping[str, Any]) -> Callable[[], TeamFactory]:
+    def load() -> TeamFactory:
+        from magentic_kit.factory import TeamFactory
 
-    from magentic_kit.factory import TeamFactory
+        return TeamFactory.from_yaml(team, overrides=overrides)
 
+    return load
+
+
+def _check(team: Path, overrides: Mapping[str, Any]) -> None:
+    """Tells what is wrong with the file before the seconds that importing Semantic Kernel takes."""
+    from magentic_kit.check import load_team
+
+    load_team(team, overrides=overrides)
+
+
+def _follow(
+    load: Callable[[], TeamFactory],
+    start: Callable[[TeamFactory, RunOptions], Run],
+    form: str | None,
+    show: str | None,
+    flags: Mapping[str, Any],
+) -> int:
+    """Runs to the end, with the console on standard error and the answer on standard output."""
+    from magentic_kit.console import make_console
+    from magentic_kit.terminal import Terminal, on_signals
+
+    console = make_console(mode="quiet" if show == "quiet" or form == "jsonl" else "plain" if show else "auto")
+    terminal = Terminal(console, approve=flags["approve"], approve_plan=flags["approve_plan"])
+    people: RunOptions = {"approver": terminal.approver, "humans": terminal.humans}
+    if terminal.reviewer is not None:
+        people["reviewer"] = terminal.reviewer
+    people["sinks"] = [console, _print_event] if form == "jsonl" else [console]
+
+    async def whole() -> int:
+        async with load() as factory:
+            run = start(factory, people)
+            on_signals(run.cancel, console.close)
+            result = await run.result()
+        console.close()
+        return _tell(result, form, quiet=show == "quiet")
+
+    _quiet_logs()
+    try:
+        return asyncio.run(whole())
+    finally:
+        console.close()
+
+
+def _tell(result: RunResult, form: str | None, *, quiet: bool) -> int:
+    from magentic_kit.text import printable
+
+    if form == "json":
+        click.echo(json.dumps(result.record.to_dict(), indent=2, default=str))
+    elif form is None and result.answer:
+        click.echo(printable(result.answer))
+    if result.run_dir and not quiet:
+        click.echo(f"{result.outcome}: see {result.run_dir}", err=True)
+    code = EXIT_CODES[result.outcome]
+    # A connector's thread that cannot be interrupted must not keep the process: all is said and written.
+    leave = threading.Timer(5, os._exit, [code])
+    leave.daemon = True
+    leave.start()
+    return code
+
+
+def _quiet_logs() -> None:
     # Whatever Semantic Kernel would log as an error is an event of the run.
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("semantic_kernel").setLevel(logging.CRITICAL)
 
-    async def whole() -> RunResult:
-        async with TeamFactory.from_yaml(team, overrides=overrides) as factory:
-            running = factory.start(task, inputs=inputs, sinks=sinks, out=out)
-            _on_signals(running.cancel, stop)
-            return await running.result()
 
-    return asyncio.run(whole())
-
-
-def _on_signals(cancel: Callable[[], None], stop: Callable[[], None]) -> None:
-    """The first Ctrl-C or SIGTERM ends the run in order, a second one leaves at once."""
-    import asyncio
-    import signal
-
-    loop = asyncio.get_running_loop()
-    asked: list[int] = []
-
-    def ask() -> None:
-        if asked:
-            with suppress(Exception):
-                stop()
-            os._exit(130)
-        asked.append(1)
-        cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, ask)
-        except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(ask))
-
-
-def _print_event(event: Any) -> None:
+def _print_event(event: AnyEvent) -> None:
     from magentic_kit.events import to_dict
 
-    click.echo(json.dumps(to_dict(event), ensure_ascii=False))
+    click.echo(json.dumps(to_dict(event)))
+
+
+def _overrides(
+    *,
+    beside: Path,
+    settings: tuple[str, ...],
+    services: tuple[str, ...],
+    env_file: Path | None,
+    max_rounds: int | None,
+    max_resets: int | None,
+    max_tokens: int | None,
+    deadline: str | None,
+    no_report: bool,
+    **_: Any,
+) -> dict[str, Any]:
+    """What the options put in the place of the team file's values; reads the environment file first."""
+    _load_environment(env_file, beside=beside)
+    overrides: dict[str, Any] = dict(_pair(setting, "--set") for setting in settings)
+    for name, value in (_pair(service, "--service") for service in services):
+        provider, _, model = str(value).partition(":")
+        overrides[f"services.{name}"] = {"provider": provider, "model": model or None}
+    given: dict[str, Any] = {
+        "manager.max_rounds": max_rounds,
+        "manager.max_resets": max_resets,
+        "limits.max_tokens": max_tokens,
+        "limits.deadline": deadline,
+        "report.formats": [] if no_report else None,
+    }
+    return overrides | {path: value for path, value in given.items() if value is not None}
 
 
 def _load_environment(env_file: Path | None, *, beside: Path) -> None:
@@ -222,12 +341,14 @@ def _task(task: str | None, task_file: Path | None) -> str | None:
         raise ConfigError.one("give TASK or --task-file, not both", file="command line")
     if task == "-":
         return sys.stdin.read()
-    if task_file is None:
-        return task
+    return task if task_file is None else _read(task_file)
+
+
+def _read(path: Path) -> str:
     try:
-        return task_file.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError.one(f"cannot be read: {error}", file=str(task_file)) from error
+        raise ConfigError.one(f"cannot be read: {error}", file=str(path)) from error
 
 
 def _pair(text: str, option: str) -> tuple[str, Any]:
@@ -242,17 +363,6 @@ def _pair(text: str, option: str) -> tuple[str, Any]:
         return name, value
 
 
-def _service_pair(text: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not found or not name or not value:
-        raise ConfigError.one(f"'{text}' should be name=provider:model", file="--service")
-    return name, value
-
-
-def _service(value: str) -> dict[str, str]:
-    provider, _, model = value.partition(":")
-    return {"provider": provider, **({"model": model} if model else {})}
-
-
-def _complain(message: str) -> None:
-    click.secho(message, fg="red", err=True)
+def _complain(*messages: str) -> None:
+    for message in messages:
+        click.secho(message, fg="red", err=True)

@@ -81,7 +81,7 @@ class ToolSpec(Model):
 
 
 Tools = Annotated[tuple[ToolSpec, ...], Field(strict=False)]
-Formats = Annotated[tuple[Literal["md", "json"], ...], Field(strict=False)]
+Formats = Annotated[tuple[Literal["md", "html", "json"], ...], Field(strict=False)]
 
 
 class PromptTemplate(Model):
@@ -99,12 +99,12 @@ class PromptTemplate(Model):
 
 
 class AgentConfig(Model):
-    """An agent: SK's declarative spec, plus the rule that name and description are required."""
+    """An agent: SK's declarative spec, with name and description required; or a person, who has no more than those."""
 
-    type: Literal["chat_completion_agent"] = opt("chat_completion_agent", "Kind of agent.")
+    type: Literal["chat_completion_agent", "human"] = opt("chat_completion_agent", "Kind of agent; human is a person.")
     name: str = Field(pattern=AGENT_NAME, description="Unique name; the manager addresses the agent by it.")
     description: str = Field(min_length=1, description="What it is good at; the manager chooses by it.")
-    instructions: str | None = opt(None, "System prompt, a template over the inputs.")
+    instructions: str | None = opt(None, "System prompt, a template over the inputs; shown to a person.")
     model: ModelSpec = opt(ModelSpec(), "Service, model and options.")
     tools: Tools = opt((), "What the agent may call; nothing else is offered.")
     inputs: dict[Identifier, InputSpec] = opt({}, "Values for this agent's instructions.")
@@ -162,12 +162,21 @@ class Limits(Model):
     tool_timeout: Duration = opt(60.0, "Time for one function call.")
     max_tokens: int | None = opt(None, "Tokens that all calls of a run may use together.", ge=1)
     retries: int = opt(4, "Repeats of a model call that failed in a way that may pass.", ge=0)
+    result_chars: int = opt(20_000, "Characters after which a function's result is cut for the model.", ge=1)
+    tool_rounds: int = opt(10, "Times an agent may call functions in one turn.", ge=1)
+
+
+class ReviewConfig(Model):
+    """Where a person decides."""
+
+    plan: bool = opt(False, "Whether each plan is shown for approval.")
+    tools: Names = opt((), "Functions to ask about before each call, such as db.execute or crm.*.")
 
 
 class ReportConfig(Model):
     """What a run leaves behind besides its log."""
 
-    formats: Formats = opt(("md", "json"), "Files to write: report.md, result.json.")
+    formats: Formats = opt(("md", "html", "json"), "Files to write: report.md, report.html, result.json.")
 
 
 class TeamConfig(Model):
@@ -184,6 +193,7 @@ class TeamConfig(Model):
     )
     manager: ManagerConfig = opt(ManagerConfig(), "How the manager works.")
     limits: Limits = opt(Limits(), "When a run is ended.")
+    review: ReviewConfig = opt(ReviewConfig(), "What a person has to agree to.")
     report: ReportConfig = opt(ReportConfig(), "What to write after a run.")
 
 

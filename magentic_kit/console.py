@@ -10,6 +10,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from magentic_kit import events as ev
@@ -91,8 +93,20 @@ class Console:
         """Ends the output; may be called again."""
         self._end_text()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the terminal to somebody who asks a person."""
+        self._end_text()
+        yield
+
     def _show_call(self, event: ev.AnyEvent) -> None:
         match event:
+            case ev.PlanReviewed():
+                self._line(f"plan {event.version}: {event.decision} {event.feedback}", "cyan")
+            case ev.ToolReviewed():
+                self._line(f"{event.who} may call {event.function}: {event.decision} {event.reason}", "cyan")
+            case ev.RunResumed():
+                self._line("── what was done before ends here; now live ──", "bold")
             case ev.LedgerRejected():
                 self._line(f"manager: reply {event.attempt} is no progress ledger: {event.error}", "yellow")
             case ev.ModelCallRetried():
@@ -244,6 +258,16 @@ class RichConsole(Console):
             super().close()
         finally:
             self._live.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the terminal to somebody who asks a person."""
+        with super().paused():
+            self._live.stop()
+            try:
+                yield
+            finally:
+                self._live.start()
 
     def __rich__(self) -> RenderableType:
         """The live region, drawn anew below whatever is printed."""

@@ -17,6 +17,7 @@ from magentic_kit.config import Limits
 from magentic_kit.errors import LimitReached, RunCancelled
 from magentic_kit.events import AnyEvent
 from magentic_kit.redaction import Redactor
+from magentic_kit.steps import Request, Steps
 
 logger = logging.getLogger(__name__)
 
@@ -33,19 +34,21 @@ class RunContext:
         run_id: str,
         limits: Limits,
         sinks: list[Sink],
-        redactor: Redactor | None = None,
+        steps: Steps | None = None,
     ) -> None:
         self.run_id = run_id
         self.limits = limits
+        self.steps = steps or Steps()
         self.limit: LimitReached | None = None
         self.cancelled = asyncio.Event()
         self.tokens = 0
-        self.redactor = redactor or Redactor.from_environment()
+        self.redactor = Redactor.from_environment()
         self.log: Sink | None = None
         """Where logged events are written first; the one sink that may end the run by raising."""
         self._sinks = sinks
         self._broken: set[int] = set()
-        self._seq = 0
+        self._seq = self.steps.next_seq
+        self._resumed_from = self.steps.resumed_from
         self._scopes: set[anyio.CancelScope] = set()
         self._began = time.monotonic()
 
@@ -53,6 +56,11 @@ class RunContext:
 
     def emit(self, event: AnyEvent) -> None:
         """Stamps, redacts and logs the event, then shows it to every sink. Raises only what the log raises."""
+        if event.key in self.steps.known:
+            return  # a run that is resumed has told this already
+        if self._resumed_from is not None:
+            last, self._resumed_from = self._resumed_from, None
+            self.emit(ev.RunResumed(from_seq=last))
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         seq = self._seq if event.logged else -1
         event = replace(self.redactor.event(event), seq=seq, time=now, run_id=self.run_id)
@@ -61,11 +69,19 @@ class RunContext:
                 self._seq += 1
                 if self.log is not None:
                     self.log(event)
+                    self.steps.requests.learn(event)
         finally:
             for sink in self._sinks:
-                self._show(sink, event)
+                self.show(sink, event)
 
-    def _show(self, sink: Sink, event: AnyEvent) -> None:
+    def begin_call(self, event: ev.ModelCallStarted, request: Request) -> None:
+        """Emits the start of a model call, with its request packed for the log."""
+        if event.key in self.steps.known:
+            return
+        self.emit(replace(event, request=self.steps.requests.pack(event.who, request)) if self.log else event)
+
+    def show(self, sink: Sink, event: AnyEvent) -> None:
+        """Hands the event to one sink, whatever the sink makes of it."""
         try:
             sink(event)
         except Exception:
@@ -97,10 +113,6 @@ class RunContext:
             self.emit(ev.LimitReached(limit=limit, detail=detail))
         return self.limit
 
-    def count_tokens(self, tokens: int) -> None:
-        """Adds to the tokens that `max_tokens` bounds."""
-        self.tokens += tokens
-
     def check(self, *, final: bool = False) -> None:
         """Raises if the run may not go on. After a limit the `final` answer may still be written."""
         if self.cancelled.is_set():
@@ -118,20 +130,28 @@ class RunContext:
             raise self.limit
 
     @contextmanager
-    def interruptible(self, *, seconds: float | None = None, final: bool = False) -> Iterator[None]:
+    def interruptible(
+        self, *, seconds: float | None = None, final: bool = False, person: bool = False
+    ) -> Iterator[None]:
         """Ends the awaits inside on cancel, at the deadline, or after `seconds`.
+
+        The time that a `person` takes does not count against the deadline.
 
         Raises `RunCancelled`, `LimitReached` or `TimeoutError` accordingly. The body must not yield to
         other code while inside (no `yield` of a generator), as a cancel scope belongs to one task.
         """
         self.check(final=final)
-        bound = min(self._seconds_left(final=final), float("inf") if seconds is None else seconds)
+        unbound = float("inf")
+        bound = min(unbound if person else self._seconds_left(final=final), unbound if seconds is None else seconds)
+        since = time.monotonic()
         with anyio.CancelScope(deadline=anyio.current_time() + max(bound, 0)) as scope:
             self._scopes.add(scope)
             try:
                 yield
             finally:
                 self._scopes.discard(scope)
+                if person:
+                    self._began += time.monotonic() - since
         if scope.cancelled_caught:
             self.check(final=final)
             raise TimeoutError

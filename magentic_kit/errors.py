@@ -89,6 +89,17 @@ class JournalError(KitError):
     kind = "log"
 
 
+class ReplayError(KitError):
+    """A run is asked something else than its log has; `step` is the call's name, `diff` what differs."""
+
+    kind = "replay"
+
+    def __init__(self, step: str, diff: str) -> None:
+        self.step = step
+        self.diff = diff
+        super().__init__(f"the log does not fit: step {step} is asked something else than was recorded\n{diff}")
+
+
 class RunStopped(KitError):
     """Something outside the current call ended it: a limit, or a person."""
 
@@ -101,6 +112,12 @@ class LimitReached(RunStopped):
     def __init__(self, limit: str, detail: str) -> None:
         self.limit = limit
         super().__init__(detail)
+
+
+class PlanRejected(RunStopped):
+    """A person rejected the plan, with these words."""
+
+    kind = "rejected"
 
 
 class RunCancelled(RunStopped):

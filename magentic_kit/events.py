@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -29,6 +30,14 @@ class Event:
     seq: int = -1
     time: str = ""
     run_id: str = ""
+
+    @property
+    def key(self) -> tuple[Any, ...] | None:
+        """What tells this event from others of its run; the same when a run is replayed. None: always new."""
+        if self.type in ("limit_reached", "model_call_retried", "model_call_failed", "run_resumed", "run_finished"):
+            return None
+        names = ("call", "version", "round", "agent", "attempt")
+        return (self.type, *(getattr(self, name, None) for name in names))
 
     def __init_subclass__(cls) -> None:
         cls.type = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
@@ -60,6 +69,7 @@ class RunStarted(Event):
     manager: dict[str, Any]
     limits: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, Any] = field(default_factory=dict)
+    base_dir: str = ""
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -73,12 +83,24 @@ class PlanCreated(Event):
 
 
 class Replanned(Event):
-    """The manager wrote a new task ledger, because of stalls; `version` counts on from the first."""
+    """The manager wrote a new task ledger, because of stalls (`is_stalled`) or of a review.
+
+    `version` counts on from the first.
+    """
 
     facts: str
     plan: str
     version: int
     reason: str = ""
+    is_stalled: bool = True
+
+
+class PlanReviewed(Event):
+    """A person judged the plan `version`: `approve`, `revise` or `reject`, with words."""
+
+    version: int
+    decision: str
+    feedback: str = ""
 
 
 class ProgressLedger(Event):
@@ -137,7 +159,7 @@ class TextDelta(Event):
 
 
 class ModelCallStarted(Event):
-    """A request to a model is about to be sent. `call` names it within the run, `who#n`.
+    """A request to a model is about to be sent. `call` names it within the run, `who#n`; `request` is packed.
 
     `purpose` is `facts`, `plan`, `ledger`, `answer` for the manager and `turn` for an agent.
     """
@@ -147,6 +169,7 @@ class ModelCallStarted(Event):
     purpose: str
     service: str
     model: str
+    request: dict[str, Any] = field(default_factory=dict)
 
 
 class ModelCallRetried(Event):
@@ -160,7 +183,10 @@ class ModelCallRetried(Event):
 
 
 class ModelCallFinished(Event):
-    """A model answered. `seconds` includes retries; `tool_calls` are `{id, name, arguments}`."""
+    """A model answered. `seconds` includes retries; `tool_calls` are `{id, index, name, arguments}`.
+
+    `reused` tells that the reply was taken from an earlier run and nothing was paid.
+    """
 
     call: str
     who: str
@@ -170,6 +196,7 @@ class ModelCallFinished(Event):
     text: str
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str = ""
+    reused: bool = False
 
 
 class ModelCallFailed(Event):
@@ -183,6 +210,16 @@ class ModelCallFailed(Event):
     error: str
 
 
+class ToolReviewed(Event):
+    """A person judged a tool call: `approve`, `approve_for_run` or `deny`, with a reason."""
+
+    call: str
+    who: str
+    function: str
+    decision: str
+    reason: str = ""
+
+
 class ToolCallStarted(Event):
     """A function is about to be called for `who`; `arguments` as the model gave them."""
 
@@ -193,13 +230,14 @@ class ToolCallStarted(Event):
 
 
 class ToolCallFinished(Event):
-    """A function returned; `result` is the text that the model is given."""
+    """A function returned; the model is given `result`, cut if it is very long."""
 
     call: str
     who: str
     function: str
     seconds: float
     result: str
+    reused: bool = False
 
 
 class ToolCallFailed(Event):
@@ -228,6 +266,12 @@ class LimitReached(Event):
     detail: str
 
 
+class RunResumed(Event):
+    """The run goes on live from here; logged events after `from_seq` and before this one no longer hold."""
+
+    from_seq: int
+
+
 class RunFinished(Event):
     """The run ended. `outcome` is `satisfied`, `limited`, `rejected`, `cancelled` or `failed`.
 
@@ -245,6 +289,7 @@ AnyEvent: TypeAlias = (
     RunStarted
     | PlanCreated
     | Replanned
+    | PlanReviewed
     | ProgressLedger
     | LedgerRejected
     | AgentStarted
@@ -254,11 +299,13 @@ AnyEvent: TypeAlias = (
     | ModelCallRetried
     | ModelCallFinished
     | ModelCallFailed
+    | ToolReviewed
     | ToolCallStarted
     | ToolCallFinished
     | ToolCallFailed
     | ToolCallDenied
     | LimitReached
+    | RunResumed
     | RunFinished
 )
 
@@ -276,6 +323,16 @@ _NESTED = {
         Judgement,
     ),
 }
+
+
+def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
+    """The events of a log that still hold: what a resumed run took back is left out."""
+    held: list[AnyEvent] = []
+    for event in events:
+        if isinstance(event, RunResumed):
+            held = [earlier for earlier in held if earlier.seq <= event.from_seq]
+        held.append(event)
+    return held
 
 
 def to_dict(event: Event) -> dict[str, Any]:

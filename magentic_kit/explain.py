@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 
-from magentic_kit.config import Service, TeamConfig
-from magentic_kit.fields import AGENT_NAME, IDENTIFIER, TARGET
+from magentic_kit.config import TeamConfig
+from magentic_kit.fields import AGENT_NAME, IDENTIFIER, TARGET, URL
 from magentic_kit.source import Route, Source
 
 _PATTERNS = {
     AGENT_NAME: "should be a name of letters, digits, '-' and '_'",
     IDENTIFIER: "should be a name of letters, digits and '_'",
     TARGET: "should name a Python object as package.module:Name",
+    URL: "should be an http(s) URL",
 }
 _EXPECTED = {
     "string_type": "should be text",
@@ -32,11 +33,6 @@ _EXPECTED = {
     "greater_than_equal": "should be {ge} or more",
     "too_short": "should have at least one entry",
     "string_too_short": "should not be empty",
-}
-_PROVIDERS = {
-    tag: service
-    for service in typing.get_args(typing.get_args(Service)[0])
-    for tag in typing.get_args(service.model_fields["provider"].annotation)
 }
 _CLOSED = {"too_short", "string_too_short"}
 """Kinds of error whose sentence gains nothing from the value."""
@@ -81,21 +77,23 @@ def validate(source: Source) -> TeamConfig | None:
 
 
 def _explain(source: Source, kind: str, loc: Route, value: Any, context: Mapping[str, Any], message: str) -> None:
-    # pydantic names the member of a union that it chose in the way to an error; the file does not.
-    route = loc[:2] + loc[3:] if loc[:1] == ("services",) else loc
+    route, kinds = _walk(loc if kind.startswith("union_tag") else loc[:-1])
+    route = route if kind.startswith("union_tag") else (*route, *loc[-1:])
     value = source.shown.get(route, value)
     around = label(route[:-1], source.data)
     if kind == "extra_forbidden":
-        hint = nearest(str(route[-1]), list(_fields_at(loc[:-1])))
+        hint = nearest(str(route[-1]), list(kinds[0].model_fields))
         source.report(route, f"unknown key '{str(route[-1])[:40]}' in {around}{hint}", key=True)
     elif kind == "missing":
-        about = _fields_at(loc[:-1])[str(route[-1])].description or ""
+        about = kinds[0].model_fields[str(route[-1])].description or ""
         source.report(route, f"{around} needs '{route[-1]}': {about.rstrip('.')}")
     elif kind == "union_tag_not_found":
-        source.report(route, f"{label(route)} needs 'provider': one of {', '.join(_PROVIDERS)}")
+        key = context["discriminator"].strip("'")
+        source.report(route, f"{label(route)} needs '{key}': one of {', '.join(tag for kind in kinds for tag in _tags(kind, key))}")
     elif kind == "union_tag_invalid":
-        hint = nearest(context["tag"], list(_PROVIDERS))
-        source.report((*route, "provider"), f"{label(route)}: there is no provider {clip(context['tag'])}{hint}")
+        key, tags = context["discriminator"].strip("'"), context["expected_tags"].replace("'", "").split(", ")
+        hint = nearest(context["tag"], tags)
+        source.report((*route, key), f"{label(route)}: there is no {key} {clip(context['tag'])}{hint}")
     elif kind == "string_pattern_mismatch" and route[-1] == "[key]":
         source.report(route[:-1], f"{clip(route[-2])} {_PATTERNS[context['pattern']]}", key=True)
     elif kind == "literal_error":
@@ -108,17 +106,34 @@ def _explain(source: Source, kind: str, loc: Route, value: Any, context: Mapping
         source.report(route, f"{label(route, source.data)} {expected}{but}")
 
 
-def _fields_at(loc: Route) -> dict[str, FieldInfo]:
-    """The fields of the model that an error's location goes through last."""
-    kind: Any = TeamConfig
+def _walk(loc: Route) -> tuple[Route, list[Any]]:
+    """Where in the file pydantic's `loc` is, and the models that may stand there.
+
+    pydantic names the members of unions that it chose on the way; the file does not.
+    """
+    route: Route = ()
+    kinds: list[Any] = [TeamConfig]
     for step in loc:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            kind = kind.model_fields[str(step)].annotation
-        elif typing.get_origin(kind) in (dict, tuple):
-            kind = typing.get_args(kind)[0 if isinstance(step, int) else 1]
-        else:
-            kind = _PROVIDERS[str(step)]
-        if typing.get_origin(kind) is Annotated or type(None) in typing.get_args(kind):
-            kind = typing.get_args(kind)[0]
-    fields: dict[str, FieldInfo] = kind.model_fields
-    return fields
+        if len(kinds) > 1:
+            kinds = [kind for kind in kinds if step in _tags(kind)]
+            continue
+        route = (*route, step)
+        fields = getattr(kinds[0], "model_fields", None)
+        inside = fields[str(step)].annotation if fields else typing.get_args(kinds[0])[isinstance(step, str)]
+        kinds = list(_alternatives(inside))
+    return route, kinds
+
+
+def _alternatives(kind: Any) -> Iterator[Any]:
+    """What an annotation allows, `None` aside."""
+    if typing.get_origin(kind) in (Annotated, typing.Union, types.UnionType):
+        for one in typing.get_args(kind)[: 1 if typing.get_origin(kind) is Annotated else None]:
+            yield from _alternatives(one)
+    elif kind is not type(None):
+        yield kind
+
+
+def _tags(model: Any, key: str | None = None) -> list[str]:
+    """The words that tell a member of a union from the others."""
+    fields = model.model_fields
+    return [tag for name in ([key] if key else fields) for tag in typing.get_args(fields[name].annotation)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -16,6 +17,8 @@ IDENTIFIER = r"^[0-9A-Za-z_]+$"
 
 TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 """A Python object: `package.module:Name`."""
+
+URL = r"^https?://[^/]"
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
 
@@ -44,6 +47,7 @@ Pause = Annotated[float, BeforeValidator(_duration_or_zero, json_schema_input_ty
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
 Target = Annotated[str, Field(pattern=TARGET)]
+Folder = Annotated[Path, Field(strict=False)]
 Options: TypeAlias = dict[str, Any]
 Unused = Annotated[Any, Field(description="Part of SK's declarative spec; not used here.")]
 

@@ -1,4 +1,4 @@
-"""The run directory and its append-only log, `events.jsonl`."""
+"""The run directory and its append-only log, `events.jsonl`: a line an event, each with its checksum."""
 
 from __future__ import annotations
 
@@ -6,51 +6,121 @@ import json
 import os
 import re
 import secrets
+import zlib
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout
 
 from magentic_kit.errors import ConfigError, JournalError
-from magentic_kit.events import Event, to_dict
+from magentic_kit.events import AnyEvent, from_dict, to_dict
+
+LOG = "events.jsonl"
+_SUM = re.compile(r', "sum": "([0-9a-f]{8})"\}$')
 
 
 class Journal:
-    """Writes one JSON object a line, flushed and synced before the next step goes on."""
+    """Writes one JSON object a line, flushed and synced before the next step goes on.
+
+    One process at a time: a second one on the same run gets a `ConfigError`.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._file = (directory / "events.jsonl").open("a", encoding="utf-8")
+        self.path = directory / LOG
+        self._lock = FileLock(directory / ".lock", timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise ConfigError.one("another process is at work on this run", file=str(directory)) from None
+        except OSError as error:
+            raise _unwritable(directory, error) from error
+        self._file: BinaryIO | None = None if self.path.exists() else self.path.open("ab")
 
     @classmethod
     def create(cls, out: Path, run_id: str) -> Journal:
         """The journal of a new run, in a directory of its own under `out`. Raises `ConfigError`."""
         try:
             (out / run_id).mkdir(parents=True)
-            return cls(out / run_id)
         except OSError as error:
-            message = f"cannot write to {out}: {error.strerror or error}; choose another directory with --out"
-            raise ConfigError.one(message) from error
+            raise _unwritable(out, error) from error
+        return cls(out / run_id)
 
     def save(self, name: str, text: str) -> None:
-        """Writes another file of the run."""
-        (self.directory / name).write_text(text, encoding="utf-8")
-
-    def write(self, event: Event) -> None:
-        """Appends the event. Raises `JournalError` when the disk does not take it."""
+        """Writes another file of the run. Raises `ConfigError`."""
         try:
-            self._file.write(json.dumps(to_dict(event), ensure_ascii=False) + "\n")
+            (self.directory / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(self.directory, error) from error
+
+    def write(self, event: AnyEvent) -> None:
+        """Appends the event. Raises `JournalError` when the disk does not take it."""
+        body = json.dumps(to_dict(event), ensure_ascii=False).encode("utf-8", "backslashreplace")
+        line = body[:-1] + b', "sum": "%08x"}\n' % zlib.crc32(body)
+        try:
+            if self._file is None:  # the first new line of a run that is resumed takes a torn one's place
+                _, whole = read_log(self.directory)
+                self._file = self.path.open("r+b")
+                self._file.truncate(whole)
+                self._file.seek(whole)
+            self._file.write(line)
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise JournalError(f"cannot write {self._file.name}: {error.strerror or error}") from error
+            raise JournalError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Closes the file; the log is complete."""
+        """Closes the file and lets others at the run."""
         with suppress(OSError):  # what a full disk did not take has been told already
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
+        self._lock.release()
+
+
+def read_log(directory: Path) -> tuple[list[AnyEvent], int]:
+    """The events of a run, and the bytes that whole lines take; a last line that was torn is left out.
+
+    Raises `JournalError` with the number of a line that was changed, `ConfigError` if there is no log.
+    """
+    path = directory / LOG
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError.one(f"there is no run here: {error.strerror or error}", file=str(path)) from error
+    events: list[AnyEvent] = []
+    whole = 0
+    for number, line in enumerate(data.splitlines(keepends=True), 1):
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("the line has no end")
+            events.append(_event(line[:-1].decode("utf-8")))
+            if events[-1].seq != number - 1:
+                raise ValueError(f"event {events[-1].seq} stands in the place of {number - 1}")
+        except ValueError as error:
+            if whole + len(line) == len(data) and not line.endswith(b"\n"):
+                break
+            raise JournalError(f"{path}:{number}: the log is damaged: {error}") from error
+        whole += len(line)
+    return events, whole
+
+
+def _event(line: str) -> AnyEvent:
+    match = _SUM.search(line)
+    if match is None:
+        raise ValueError("the line has no checksum")
+    body = line[: match.start()] + "}"
+    if zlib.crc32(body.encode()) != int(match[1], 16):
+        raise ValueError("the checksum does not fit")
+    return from_dict(json.loads(body))
 
 
 def new_run_id(team: str) -> str:
     """`<UTC time>-<team>-<random>`: sorts by time and is a safe directory name."""
     slug = re.sub(r"[^a-z0-9]+", "-", team.lower()).strip("-")[:40] or "team"
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(3)}"
+
+
+def _unwritable(directory: Path, error: OSError) -> ConfigError:
+    return ConfigError.one(f"cannot write here: {error.strerror or error}; choose another --out", file=str(directory))

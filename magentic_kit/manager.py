@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,8 +21,10 @@ from magentic_kit import events as ev
 from magentic_kit.calls import Lane
 from magentic_kit.config import ManagerConfig
 from magentic_kit.context import RunContext
-from magentic_kit.errors import LedgerError, LimitReached, ServiceError
+from magentic_kit.errors import LedgerError, LimitReached, PlanRejected, ServiceError
 from magentic_kit.ledger import QUESTIONS, parse_ledger, tier_settings
+from magentic_kit.people import PlanReview, PlanReviewRequest, Reviewer, ask
+from magentic_kit.plan import TaskLedger
 
 NAME = sk.MagenticManagerActor.__name__
 """How SK names the manager in the messages it sends."""
@@ -48,6 +50,13 @@ to the original request that is possible now, and say plainly what is missing or
 The answer should be phrased as if you were speaking to the user.
 """
 
+_REVISE_PROMPT = """The plan was reviewed, and is to be changed before the work begins. The reviewer says:
+
+{{$feedback}}
+
+Write the whole plan anew, so that it follows this. As before, be concise and use bullet points.
+"""
+
 _CORRECTION = """That reply could not be used: {error}.
 Answer the same questions again, with nothing but the JSON object."""
 
@@ -63,57 +72,76 @@ class TeamManager(sk.MagenticManagerBase):
     _context: RunContext = PrivateAttr()
     _lane: Lane = PrivateAttr()
     _service: ChatCompletionClientBase = PrivateAttr()
-    _options: dict[str, Any] = PrivateAttr()
-    _inputs: dict[str, Any] = PrivateAttr()
+    _options: Mapping[str, Any] = PrivateAttr()
+    _inputs: Mapping[str, Any] = PrivateAttr()
+    _reviewer: Reviewer | None = PrivateAttr()
+    _equip: Callable[[], Awaitable[None]] = PrivateAttr()
     _tiers: list[str] = PrivateAttr()
     _tier_works: bool = PrivateAttr(default=False)
     _facts: str = PrivateAttr(default="")
     _plan: str = PrivateAttr(default="")
     _version: int = PrivateAttr(default=0)
     _spoken: set[str] = PrivateAttr(default_factory=set)
-    _turn: tuple[int, str] = PrivateAttr(default=(0, ""))
+    _ledger: ev.ProgressLedger | None = PrivateAttr(default=None)
 
     def __init__(
         self,
         *,
         config: ManagerConfig,
-        context: RunContext,
+        lane: Lane,
         service: ChatCompletionClientBase,
-        service_name: str,
-        structured_output: str = "auto",
-        options: Mapping[str, Any] | None = None,
-        inputs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        structured_output: str,
+        plan: TaskLedger | None,
+        reviewer: Reviewer | None,
+        equip: Callable[[], Awaitable[None]],
     ) -> None:
         # SK's own round and reset limits end a run with whatever was said last (DESIGN.md, defect 6).
         super().__init__(max_stall_count=config.max_stalls, max_round_count=None, max_reset_count=None)
         self._config = config
-        self._context = context
-        self._lane = Lane(ev.MANAGER, service_name, context, name=NAME)
-        self._service = self._lane.connect(service)
-        self._options = dict(options or {})
-        self._inputs = dict(inputs or {})
+        self._context = lane.context
+        self._lane = lane
+        self._service = lane.connect(service)
+        self._options = options
+        self._inputs = inputs
+        self._reviewer = reviewer
+        self._equip = equip
+        if plan is not None:
+            self._facts, self._plan = plan.facts, plan.plan
         known = tier_settings(service.get_prompt_execution_settings_class(), ())
         self._tiers = [*known] if structured_output == "auto" else [structured_output]
 
     def turn(self) -> tuple[int, str]:
         """Round and instruction of the turn that the manager gave last."""
-        return self._turn
+        ledger = self._ledger
+        return (ledger.round, str(ledger.instruction_or_question.answer)) if ledger else (0, "")
+
+    async def task_ledger(self, task: str, members: dict[str, str]) -> TaskLedger:
+        """Facts and plan for a task, and nothing else. Raises what ended the calls."""
+        context = sk.MagenticContext(task=_asked(task), participant_descriptions=members)
+        await self._write_task_ledger(context, facts="facts", plan="plan")
+        return TaskLedger(task=task, facts=self._facts, plan=self._plan)
 
     # -- the four steps that SK calls
 
     async def plan(self, magentic_context: sk.MagenticContext) -> ChatMessageContent:
-        """Writes the first task ledger: facts, then plan."""
+        """Writes the first task ledger, facts then plan, unless one was given; has it reviewed."""
+        await self._equip()
         with suppress(LimitReached):
-            await self._write_task_ledger(magentic_context, facts="facts", plan="plan")
-            self._context.emit(ev.PlanCreated(facts=self._facts, plan=self._plan, version=self._version))
+            if not self._plan:
+                await self._write_task_ledger(magentic_context, facts="facts", plan="plan")
+            self._version = 1
+            self._context.emit(ev.PlanCreated(facts=self._facts, plan=self._plan, version=1))
+            await self._review(magentic_context, is_stalled=False)
         return await self._task_ledger(magentic_context)
 
     async def replan(self, magentic_context: sk.MagenticContext) -> ChatMessageContent:
-        """Writes a new task ledger after too many stalls."""
+        """Writes a new task ledger after too many stalls; has it reviewed."""
         with suppress(LimitReached):
             await self._write_task_ledger(magentic_context, facts="facts_update", plan="plan_update")
-            reason = f"stalled in round {self._turn[0]}"
-            self._context.emit(ev.Replanned(facts=self._facts, plan=self._plan, version=self._version, reason=reason))
+            self._replanned(f"stalled in round {self.turn()[0]}", is_stalled=True)
+            await self._review(magentic_context, is_stalled=True)
         return await self._task_ledger(magentic_context)
 
     async def create_progress_ledger(self, magentic_context: sk.MagenticContext) -> sk.ProgressLedger:
@@ -146,14 +174,47 @@ class TeamManager(sk.MagenticManagerBase):
     # -- task ledger
 
     async def _write_task_ledger(self, context: sk.MagenticContext, *, facts: str, plan: str) -> None:
-        history = context.chat_history
-        prompt = await self._render(facts, context)
-        new_facts = await self._ask("facts", history, prompt)
-        history.add_message(_asked(prompt))
-        history.add_message(_said(new_facts))
-        new_plan = await self._ask("plan", history, await self._render(plan, context))
+        new_facts = await self._ask_and_keep("facts", context, await self._render(facts, context))
+        new_plan = await self._ask_and_keep("plan", context, await self._render(plan, context))
         self._facts, self._plan = new_facts, new_plan
+
+    def _replanned(self, reason: str, *, is_stalled: bool) -> None:
         self._version += 1
+        self._context.emit(
+            ev.Replanned(
+                facts=self._facts, plan=self._plan, version=self._version, reason=reason, is_stalled=is_stalled
+            )
+        )
+
+    async def _review(self, context: sk.MagenticContext, *, is_stalled: bool) -> None:
+        """Shows the plan to the person until it is approved. Raises `PlanRejected`."""
+        while self._reviewer is not None:
+            recorded = self._context.steps.find("plan review", self._version)
+            if isinstance(recorded, ev.PlanReviewed):
+                review = PlanReview(recorded.decision, recorded.feedback)
+            else:
+                request = PlanReviewRequest(
+                    task=_task(context),
+                    facts=self._facts,
+                    plan=self._plan,
+                    revision=self._version,
+                    is_stalled=is_stalled,
+                    progress=self._ledger if is_stalled else None,
+                )
+                with self._context.interruptible(person=True):
+                    review = await ask(self._reviewer, request)
+            self._context.emit(
+                ev.PlanReviewed(version=self._version, decision=review.decision, feedback=review.feedback)
+            )
+            if review.decision == "approve":
+                return
+            if review.decision == "reject":
+                raise PlanRejected(review.feedback)
+            if not context.chat_history.messages:  # a plan that was given has no conversation behind it
+                context.chat_history.add_message(_asked((await self._task_ledger(context)).content))
+            revise = await self._fill(_REVISE_PROMPT, feedback=review.feedback)
+            self._plan = await self._ask_and_keep("plan", context, revise)
+            self._replanned(f"revised after review: {review.feedback}", is_stalled=False)
 
     async def _task_ledger(self, context: sk.MagenticContext) -> ChatMessageContent:
         return _said(await self._render("task_ledger", context))
@@ -172,16 +233,10 @@ class TeamManager(sk.MagenticManagerBase):
             for key in (*QUESTIONS, "next_speaker", "instruction_or_question")
             if (item := getattr(ledger, key))
         }
-        self._context.emit(
-            ev.ProgressLedger(
-                round=number,
-                stalls=stalls,
-                attempts=attempts,
-                repaired=repaired,
-                tier=self._tiers[0],
-                **answers,
-            )
+        self._ledger = ev.ProgressLedger(
+            round=number, stalls=stalls, attempts=attempts, repaired=repaired, tier=self._tiers[0], **answers
         )
+        self._context.emit(self._ledger)
         if satisfied:
             return ledger
         # The round after the last is judged too: work that its last agent finished counts as finished.
@@ -189,7 +244,6 @@ class TeamManager(sk.MagenticManagerBase):
             raise self._context.reach("max_rounds", f"all {rounds} rounds were used")
         if stalls > self._config.max_stalls and context.reset_count >= self._config.max_resets:
             raise self._context.reach("max_resets", f"stalled again after {context.reset_count} new plans")
-        self._turn = (number, str(ledger.instruction_or_question.answer))
         return ledger
 
     async def _ask_ledger(self, context: sk.MagenticContext, number: int) -> tuple[sk.ProgressLedger, int, bool]:
@@ -245,11 +299,18 @@ class TeamManager(sk.MagenticManagerBase):
     async def _ask(self, purpose: str, history: ChatHistory, prompt: str, **options: Any) -> str:
         """The model's reply to the history and one more prompt, which is not kept in the history."""
         self._lane.purpose = purpose
-        settings = self._service.instantiate_prompt_execution_settings(**{**self._options, **options})
+        self._lane.options = {**self._options, **options}
+        settings = self._service.instantiate_prompt_execution_settings(**self._lane.options)
         pieces = self._service.get_streaming_chat_message_contents(
             ChatHistory(messages=[*history.messages, _asked(prompt)]), settings
         )
         return "".join([content.content async for contents in pieces for content in contents[:1]])
+
+    async def _ask_and_keep(self, purpose: str, context: sk.MagenticContext, prompt: str) -> str:
+        reply = await self._ask(purpose, context.chat_history, prompt)
+        context.chat_history.add_message(_asked(prompt))
+        context.chat_history.add_message(_said(reply))
+        return reply
 
     async def _render(self, prompt: str, context: sk.MagenticContext, **more: str) -> str:
         team = "\n".join(f"- {name}: {text}" for name, text in context.participant_descriptions.items())

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from magentic_kit.fields import Model, Options, Pause, Target, opt
+from magentic_kit.fields import URL, Duration, Folder, Model, Names, Options, Pause, Target, opt
 
 
 def _path_or_inline(value: Any) -> Any:
@@ -131,14 +131,102 @@ Service = Annotated[
 ]
 
 
-class PythonPlugin(Model):
+class _Plugin(Model):
+    description: str = opt("", "What the plugin is for.")
+    timeout: Duration | None = opt(None, "Time for one call; default: limits.tool_timeout.")
+    repeatable: Names = opt((), "Functions (* is a wildcard) that may be called again after a crash.")
+
+
+class _Writing(Model):
+    write: bool = opt(False, "Whether it may change anything.")
+
+
+class PythonPlugin(_Plugin):
     """A Python class or object whose kernel functions become tools."""
 
-    type: Literal["python"] = Field(description="Kind of plugin: python.")
+    type: Literal["python"] = Field(description="Kind of plugin.")
     target: Target = Field(description="Class or object, as package.module:Name.")
     args: Options = opt({}, "Keyword arguments for the class.")
-    description: str = opt("", "What the plugin is for.")
 
 
-Plugin: TypeAlias = PythonPlugin
-"""How functions come in; another kind joins as `Annotated[PythonPlugin | …, Field(discriminator="type")]`."""
+class OpenAPIPlugin(_Plugin):
+    """The operations of an HTTP service that an OpenAPI document describes."""
+
+    type: Literal["openapi"] = Field(description="Kind of plugin.")
+    spec: str = Field(description="The document: a file, or an http(s) URL.")
+    server: str | None = opt(None, "Server to ask in place of the document's own.", pattern=URL)
+    headers: dict[str, str] = opt({}, 'Sent with every request, such as {Authorization: "Bearer ${TOKEN}"}.')
+
+
+class _MCPPlugin(_Plugin):
+    type: Literal["mcp"] = Field(description="Kind of plugin.")
+    start_timeout: Duration = opt(30.0, "Time for the server to start.")
+
+
+class MCPStdioPlugin(_MCPPlugin):
+    """The tools of an MCP server that runs as a child process."""
+
+    transport: Literal["stdio"] = Field(description="How to reach the server.")
+    command: str = Field(min_length=1, description="Program to start.")
+    args: Names = opt((), "Its arguments.")
+    env: dict[str, str] = opt({}, "Environment variables for it.")
+    cwd: Path | None = opt(None, "Folder to start it in; default: the current one.")
+
+
+class MCPHttpPlugin(_MCPPlugin):
+    """The tools of an MCP server that answers over HTTP."""
+
+    transport: Literal["http", "sse"] = Field(description="Streamable HTTP, or the older SSE.")
+    url: str = Field(pattern=URL, description="Address of the server.")
+    headers: dict[str, str] = opt({}, 'Sent with every request, such as {Authorization: "Bearer ${TOKEN}"}.')
+
+
+class FilesPlugin(_Plugin, _Writing):
+    """Files under one folder: read, list, search, and write if allowed."""
+
+    type: Literal["files"] = Field(description="Kind of plugin.")
+    root: Folder = Field(description="Folder that the functions cannot leave.")
+    repeatable: Names = opt(("read", "list", "search"), "Functions that may be called again after a crash.")
+
+
+class SqlPlugin(_Plugin, _Writing):
+    """A database: query and schema."""
+
+    type: Literal["sql"] = Field(description="Kind of plugin.")
+    url: str = Field(min_length=1, description="SQLAlchemy URL, such as sqlite:///sales.db.")
+    max_rows: int = opt(100, "Rows that one query may return.", ge=1)
+    repeatable: Names = Field(
+        default_factory=lambda it: ("schema",) if it.get("write") else ("query", "schema"),
+        description="Functions that may be called again after a crash.",
+    )
+
+
+class FetchPlugin(_Plugin):
+    """Pages of some hosts: get."""
+
+    type: Literal["fetch"] = Field(description="Kind of plugin.")
+    hosts: Names = Field(min_length=1, description="Hosts that may be asked, such as *.example.org.")
+    private: bool = opt(False, "Whether private and loopback addresses may be asked too.")
+    max_bytes: int = opt(1_000_000, "Bytes after which an answer is cut.", ge=1)
+    repeatable: Names = opt(("get",), "Functions that may be called again after a crash.")
+
+
+class MathPlugin(_Plugin):
+    """Arithmetic: calculate."""
+
+    type: Literal["math"] = Field(description="Kind of plugin.")
+    repeatable: Names = opt(("calculate",), "Functions that may be called again after a crash.")
+
+
+MCPPlugin: TypeAlias = MCPStdioPlugin | MCPHttpPlugin
+
+Plugin = Annotated[
+    PythonPlugin
+    | OpenAPIPlugin
+    | Annotated[MCPPlugin, Field(discriminator="transport")]
+    | FilesPlugin
+    | SqlPlugin
+    | FetchPlugin
+    | MathPlugin,
+    Field(discriminator="type"),
+]

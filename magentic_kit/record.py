@@ -8,6 +8,7 @@ from typing import Any
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
+from magentic_kit.timeline import Timeline
 
 
 @dataclass
@@ -98,6 +99,8 @@ class RunRecord:
     errors: list[Fault] = field(default_factory=list)
     retries: int = 0
     model_calls: dict[str, dict[str, ev.Usage]] = field(default_factory=dict)
+    replayed: set[str] = field(default_factory=set)
+    timeline: Timeline = field(default_factory=Timeline)
 
     @classmethod
     def of(cls, events: Iterable[ev.AnyEvent]) -> RunRecord:
@@ -119,8 +122,13 @@ class RunRecord:
 
     @property
     def resets(self) -> int:
-        """How often the manager planned anew."""
-        return max(len(self.plans) - 1, 0)
+        """How often the manager planned anew because of stalls."""
+        return sum(isinstance(plan, ev.Replanned) and plan.is_stalled for plan in self.plans)
+
+    @property
+    def reused(self) -> dict[str, int | None]:
+        """The `tally` of the calls whose replies came from an earlier run."""
+        return tally([usage for calls in self.model_calls.values() for c, usage in calls.items() if c in self.replayed])
 
     @property
     def usage(self) -> dict[str, dict[str, int | None]]:
@@ -132,6 +140,19 @@ class RunRecord:
         """The `tally` of all participants together."""
         return tally([usage for calls in self.model_calls.values() for usage in calls.values()])
 
+    @property
+    def ending(self) -> str:
+        """One sentence on how the run ended."""
+        limit, detail = self.limit or (self.reason, "")
+        error = self.error or {}
+        return {
+            "satisfied": "The manager judged the request satisfied.",
+            "limited": f"A limit ended the run: {limit}{f' ({detail})' if detail else ''}.",
+            "rejected": f"A person rejected the plan{f': {self.reason}' if self.reason else ''}.",
+            "cancelled": "The run was cancelled.",
+            "failed": f"The run failed ({error.get('kind')}): {error.get('message')}",
+        }.get(self.outcome, "The log breaks off: the process ended before the run did.")
+
     def to_dict(self) -> dict[str, Any]:
         """The content of result.json: this class's fields in their order, and what follows from them.
 
@@ -141,12 +162,13 @@ class RunRecord:
         data = {"v": ev.VERSION, **asdict(self)}
         data["plans"] = [ev.to_dict(plan) for plan in self.plans]
         data["rounds"] = [{**ev.to_dict(ledger), "stalled": stalled(ledger)} for ledger in self.rounds]
-        del data["model_calls"]
-        derived = ("usage", "totals", "stalls", "resets", "scripted")
+        del data["model_calls"], data["timeline"], data["replayed"]
+        derived = ("usage", "totals", "reused", "stalls", "resets", "scripted")
         return {**data, **{name: getattr(self, name) for name in derived}}
 
     def apply(self, event: ev.AnyEvent) -> None:
         """Take in the next event."""
+        self.timeline.apply(event)
         match event:
             case ev.RunStarted():
                 self._copy(event, "run_id", "team", "task", "inputs", "config_hash", "versions", "limits")
@@ -182,6 +204,7 @@ class RunRecord:
                 self.retries += 1
             case ev.ModelCallFinished():
                 self.model_calls.setdefault(event.who, {})[event.call] = event.usage
+                self.replayed |= {event.call} if event.reused else set()
             case ev.ModelCallFailed(kind=kind) if kind not in (RunCancelled.kind, LimitReached.kind):
                 self._fault(event, event.who, kind, event.error)
             case ev.ToolCallStarted():

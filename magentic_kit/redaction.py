@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
@@ -33,14 +34,15 @@ class Redactor:
         # A short value would mask ordinary words; longest first, or a prefix would leave the rest to see.
         known = sorted({secret for secret in secrets if len(secret) >= 8}, key=len, reverse=True)
         self._pattern = re.compile("|".join([*map(re.escape, known), _LOOKS_SECRET]))
+        # A conversation is looked at again with every request.
+        self.text = lru_cache(maxsize=4096)(self._text)
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] = os.environ) -> Redactor:
         """A redactor that knows the value of every environment variable whose name says it is secret."""
         return cls(value for name, value in env.items() if SECRET_NAME.search(name))
 
-    def text(self, text: str) -> str:
-        """The text with every secret masked."""
+    def _text(self, text: str) -> str:
         return self._pattern.sub(_MASK, text)
 
     def value(self, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The written report of a run: report.md for people, result.json with the same as data."""
+"""The written report of a run: report.md and report.html for people, result.json with the same as data."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from magentic_kit.record import RunRecord, stalled
 from magentic_kit.text import count, duration, one_line, printable
 
 _RESULT_LIMIT = 4_000  # characters of a tool's result in report.md; result.json has all of it
+
+_DRAWN_TURNS = 60  # arrows in the Mermaid diagram; more are hard to read
 
 _FENCE = re.compile(r"(?P<before>[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t>]+)*)(?P<fence>`{3,}(?!.*`)|~{3,})(?P<rest>.*)")
 _ACTIVE = re.compile(
@@ -62,6 +64,11 @@ def fenced(text: str) -> str:
     return f"{fence}\n{shown}\n{fence}"
 
 
+def label(text: str) -> str:
+    """Somebody else's text as a label in a Mermaid diagram, which reads `#35;` as a character."""
+    return re.sub(r"[^\w .,-]", lambda match: f"#{ord(match[0])};", one_line(text, 60)) or "-"
+
+
 def markdown(record: RunRecord) -> str:
     """The report in Markdown with YAML front matter."""
     front = yaml.safe_dump(_front_matter(record), sort_keys=False, allow_unicode=True, width=1_000_000)
@@ -72,37 +79,30 @@ def markdown(record: RunRecord) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {f.__name__: f for f in (quoted, inline, fenced, count, duration)}
+    environment.filters |= {f.__name__: f for f in (quoted, inline, fenced, label, count, duration)}
     environment.filters["json"] = lambda data: json.dumps(data, ensure_ascii=False, indent=2, default=str)
     template = environment.get_template("report.md.j2")
-    return template.render(front=printable(front), record=record, ending=ending(record), stalled=stalled)
-
-
-def ending(record: RunRecord) -> str:
-    """One sentence on how the run ended."""
-    limit, detail = record.limit or (record.reason, "")
-    error = record.error or {}
-    return {
-        "satisfied": "The manager judged the request satisfied.",
-        "limited": f"A limit ended the run: {limit}{f' ({detail})' if detail else ''}.",
-        "rejected": f"A person rejected the plan{f': {record.reason}' if record.reason else ''}.",
-        "cancelled": "The run was cancelled.",
-        "failed": f"The run failed ({error.get('kind')}): {error.get('message')}",
-    }.get(record.outcome, "The log breaks off: the process ended before the run did.")
+    return template.render(front=printable(front), record=record, stalled=stalled, drawn=_DRAWN_TURNS)
 
 
 def write_reports(run_dir: Path, record: RunRecord, formats: Iterable[str]) -> list[Path]:
-    """Writes the reports that `formats` (`md`, `json`) names; each appears whole or not at all.
+    """Writes the reports that `formats` (`md`, `html`, `json`) names; each appears whole or not at all.
 
     Returns their paths. Raises `OSError`.
     """
     written = []
-    for name, text in (("report.md", markdown), ("result.json", _json)):
+    for name, text in (("report.md", markdown), ("report.html", _html), ("result.json", _json)):
         if (path := run_dir / name).suffix[1:] in formats:
             partial = path.with_suffix(f"{path.suffix}.tmp")
             partial.write_bytes(text(record).encode())
             written.append(partial.replace(path))
     return written
+
+
+def _html(record: RunRecord) -> str:
+    from magentic_kit.page import html  # its Markdown parser is loaded only when a page is asked for
+
+    return html(record)
 
 
 def _json(record: RunRecord) -> str:

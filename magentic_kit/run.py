@@ -5,29 +5,44 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import semantic_kernel
 from semantic_kernel.agents.orchestration.orchestration_base import OrchestrationResult
-from semantic_kernel.agents.runtime import CoreRuntime, InProcessRuntime
+from semantic_kernel.agents.runtime import InProcessRuntime
 from semantic_kernel.contents import ChatMessageContent
 
 from magentic_kit import __version__
 from magentic_kit import events as ev
+from magentic_kit.assembly import Assembly
+from magentic_kit.config import TeamConfig
 from magentic_kit.context import RunContext, Sink
-from magentic_kit.errors import KitError, RunCancelled
-from magentic_kit.journal import Journal, new_run_id
+from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError, RunCancelled
+from magentic_kit.journal import Journal, new_run_id, read_log
 from magentic_kit.manager import last_word
+from magentic_kit.people import People
 from magentic_kit.record import RunRecord
 from magentic_kit.report import write_reports
+from magentic_kit.steps import Steps
 
 if TYPE_CHECKING:
-    from magentic_kit.factory import TeamFactory
+    from magentic_kit.factory import RunOptions, TeamFactory
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SkipTool:
+    """Lets `result` stand for what a tool call of unknown outcome brought."""
+
+    result: str
+
+
+UnknownTools = Literal["repeat"] | SkipTool
+"""What to do on resume with tool calls that began and were never heard of again."""
 
 _GRACE = 2.0
 """Seconds that Semantic Kernel's runtime gets to come to rest before the run goes on without it."""
@@ -57,52 +72,101 @@ class RunResult:
 
 
 class Run:
-    """A run under way; made by `TeamFactory.start`."""
+    """A run under way; made by `TeamFactory.start` and `TeamFactory.resume`."""
 
-    def __init__(
-        self,
-        factory: TeamFactory,
-        task: str,
-        inputs: Mapping[str, Any],
-        *,
-        sinks: list[Sink],
-        out: Path | None,
-        runtime: CoreRuntime | None,
-    ) -> None:
-        config = factory.team.config
-        self.run_id = new_run_id(config.name)
+    def __init__(self, factory: TeamFactory, task: str, options: RunOptions, run_id: str, steps: Steps) -> None:
+        loop = asyncio.get_running_loop()
+        factory.use_loop(loop)
+        self.run_id = run_id
+        self.run_dir: Path | None = None
         self.record = RunRecord()
         self._team = factory.team
-        self._inputs = dict(inputs)
-        self._runtime = runtime
+        self._journal: Journal | None = None
+        self._inputs = factory.fill_inputs(options.get("inputs", {}))
+        self._runtime = options.get("runtime")
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
-        self._context = RunContext(
-            run_id=self.run_id,
-            limits=config.limits,
-            sinks=[self.record.apply, self._queue.put_nowait, *sinks],
+        self._sinks: list[Sink] = [self.record.apply, self._queue.put_nowait, *options.get("sinks", ())]
+        self._context = RunContext(run_id=run_id, limits=factory.team.config.limits, sinks=self._sinks, steps=steps)
+        people = People(
+            reviewer=options.get("reviewer"), approver=options.get("approver"), humans=options.get("humans", {})
         )
-        self._orchestration = factory.orchestrate(self._context, self._inputs)
-        self._agents, self._manager = factory.describe()
-        # Only now, when nothing can be wrong with the team any more, a directory is made.
-        self._journal = Journal.create(out, self.run_id) if out else None
-        self.run_dir = self._journal.directory if self._journal else None
-        if self._journal:
-            self._journal.save("team.yaml", self._context.redactor.text(factory.team.resolved()))
-            self._context.log = self._journal.write
-        self._task = asyncio.get_running_loop().create_task(self._main(task), name=f"run {self.run_id}")
+        self._assembly = Assembly(factory, self._context, self._inputs, people, options.get("plan"))
+        self._of_task = task
+        self._task: asyncio.Future[RunResult] = loop.create_future()
+
+    @classmethod
+    def new(cls, factory: TeamFactory, task: str | None, options: RunOptions) -> Run:
+        """Begins a run; see `TeamFactory.start`."""
+        if task is None and (plan := options.get("plan")):
+            task = plan.task
+        steps = Steps()
+        if (earlier := options.get("reuse")) is not None:
+            steps = Steps(ev.effective(read_log(Path(earlier))[0]), strict=False)
+        filled = factory.task(task, factory.fill_inputs(options.get("inputs", {})))
+        run = cls(factory, filled, options, new_run_id(factory.team.config.name), steps)
+        out = options.get("out", "runs")
+        if out is not None:  # only now, when nothing can be wrong with the team any more
+            run._log_to(Journal.create(Path(out), run.run_id))
+            text = run._context.redactor.text(factory.team.resolved())
+            run._journal.save("team.yaml", text)  # type: ignore[union-attr]
+        run._begin()
+        return run
+
+    @classmethod
+    def resumed(cls, factory: TeamFactory, run_dir: Path, options: RunOptions) -> Run:
+        """Goes on with a run; see `TeamFactory.resume`."""
+        journal = Journal(run_dir)
+        try:
+            log, _ = read_log(run_dir)
+            held = ev.effective(log)
+            if not held or not isinstance(started := held[0], ev.RunStarted):
+                raise ConfigError.one("the run broke off before it began: start it anew", file=str(run_dir))
+            done = RunRecord.of(held)
+            finished = done.outcome in ("satisfied", "rejected")
+            if not finished:
+                held = _until_limit(held, factory.team.config)
+            steps = Steps(held, next_seq=len(log))
+            if not finished:
+                _settle(steps, factory, options.get("unknown_tools"))
+            options["inputs"] = started.inputs
+            run = cls(factory, started.task, options, started.run_id, steps)
+        except BaseException:
+            journal.close()
+            raise
+        run._log_to(journal)
+        for event in held:
+            for sink in run._sinks:
+                run._context.show(sink, event)
+        if finished:
+            journal.close()
+            run._queue.put_nowait(None)
+            run._task.set_result(run._result())
+        else:
+            run._begin()
+        return run
 
     def cancel(self) -> None:
         """Ends the run as `cancelled`, in well under a second; without effect once it has ended."""
         self._context.cancel()
 
     async def result(self) -> RunResult:
-        """Waits for the end and tells how it was; a run that fails says so here and raises nothing."""
+        """Waits for the end and tells how it was; a run that fails says so here.
+
+        Raises `ReplayError` alone: the run that was to be resumed is asked something else than its log has.
+        """
         return await asyncio.shield(self._task)
 
     async def events(self) -> AsyncIterator[ev.AnyEvent]:
         """Every event as it comes, the last is `run_finished`; for one reader."""
         while (event := await self._queue.get()) is not None:
             yield event
+
+    def _begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._main(self._of_task), name=f"run {self.run_id}")
+
+    def _log_to(self, journal: Journal) -> None:
+        self._journal, self.run_dir = journal, journal.directory
+        self._context.log = journal.write
 
     async def _main(self, task: str) -> RunResult:
         context = self._context
@@ -111,8 +175,13 @@ class Run:
         try:
             context.emit(self._started(task))
             answer = await self._orchestrate(task)
+        except ReplayError:
+            self._leave()
+            raise
         except (Exception, asyncio.CancelledError) as raised:
             error = raised
+        finally:
+            await self._assembly.close()
         outcome, reason, details = self._judge(error)
         if outcome == "limited" and not answer:
             answer = last_word((turn.agent, turn.text) for turn in reversed(self.record.turns))
@@ -122,15 +191,16 @@ class Run:
         return self._result()
 
     def _started(self, task: str) -> ev.RunStarted:
-        config = self._team.config
+        config, seats = self._team.config, dict(self._assembly.seats)
         manager = config.manager.model_dump(include={"max_rounds", "max_stalls", "max_resets"})
         return ev.RunStarted(
             team=config.name,
             task=task,
-            agents=self._agents,
-            manager=self._manager,
+            manager=seats.pop(ev.MANAGER),
+            agents=seats,
             limits={**manager, **config.limits.model_dump()},
             inputs=self._inputs,
+            base_dir=str(self._team.base_dir),
             config_hash=self._team.config_hash,
             versions={
                 "magentic_kit": __version__,
@@ -141,11 +211,11 @@ class Run:
 
     async def _orchestrate(self, task: str) -> str:
         if self._runtime is not None:
-            return await self._end_of(await self._orchestration.invoke(task, self._runtime))
+            return await self._end_of(await self._assembly.orchestration.invoke(task, self._runtime))
         runtime = InProcessRuntime()
         runtime.start()
         try:
-            return await self._end_of(await self._orchestration.invoke(task, runtime))
+            return await self._end_of(await self._assembly.orchestration.invoke(task, runtime))
         finally:
             await _stop(runtime)
 
@@ -171,6 +241,8 @@ class Run:
         """Outcome, reason and error details of the run."""
         if error is not None and (self._context.cancelled.is_set() or isinstance(error, asyncio.CancelledError)):
             return "cancelled", "", None
+        if isinstance(error, PlanRejected):
+            return "rejected", str(error), None
         if self._context.limit is not None:
             return "limited", self._context.limit.limit, None
         if error is None:
@@ -188,11 +260,15 @@ class Run:
         except KitError as error:
             logger.error("%s", error)
         if self._journal is not None:
-            self._journal.close()
             try:
                 write_reports(self._journal.directory, self.record, self._team.config.report.formats)
             except OSError as error:
                 logger.error("the report could not be written: %s", error)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
         self._queue.put_nowait(None)
 
     def _result(self) -> RunResult:
@@ -212,6 +288,35 @@ class Run:
             run_dir=self.run_dir,
             record=record,
         )
+
+
+def _until_limit(held: list[ev.AnyEvent], config: TeamConfig) -> list[ev.AnyEvent]:
+    """The log up to the limit that ended the run. Raises `ConfigError` if that limit has not been raised."""
+    at = next((i for i, event in enumerate(held) if isinstance(event, ev.LimitReached)), None)
+    if at is None:
+        return held
+    limit, started = held[at], held[0]
+    assert isinstance(limit, ev.LimitReached) and isinstance(started, ev.RunStarted)
+    before = started.limits.get(limit.limit)
+    now = {**config.manager.model_dump(), **config.limits.model_dump()}.get(limit.limit)
+    if limit.limit != "deadline" and now is not None and now <= before:
+        flag = f"--{limit.limit.replace('_', '-')}"
+        raise ConfigError.one(f"the run was ended by {limit.limit} {before}: raise it with {flag} to go on")
+    return held[:at]
+
+
+def _settle(steps: Steps, factory: TeamFactory, how: UnknownTools | None) -> None:
+    """Decides on tool calls that began and were never heard of again. Raises `ConfigError` if nobody has."""
+    for call, started in list(steps.unfinished.items()):
+        if factory.tools.repeatable(started.function) or how == "repeat":
+            continue
+        if how is None:
+            given = ", ".join(f"{name}={value!r}" for name, value in started.arguments.items())
+            raise ConfigError.one(
+                f"nobody knows whether {started.function}({given}), called by {started.who}, had its effect: "
+                "look, then give --repeat-tool or --skip-tool RESULT"
+            )
+        steps.settle(call, how.result)
 
 
 async def _stop(runtime: InProcessRuntime) -> None:

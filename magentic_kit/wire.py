@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from semantic_kernel.contents import ChatHistory, ChatMessageContent, FunctionCallContent, TextContent
+from typing import Any
+
+from semantic_kernel.contents import (
+    ChatHistory,
+    ChatMessageContent,
+    FunctionCallContent,
+    FunctionResultContent,
+    TextContent,
+)
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
 
@@ -31,6 +39,36 @@ def conversation(history: ChatHistory, *, me: str) -> ChatHistory:
             said = ""
         heard.append(message)
     return ChatHistory(messages=heard)
+
+
+def plain(history: ChatHistory) -> list[dict[str, Any]]:
+    """The messages as plain data, for the log: role, name, text, function calls and results.
+
+    Results of parallel calls come in the order in which they finish; here they stand in the order of ids.
+    """
+    messages: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for message in history.messages:
+        if message.role == AuthorRole.TOOL:
+            results += [
+                {"id": item.id, "result": str(item.result)}
+                for item in message.items
+                if isinstance(item, FunctionResultContent)
+            ]
+            continue
+        if results:
+            messages.append({"role": "tool", "results": sorted(results, key=lambda result: str(result["id"]))})
+            results = []
+        calls = [
+            {"id": item.id, "name": item.name, "arguments": item.arguments}
+            for item in message.items
+            if isinstance(item, FunctionCallContent)
+        ]
+        told = {"role": message.role.value, "name": message.name, "text": message.content, "calls": calls}
+        messages.append({key: value for key, value in told.items() if value})
+    if results:
+        messages.append({"role": "tool", "results": sorted(results, key=lambda result: str(result["id"]))})
+    return messages
 
 
 def _with(

@@ -14,7 +14,7 @@ from openai_server import OpenAIServer, Reply, TeamBrain, error, ledger
 
 from magentic_kit import RunResult, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.events import from_dict
+from magentic_kit.journal import read_log
 
 TASK = 'Is a<b & "c"?'
 
@@ -79,8 +79,7 @@ async def run(brain: Any, tmp_path: Path, *, stop: Callable[[Any, Any], Any] | N
         assert asyncio.all_tasks() == before, "a task was left behind"
         await server.reached(lambda s: s.open_connections == 0)
         assert result.run_dir is not None
-        logged = [json.loads(line) for line in (result.run_dir / "events.jsonl").read_text().splitlines()]
-        events = [from_dict(line) for line in logged]
+        events, _ = read_log(result.run_dir)
         assert [event.seq for event in events] == list(range(len(events)))
         assert events == [event for event in seen if event.logged]
         assert isinstance(events[0], ev.RunStarted) and isinstance(events[-1], ev.RunFinished)

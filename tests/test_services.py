@@ -52,7 +52,12 @@ def service(
     provider: str, *, env: dict[str, str] | None = None, folder: Path | None = None, **options: Any
 ) -> ChatCompletionClientBase:
     config = CONFIG.validate_python({"provider": provider, **options})
-    return build_service("default", config, env=KEYS if env is None else env, search_path=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in KEYS:
+            patch.delenv(name, raising=False)
+        for name, value in (KEYS if env is None else env).items():
+            patch.setenv(name, value)
+        return build_service("default", config, search_path=folder)
 
 
 def refusal(provider: str, **options: Any) -> str:
@@ -65,36 +70,36 @@ def refusal(provider: str, **options: Any) -> str:
 # -- what is missing is said in one line
 
 MISSING = {
-    "openai key": ("openai", {"model": "m"}, "a key: set OPENAI_API_KEY"),
-    "openai key of another name": ("openai", {"model": "m", "api_key_env": "MINE"}, "a key: set MINE"),
+    "openai key": ("openai", {"model": "m"}, "key: set OPENAI_API_KEY"),
+    "openai key of another name": ("openai", {"model": "m", "api_key_env": "MINE"}, "key: set MINE"),
     "named key of a local server": (
         *("openai", {"model": "m", "base_url": "http://127.0.0.1:1/v1", "api_key_env": "MINE"}),
-        "a key: set MINE",
+        "key: set MINE",
     ),
     "openai model": (
         *("openai", {"base_url": "http://127.0.0.1:1/v1"}),
-        "a model: set model in the team file, or OPENAI_CHAT_MODEL_ID",
+        "model: set model in the team file, or OPENAI_CHAT_MODEL_ID",
     ),
     "azure endpoint": (
         *("azure_openai", {"model": "m"}),
-        "an endpoint: set endpoint in the team file, or AZURE_OPENAI_ENDPOINT",
+        "endpoint: set endpoint in the team file, or AZURE_OPENAI_ENDPOINT",
     ),
     "azure key": (
         *("azure_openai", {"model": "m", "endpoint": "https://x.openai.azure.com"}),
-        "a key: set AZURE_OPENAI_API_KEY",
+        "key: set AZURE_OPENAI_API_KEY",
     ),
     "azure deployment": (
         *("azure_openai", {"endpoint": "https://x.openai.azure.com", "auth": "entra"}),
-        "a model: set model in the team file, or AZURE_OPENAI_CHAT_DEPLOYMENT_NAME",
+        "model: set model in the team file, or AZURE_OPENAI_CHAT_DEPLOYMENT_NAME",
     ),
-    "nvidia key": ("nvidia", {"model": "m"}, "a key: set NVIDIA_API_KEY"),
+    "nvidia key": ("nvidia", {"model": "m"}, "key: set NVIDIA_API_KEY"),
 }
 
 
 @pytest.mark.parametrize("name", MISSING)
 def test_a_missing_setting_is_one_line_that_names_it(name: str) -> None:
-    provider, options, needs = MISSING[name]
-    assert refusal(provider, env={}, **options) == f"service 'default' needs {needs} (in the environment or .env)"
+    provider, options, lacks = MISSING[name]
+    assert refusal(provider, env={}, **options) == f"service 'default' has no {lacks} (in the environment or .env)"
 
 
 @pytest.mark.parametrize(("provider", "module"), SDK.items())
@@ -104,14 +109,13 @@ def test_a_missing_extra_is_one_line_with_the_install_command(provider: str, mod
     extra = {"azure_ai_inference": "azure"}.get(provider, provider)
     options = {"endpoint": "https://x"} if provider == "azure_ai_inference" else {}
     told = refusal(provider, model="m", **options)
-    assert told == (f"service 'default' needs the {extra.capitalize()} connector: pip install 'magentic-kit[{extra}]'")
+    assert told == f"service 'default' needs an extra: pip install 'magentic-kit[{extra}]'"
 
 
-def test_what_a_connector_refuses_is_one_line_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "http://plain")
+def test_what_a_connector_refuses_is_one_line_without_the_key() -> None:
     env = {"AZURE_OPENAI_API_KEY": "sk-abcdefghijklmnopqrst", "AZURE_OPENAI_ENDPOINT": "http://plain"}
     told = refusal("azure_openai", model="m", env=env)
-    assert told.startswith("service 'default' needs a different setup: ServiceInitializationError: ")
+    assert told.startswith("service 'default' cannot be made: ServiceInitializationError: ")
     assert "https" in told and "sk-" not in told and "\n" not in told
 
 
@@ -216,7 +220,9 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-def connected(provider: str, url: str, monkeypatch: pytest.MonkeyPatch) -> ChatCompletionClientBase:
+def connected(
+    provider: str, url: str, monkeypatch: pytest.MonkeyPatch, *, model: str = "amazon.nova"
+) -> ChatCompletionClientBase:
     """The provider's service with its client pointed at `url`."""
     if provider in SDK and not _installed(SDK[provider]):
         pytest.skip(f"needs {SDK[provider]}")
@@ -236,7 +242,7 @@ def connected(provider: str, url: str, monkeypatch: pytest.MonkeyPatch) -> ChatC
         "azure_ai_inference": {"endpoint": url},
         "ollama": {"host": url},
     }.get(provider, {})
-    made = service(provider, model="amazon.nova" if provider == "bedrock" else "m", **where)
+    made = service(provider, model=model, **where)
     if provider == "mistral":
         made.async_client.sdk_configuration.server_url = url  # type: ignore[attr-defined]
     return made
@@ -263,6 +269,20 @@ async def test_a_provider_answers_whole_and_streamed(
     assert text == "hello" and (3, 2) in counted
     assert made.service_id == "default"
     assert "a < b?" in json.dumps(server.requests[0][2]) and len(server.requests) == 2
+    await close_service(made)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_the_model_that_the_config_names_is_asked(
+    provider: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_BASE_URL", f"{server.url}/openai/deployments/another")
+    made = connected(provider, server.url, monkeypatch, model="amazon.other")
+    assert made.ai_model_id == "amazon.other"
+    await made.get_chat_message_contents(question(), made.get_prompt_execution_settings_class()())
+    path, _, body = server.requests[0]
+    assert "amazon.other" in path or body["model"] == "amazon.other"
+    assert provider != "azure_openai" or path.startswith("/openai/deployments/amazon.other/chat")
     await close_service(made)
 
 
@@ -326,7 +346,8 @@ async def test_the_environment_fills_in_what_the_file_leaves_open() -> None:
 
 async def test_azure_signs_in_with_entra_id_without_a_key() -> None:
     made = service("azure_openai", deployment="d", endpoint="https://x.openai.azure.com", auth="entra", env={})
-    assert str(made.client.base_url) == "https://x.openai.azure.com/openai/deployments/d/"  # type: ignore[attr-defined]
+    assert str(made.client.base_url) == "https://x.openai.azure.com/openai/"  # type: ignore[attr-defined]
+    assert made.ai_model_id == "d"
     await close_service(made)
 
 
@@ -351,14 +372,23 @@ async def test_a_service_may_come_from_a_module_beside_the_team_file(tmp_path: P
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("own:wrong", "service 'default': own:wrong made a int, not a chat-completion service"),
-        ("own:broken", "service 'default': own:broken raised LookupError: no such thing"),
+        (
+            "own:wrong",
+            "service 'default' cannot be made: TypeError: own:wrong made a int, not a chat-completion service",
+        ),
+        ("own:broken", "service 'default' cannot be made: LookupError: no such thing"),
         ("own:mak", "target 'own:mak': own has no 'mak'; did you mean 'make'?"),
     ],
 )
 def test_a_service_of_your_own_that_does_not_work_is_one_line(tmp_path: Path, target: str, told: str) -> None:
     (tmp_path / "own.py").write_text(OWN)
     assert refusal("python", target=target, folder=tmp_path) == told
+
+
+def test_a_service_of_your_own_is_named_after_its_model(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    made = service("python", target="own:make", args={"words": "hi"}, model="mine", folder=tmp_path)
+    assert made.ai_model_id == "mine"
 
 
 @pytest.mark.parametrize("inline", [True, False])
@@ -387,7 +417,6 @@ class AnthropicUsage:
         ({"usage": CompletionUsage()}, (None, None)),
         ({"usage": {}}, (None, None)),
         ({"usage": None}, (None, None)),
-        ({"usage": ()}, (None, None)),
         ({}, (None, None)),
     ],
 )
@@ -432,13 +461,14 @@ def test_a_module_beside_the_team_file_comes_before_an_installed_one(tmp_path: P
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        (
-            "nowhere:x",
-            "target 'nowhere:x': there is no module 'nowhere' beside the team file (in {0}) or installed",
-        ),
+        ("nowhere:x", "target 'nowhere:x' cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
         (
             "json.nowhere:x",
-            "target 'json.nowhere:x': there is no module 'json.nowhere' beside the team file (in {0}) or installed",
+            "target 'json.nowhere:x' cannot be imported: ModuleNotFoundError: No module named 'json.nowhere'",
+        ),
+        (
+            "own.nowhere:x",
+            "target 'own.nowhere:x' cannot be imported: ModuleNotFoundError: No module named 'own.nowhere'",
         ),
         ("good:Plugn", "target 'good:Plugn': good has no 'Plugn'; did you mean 'Plugin'?"),
         ("good:x", "target 'good:x': good has no 'x'"),
@@ -450,7 +480,7 @@ def test_a_module_beside_the_team_file_comes_before_an_installed_one(tmp_path: P
             "lacks:x",
             "target 'lacks:x' cannot be imported: ModuleNotFoundError: No module named 'pandaz' ({0}/lacks.py:1)",
         ),
-        ("syntax:x", "target 'syntax:x' cannot be imported: SyntaxError: invalid syntax ({0}/syntax.py:1)"),
+        ("syntax:x", "target 'syntax:x' cannot be imported: SyntaxError: invalid syntax (syntax.py, line 1)"),
         ("exits:x", "target 'exits:x' cannot be imported: SystemExit: 3 ({0}/exits.py:1)"),
         (
             "deep:x",
@@ -463,6 +493,7 @@ def test_a_target_that_cannot_be_had_says_why_and_where(tmp_path: Path, target: 
     team(
         tmp_path,
         good="class Plugin: pass",
+        own__module="",
         raises="x = 1\n1 / 0",
         lacks="import pandaz",
         syntax="x = = 1",

@@ -1,0 +1,155 @@
+"""The parts of one run: fresh agents, a fresh manager and their tools, wired into SK's orchestration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from semantic_kernel import Kernel
+from semantic_kernel.agents import MagenticOrchestration
+from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
+from semantic_kernel.contents import ChatMessageContent
+from semantic_kernel.filters.filter_types import FilterTypes
+from semantic_kernel.functions.kernel_arguments import KernelArguments
+from semantic_kernel.prompt_template.prompt_template_config import PromptTemplateConfig
+
+from magentic_kit.agents import TeamAgent
+from magentic_kit.calls import Lane
+from magentic_kit.config import AgentConfig
+from magentic_kit.context import RunContext
+from magentic_kit.errors import ConfigError
+from magentic_kit.events import MANAGER
+from magentic_kit.human import HumanChatCompletion
+from magentic_kit.manager import NAME, TeamManager
+from magentic_kit.people import People
+from magentic_kit.plan import TaskLedger
+from magentic_kit.servers import PluginServers
+from magentic_kit.tools import ToolGate
+
+if TYPE_CHECKING:
+    from magentic_kit.factory import TeamFactory
+
+
+class Assembly:
+    """One run's orchestration and what it is made of. Raises `ConfigError` if the parts do not fit together."""
+
+    def __init__(
+        self,
+        factory: TeamFactory,
+        context: RunContext,
+        inputs: Mapping[str, Any],
+        people: People,
+        plan: TaskLedger | None = None,
+    ) -> None:
+        config = factory.team.config
+        if config.review.plan and people.reviewer is None:
+            raise ConfigError.one("`review.plan` asks for a person: give a reviewer, --approve-plan, or a terminal")
+        self._factory, self._context, self._inputs, self._people = factory, context, inputs, people
+        self._gate = ToolGate(context, config.plugins, config.review.tools, people)
+        self._servers = PluginServers(factory.tools.remote)
+        self.seats: dict[str, dict[str, Any]] = {MANAGER: self._seat(factory.team.manager_service, None)}
+        self.manager = self._manager(plan)
+        self.agents = [self._agent(index, agent) for index, agent in enumerate(config.agents)]
+        self.orchestration = MagenticOrchestration[str, ChatMessageContent](
+            members=list(self.agents),
+            manager=self.manager,
+            name=config.name,
+            description=config.description or None,
+        )
+
+    async def close(self) -> None:
+        """Ends the servers that the run has started."""
+        await self._servers.close()
+
+    async def _equip(self) -> None:
+        """Starts what has to be connected to, and gives the agents the functions that come from there."""
+        if not self._factory.tools.remote:
+            return
+        with self._context.interruptible():
+            await self._servers.open()
+        for agent, config in zip(self.agents, self._factory.team.config.agents, strict=True):
+            patterns = [tool.id for tool in config.tools if tool.id]
+            plugins, missing = self._factory.tools.connected(patterns, self._servers)
+            agent.equip(plugins, missing=missing)
+
+    def _manager(self, plan: TaskLedger | None) -> TeamManager:
+        factory, config = self._factory, self._factory.team.config
+        name = factory.team.manager_service
+        entry = config.services.get(name)
+        return TeamManager(
+            config=config.manager,
+            lane=Lane(MANAGER, name, self._context, name=NAME),
+            service=factory.service(name),
+            options=factory.options(name, config.manager.options, ("manager", "options")),
+            inputs=self._inputs,
+            structured_output=entry.structured_output if entry else "auto",
+            plan=plan,
+            reviewer=self._people.reviewer if config.review.plan else None,
+            equip=self._equip,
+        )
+
+    def _agent(self, index: int, config: AgentConfig) -> TeamAgent:
+        if config.type == "human":
+            return self._human(config)
+        factory = self._factory
+        name = factory.team.service_of(config)
+        lane = Lane(config.name, name, self._context)
+        lane.options = factory.options(name, config.model.options, ("agents", index, "model", "options"))
+        own = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
+        settings = PromptExecutionSettings(**dict(lane.options))
+        kernel = Kernel()
+        if factory.kernel is not None:
+            for kind in FilterTypes:
+                for _, function in getattr(factory.kernel, f"{kind.value}_filters"):
+                    kernel.add_filter(kind, function)
+        kernel.add_filter(FilterTypes.AUTO_FUNCTION_INVOCATION, self._gate.filter(lane))
+        agent = TeamAgent(  # type: ignore[call-arg]  # mypy sees pydantic's __init__
+            name=config.name,
+            description=config.description,
+            kernel=kernel,
+            service=lane.connect(factory.service(name, config.model.id)),
+            arguments=KernelArguments(settings=settings, **{**own, **self._inputs}),
+            function_choice_behavior=FunctionChoiceBehavior.Auto(
+                maximum_auto_invoke_attempts=self._context.limits.tool_rounds
+            ),
+            prompt_template_config=_template(config),
+        )
+        agent.join(lane, self.manager.turn)
+        agent.equip(factory.tools.local(index, config))
+        tools = [tool.id for tool in config.tools if tool.type == "function"]
+        self.seats[config.name] = {
+            "description": config.description,
+            **self._seat(name, config.model.id),
+            "tools": tools,
+        }
+        return agent
+
+    def _human(self, config: AgentConfig) -> TeamAgent:
+        speaker = self._people.humans.get(config.name) or self._people.humans.get("*")
+        if speaker is None:
+            raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
+        lane = Lane(config.name, "human", self._context)
+        lane.person = True
+        self.seats[config.name] = {"description": config.description, "service": "", "provider": "human", "model": ""}
+        agent = TeamAgent(
+            name=config.name,
+            description=config.description,
+            instructions=config.instructions,
+            service=lane.connect(HumanChatCompletion(config.name, speaker)),
+        )
+        agent.join(lane, self.manager.turn)
+        return agent
+
+    def _seat(self, name: str, model: str | None) -> dict[str, Any]:
+        service = self._factory.service(name, model)
+        return {"service": name, "provider": self._factory.provider(name), "model": service.ai_model_id}
+
+
+def _template(config: AgentConfig) -> PromptTemplateConfig | None:
+    prompt = config.prompt
+    if not prompt.template:
+        return None
+    # Inputs come from the team's own people: sent as written (DESIGN.md, defect 11).
+    data = prompt.model_dump(exclude={"execution_settings"}, exclude_none=True)
+    return PromptTemplateConfig(**{**data, "allow_dangerously_set_content": True})

@@ -1,0 +1,109 @@
+"""What people are asked in a run, and what they may answer: plans, tool calls, turns of their own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from magentic_kit.events import ProgressLedger
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanReviewRequest:
+    """A plan to judge. `revision` counts from 1; after a stall, `progress` is the ledger that told of it."""
+
+    task: str
+    facts: str
+    plan: str
+    revision: int
+    is_stalled: bool = False
+    progress: ProgressLedger | None = None
+
+
+@dataclass(frozen=True)
+class PlanReview:
+    """The answer to a `PlanReviewRequest`."""
+
+    decision: str
+    feedback: str = ""
+
+    @classmethod
+    def approve(cls) -> PlanReview:
+        """The plan is carried out."""
+        return cls("approve")
+
+    @classmethod
+    def revise(cls, text: str) -> PlanReview:
+        """The manager plans again with these words, and the new plan is reviewed."""
+        return cls("revise", text)
+
+    @classmethod
+    def reject(cls, text: str = "") -> PlanReview:
+        """The run ends as `rejected`."""
+        return cls("reject", text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolReviewRequest:
+    """A function call to judge before it is made."""
+
+    agent: str
+    function: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolReview:
+    """The answer to a `ToolReviewRequest`."""
+
+    decision: str
+    reason: str = ""
+
+    @classmethod
+    def approve(cls) -> ToolReview:
+        """This call is made."""
+        return cls("approve")
+
+    @classmethod
+    def approve_for_run(cls) -> ToolReview:
+        """This call is made, and every later one of the same function in this run."""
+        return cls("approve_for_run")
+
+    @classmethod
+    def deny(cls, reason: str = "") -> ToolReview:
+        """The call is not made; the model hears the reason."""
+        return cls("deny", reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HumanTurn:
+    """A turn of a person who is a member of the team; `heard` has (speaker, text) since its last turn."""
+
+    name: str
+    instructions: str
+    heard: tuple[tuple[str, str], ...]
+
+
+Reviewer = Callable[[PlanReviewRequest], PlanReview | Awaitable[PlanReview]]
+Approver = Callable[[ToolReviewRequest], ToolReview | Awaitable[ToolReview]]
+Speaker = Callable[[HumanTurn], str | Awaitable[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """Who answers in a run: `humans` by agent name, or one for all under `*`."""
+
+    reviewer: Reviewer | None = None
+    approver: Approver | None = None
+    humans: Mapping[str, Speaker] = field(default_factory=dict)
+
+
+_T = TypeVar("_T")
+
+
+async def ask(person: Callable[[Any], _T | Awaitable[_T]], request: Any) -> _T:
+    """The person's answer, from a function or a coroutine function."""
+    answer = person(request)
+    return await answer if inspect.isawaitable(answer) else answer

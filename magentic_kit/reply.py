@@ -1,0 +1,105 @@
+"""One model's reply: collected piece by piece, told in an event, and made again from it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
+from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
+from semantic_kernel.connectors.ai.open_ai.services.open_ai_handler import OpenAIHandler
+from semantic_kernel.contents import (
+    ChatMessageContent,
+    FunctionCallContent,
+    StreamingChatMessageContent,
+    StreamingTextContent,
+    TextContent,
+)
+from semantic_kernel.contents.utils.author_role import AuthorRole
+from semantic_kernel.contents.utils.finish_reason import FinishReason
+
+from magentic_kit import events as ev
+from magentic_kit.errors import ServiceError
+from magentic_kit.services import usage_of
+
+
+class Reply:
+    """What one call has brought so far."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.finish_reason = ""
+        self._pieces = 0
+        self._calls: list[FunctionCallContent] = []
+        self._usage: tuple[int | None, int | None] = (None, None)
+
+    @property
+    def shown(self) -> bool:
+        """Whether a part of the reply has been passed on, so that it cannot be taken back."""
+        return bool(self.text or self._calls)
+
+    def add(self, content: ChatMessageContent) -> None:
+        """Takes in the next piece."""
+        self._pieces += 1
+        self.text += content.content
+        self._calls += [item for item in content.items if isinstance(item, FunctionCallContent)]
+        if content.finish_reason:
+            self.finish_reason = str(content.finish_reason.value)
+        # A connector may count the prompt in the first piece and the completion in the last.
+        counts = zip(self._usage, usage_of(content.metadata), strict=True)
+        self._usage = cast(
+            "tuple[int | None, int | None]",
+            tuple(max((n for n in pair if n is not None), default=None) for pair in counts),
+        )
+
+    def require_whole(self, service: ChatCompletionClientBase, name: str) -> None:
+        """Raises `ServiceError` when the stream ended before the reply did, which connectors take for its end."""
+        if not self._pieces:
+            told = "answered with something that is not a chat completion; check base_url"
+        elif isinstance(service, OpenAIHandler) and not self.finish_reason:
+            told = f"the reply was cut off after {len(self.text)} characters"
+        else:
+            return
+        raise ServiceError(f"service '{name}': {told}", service=name, retryable=bool(self._pieces))
+
+    @property
+    def usage(self) -> ev.Usage:
+        """The tokens as the provider counted them."""
+        return ev.Usage(prompt_tokens=self._usage[0], completion_tokens=self._usage[1])
+
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """The function calls, whole, as events tell them."""
+        merged: list[FunctionCallContent] = []
+        for piece in self._calls:
+            if merged and (not piece.id or piece.id == merged[-1].id) and piece.index == merged[-1].index:
+                merged[-1] = merged[-1] + piece
+            else:
+                merged.append(piece)
+        return [{"id": c.id, "index": c.index, "name": c.name, "arguments": c.arguments} for c in merged]
+
+
+def tokens(reply: ev.ModelCallFinished) -> int:
+    """What counts against `max_tokens`: an unknown completion is taken as four characters a token."""
+    completion = reply.usage.completion_tokens
+    return (reply.usage.prompt_tokens or 0) + (len(reply.text) // 4 if completion is None else completion)
+
+
+def contents_of(reply: ev.ModelCallFinished, model: str, *, attempt: int | None) -> list[ChatMessageContent]:
+    """The reply in pieces, as if the connector had brought it; `attempt` as in `Lane.exchange`."""
+    usage = reply.usage
+    counted = CompletionUsage(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+    common: dict[str, Any] = {"role": AuthorRole.ASSISTANT, "ai_model_id": model}
+    end: dict[str, Any] = {
+        "finish_reason": FinishReason(reply.finish_reason) if reply.finish_reason else None,
+        "metadata": {"usage": counted},
+    }
+    calls: list[Any] = [FunctionCallContent(**call) for call in reply.tool_calls]
+    if attempt is None:
+        text = [TextContent(text=reply.text)] if reply.text else []
+        return [ChatMessageContent(items=[*calls, *text], **common, **end)]
+    common |= {"choice_index": 0, "function_invoke_attempt": attempt}
+    # Apart, since SK's agent passes no text on that comes in one piece with function calls.
+    said = [StreamingTextContent(choice_index=0, text=reply.text)]
+    return [
+        StreamingChatMessageContent(items=said, **common),
+        StreamingChatMessageContent(items=calls, **common, **end),
+    ]

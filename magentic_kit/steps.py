@@ -1,0 +1,169 @@
+"""What a run has done already, and whether it is now asked the same again."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from magentic_kit import events as ev
+from magentic_kit.errors import ReplayError
+
+_SHORT = 64
+"""Texts up to this length are written as they are; a longer one is written once and then named by its hash."""
+
+Request = dict[str, Any]
+"""What decides a model's reply: `model`, `options`, `tools` and `messages`, as plain data."""
+
+
+class Requests:
+    """Packs requests for the log and unpacks them: what was said or asked before is not written again."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._last: dict[str, Request] = {}
+
+    def learn(self, event: ev.AnyEvent) -> None:
+        """Takes in the texts of an event that is in the log."""
+        for text in _texts(ev.to_dict(event)):
+            self._texts.setdefault(_digest(text), text)
+
+    def pack(self, who: str, request: Request) -> dict[str, Any]:
+        """The request of `who` by its difference to the last one of `who`."""
+        last = self._last.get(who, {"messages": []})
+        self._last[who] = request
+        pairs = zip(last["messages"], request["messages"], strict=False)
+        kept = next((i for i, (old, new) in enumerate(pairs) if old != new), None)
+        if kept is None:
+            kept = min(len(last["messages"]), len(request["messages"]))
+        changed = {key: value for key, value in request.items() if key != "messages" and last.get(key) != value}
+        return {**changed, "keep": kept, "add": [self._shorten(m) for m in request["messages"][kept:]]}
+
+    def unpack(self, who: str, packed: Mapping[str, Any]) -> Request:
+        """The request that `pack` was given; packed ones have to come in the order of the log."""
+        last = self._last.get(who, {"messages": []})
+        changed = {key: value for key, value in packed.items() if key not in ("keep", "add")}
+        messages = last["messages"][: packed["keep"]] + [self._restore(m) for m in packed["add"]]
+        self._last[who] = {**last, **changed, "messages": messages}
+        return self._last[who]
+
+    def _shorten(self, value: Any) -> Any:
+        if isinstance(value, str) and len(value) > _SHORT:
+            digest = _digest(value)
+            if digest in self._texts:
+                return {"text#": digest}
+            self._texts[digest] = value
+        if isinstance(value, dict):
+            return {key: self._shorten(item) for key, item in value.items()}
+        return [self._shorten(item) for item in value] if isinstance(value, list) else value
+
+    def _restore(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            if "text#" in value:
+                return self._texts[value["text#"]]
+            return {key: self._restore(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._restore(item) for item in value]
+        if isinstance(value, str) and len(value) > _SHORT:
+            self._texts.setdefault(_digest(value), value)
+        return value
+
+
+class Steps:
+    """The finished steps of an earlier run, by name, from the events of its log that still hold.
+
+    `strict` is for going on with that run: a request that differs raises `ReplayError`. Otherwise, for a run
+    of a changed team, the first difference ends the reuse for good.
+    """
+
+    def __init__(self, log: Sequence[ev.AnyEvent] = (), *, strict: bool = True, next_seq: int = 0) -> None:
+        self.strict = strict
+        self.known: set[tuple[Any, ...] | None] = set()
+        self.next_seq = next_seq
+        self.resumed_from: int | None = None
+        self.requests = Requests()
+        self.unfinished: dict[str, ev.ToolCallStarted] = {}
+        self._asked: dict[str, Request] = {}
+        self._done: dict[tuple[str, Any], ev.AnyEvent] = {}
+        self._live = False
+        for event in log:
+            self._take(event)
+        if log and strict:  # the new events go behind the old ones
+            self.known = {event.key for event in log} - {None}
+            self.resumed_from = log[-1].seq
+        else:
+            self.requests = Requests()
+
+    def _take(self, event: ev.AnyEvent) -> None:
+        match event:
+            case ev.ModelCallStarted():
+                self._asked[event.call] = self.requests.unpack(event.who, event.request)
+            case ev.ToolCallStarted():
+                self.unfinished[event.call] = event
+            case ev.ModelCallFinished():
+                self._done["model", event.call] = event
+            case ev.ToolCallFinished() | ev.ToolCallFailed() | ev.ToolCallDenied():
+                self.unfinished.pop(event.call, None)
+                self._done["tool", event.call] = event
+            case ev.ToolReviewed():
+                self._done["tool review", event.call] = event
+            case ev.PlanReviewed():
+                self._done["plan review", event.version] = event
+        self.requests.learn(event)
+
+    def reply(self, call: str, request: Request) -> ev.ModelCallFinished | None:
+        """The recorded reply to this request, None if it has to be asked. Raises `ReplayError`."""
+        found = self.find("model", call)
+        if not isinstance(found, ev.ModelCallFinished):
+            self._live = True
+            return None
+        if self._asked[call] == request:
+            return found
+        self._live = True
+        if self.strict:
+            raise ReplayError(call, difference(self._asked[call], request))
+        return None
+
+    def find(self, kind: str, name: str | int) -> ev.AnyEvent | None:
+        """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
+        return None if self._live else self._done.get((kind, name))
+
+    def settle(self, call: str, result: str) -> None:
+        """Lets a person's word stand for the result of a tool call that was never heard of again."""
+        started = self.unfinished.pop(call)
+        self._done["tool", call] = ev.ToolCallFinished(
+            call=call, who=started.who, function=started.function, seconds=0.0, result=result
+        )
+
+
+def difference(recorded: Request, asked: Request) -> str:
+    """What differs between two requests, as a few lines of a diff."""
+    for key in ("model", "options", "tools"):
+        if recorded.get(key) != asked.get(key):
+            return "\n".join(_diff(json.dumps(recorded.get(key), indent=1), json.dumps(asked.get(key), indent=1)))
+    old, new = recorded["messages"], asked["messages"]
+    at = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    texts = [
+        json.dumps(m[at], indent=1, ensure_ascii=False).replace("\\n", "\n") if at < len(m) else "" for m in (old, new)
+    ]
+    return "\n".join([f"message {at + 1}:", *_diff(*texts)])
+
+
+def _diff(old: str, new: str) -> list[str]:
+    lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), "recorded", "asked now", n=1, lineterm=""))
+    return lines[:20] + (["…"] if len(lines) > 20 else [])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if len(value) > _SHORT:
+            yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)

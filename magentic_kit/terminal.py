@@ -1,0 +1,111 @@
+"""The person at the terminal: Ctrl-C, and questions that do not garble the live display."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from magentic_kit.console import Console
+from magentic_kit.people import HumanTurn, PlanReview, PlanReviewRequest, ToolReview, ToolReviewRequest
+from magentic_kit.text import one_line, printable
+
+_T = TypeVar("_T")
+
+
+class Terminal:
+    """Asks on standard error and reads standard input; what flags decided is not asked."""
+
+    def __init__(self, console: Console, *, approve: tuple[str, ...] = (), approve_plan: bool = False) -> None:
+        self._console = console
+        self._approve = approve
+        self.there = sys.stdin.isatty() and sys.stderr.isatty()
+        self.reviewer = self._approved_plan if approve_plan else self._review if self.there else None
+        self.humans = {"*": self._speak} if self.there else {}
+
+    async def approver(self, request: ToolReviewRequest) -> ToolReview:
+        """Judges a tool call by `--approve` patterns, else asks; without a terminal the answer is no."""
+        if any(fnmatch.fnmatchcase(request.function, pattern) for pattern in self._approve):
+            return ToolReview.approve_for_run()
+        if not self.there:
+            return ToolReview.deny("nobody is at a terminal; --approve names what may be called")
+        arguments = one_line(json.dumps(dict(request.arguments), ensure_ascii=False, default=str), 1000)
+        question = f"{one_line(request.agent)} wants to call {one_line(request.function)}({arguments})"
+        answers = {"y": ToolReview.approve, "a": ToolReview.approve_for_run, "n": ToolReview.deny}
+        return await self._choose(f"{question}\n[y]es, [a]lways in this run, [n]o and why: ", answers)
+
+    async def _review(self, request: PlanReviewRequest) -> PlanReview:
+        why = "The run has stalled; this is the new plan. " if request.is_stalled else ""
+        if request.progress:
+            why += f"({one_line(request.progress.is_progress_being_made.reason)}) "
+        answers: dict[str, Callable[..., PlanReview]] = {
+            "a": PlanReview.approve,
+            "r": PlanReview.revise,
+            "j": PlanReview.reject,
+        }
+        return await self._choose(f"{why}[a]pprove, [r]evise and how, re[j]ect and why: ", answers)
+
+    async def _approved_plan(self, request: PlanReviewRequest) -> PlanReview:
+        return PlanReview.approve()
+
+    async def _speak(self, turn: HumanTurn) -> str:
+        instructions = f"{printable(turn.instructions)}\n" if turn.instructions else ""
+        return await self._ask(f"{instructions}{turn.name}, it is your turn: ")
+
+    async def _choose(self, question: str, answers: dict[str, Callable[..., _T]]) -> _T:
+        """The answer whose letter begins the line; the rest of the line are its words."""
+        while True:
+            line = (await self._ask(question)).strip()
+            letter, words = line[:1].lower(), line[1:].strip()
+            if letter in answers:
+                takes_words = letter in ("n", "r", "j")
+                if letter == "r" and not words:
+                    words = (await self._ask("how? ")).strip()
+                return answers[letter](words) if takes_words else answers[letter]()
+
+    async def _ask(self, question: str) -> str:
+        with self._console.paused():
+            sys.stderr.write(question)
+            sys.stderr.flush()
+            return await _line()
+
+
+async def _line() -> str:
+    """A line of standard input, read in a thread that keeps neither the run nor the process from ending."""
+    loop = asyncio.get_running_loop()
+    line: asyncio.Future[str] = loop.create_future()
+
+    def read() -> None:
+        text = sys.stdin.readline()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: None if line.done() else line.set_result(text))
+
+    threading.Thread(target=read, name="standard input", daemon=True).start()
+    return await line
+
+
+def on_signals(cancel: Callable[[], None], give_back: Callable[[], None]) -> None:
+    """The first Ctrl-C or SIGTERM ends the run in order; a second one leaves at once, the terminal given back."""
+    loop = asyncio.get_running_loop()
+    asked: list[int] = []
+
+    def ask() -> None:
+        if asked:
+            with suppress(Exception):
+                give_back()
+            os._exit(130)
+        asked.append(1)
+        cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, ask)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(ask))
