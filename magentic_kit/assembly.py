@@ -132,11 +132,12 @@ class Assembly:
         lane = Lane(config.name, "human", self._context)
         lane.person = True
         self.seats[config.name] = {"description": config.description, "service": "", "provider": "human", "model": ""}
-        agent = TeamAgent(
+        agent = TeamAgent(  # type: ignore[call-arg]
             name=config.name,
             description=config.description,
-            instructions=config.instructions,
             service=lane.connect(HumanChatCompletion(config.name, speaker)),
+            arguments=KernelArguments(**self._inputs),
+            prompt_template_config=_template(config),
         )
         agent.join(lane, self.manager.turn)
         return agent

@@ -130,6 +130,7 @@ class TeamFactory:
 
     async def plan(self, task: str | None = None, *, inputs: Mapping[str, Any] | None = None) -> TaskLedger:
         """The task ledger alone: facts and plan, to be looked at, edited, and given to `run` as `plan=`."""
+        self.use_loop(asyncio.get_running_loop())
         filled = self.fill_inputs(inputs or {})
         text = self.task(task, filled)
         limits = self.team.config.limits
@@ -184,8 +185,9 @@ class TeamFactory:
 
     def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Makes new HTTP clients if the event loop is another: a client belongs to the loop it was used in."""
-        if self._loop is not loop:
-            self._loop, self._made = loop, {}
+        if self._loop not in (None, loop):
+            self._made = {}
+        self._loop = loop
 
     def service(self, name: str, model: str | None = None) -> ChatCompletionClientBase:
         """The service of that name, asking another model if one is named. Raises `ConfigError`."""

@@ -73,7 +73,7 @@ def html(record: RunRecord) -> str:
 
 def changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What became of `old`, as `("", text)`, `("del", text)` and `("ins", text)`; words where lines are alike."""
-    for operation, *(i, j, k, m) in difflib.SequenceMatcher(None, old, new).get_opcodes():
+    for operation, i, j, k, m in difflib.SequenceMatcher(None, old, new).get_opcodes():
         before, after = "".join(old[i:j]), "".join(new[k:m])
         words = [re.findall(r"\w+|\s+|.", before), re.findall(r"\w+|\s+|.", after)]
         if operation == "equal":

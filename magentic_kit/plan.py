@@ -36,7 +36,7 @@ class TaskLedger:
         found = [match for match in _HEADING.finditer(text) if not match[1]]
         names = [match[2] for match in found]
         ends = [match.start() for match in found[1:]] + [len(text)]
-        texts = {m[2]: text[m.end() : end].strip() for m, end in zip(found, ends, strict=True)}
+        texts = {m[2]: text[m.end() : end].strip() for m, end in zip(found, ends, strict=False)}
         for name in ("Task", "Facts", "Plan"):
             if names.count(name) != 1 or not texts[name]:
                 told = "is there twice" if names.count(name) > 1 else "is missing or empty"

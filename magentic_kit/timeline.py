@@ -9,7 +9,7 @@ from magentic_kit import events as ev
 from magentic_kit.text import duration, one_line
 
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)  # seconds
-_KINDS = {"turn": "turn in", "model": "model call:", "tool": "tool", "wait": "wait"}
+_KINDS = {"turn": "turn in", "model": "model call for the", "tool": "tool", "wait": "wait"}
 
 
 @dataclass
@@ -85,11 +85,11 @@ class Timeline:
                 self._end("tool", event.who, event.function, event.call, "denied", event.reason)
 
     def bars(self, pixels: int) -> list[Bar]:
-        """Every span to scale, turns first; what never ended lasts to the end. Pauses before a resume take no room.
+        """Every span to scale, a turn before its calls; what never ended lasts to the end.
 
-        What took no time still has two of the chart's `pixels`.
+        Pauses before a resume take no room; what took no time still has two of the chart's `pixels`.
         """
-        return [self._bar(span, 200 / pixels) for span in sorted(self.spans, key=lambda span: span.kind != "turn")]
+        return [self._bar(span, 200 / pixels) for span in self.spans]
 
     def ticks(self, pixels: int) -> list[tuple[float, str]]:
         """Round times for an axis of `pixels`: where, in percent, and what they say."""

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from openai_server import Reply, Request, ToolCall, ledger, text_of
 
-PLUGIN = '''
+PLUGIN = """
 import asyncio, pathlib
 from semantic_kernel.functions import kernel_function
 
@@ -28,7 +28,7 @@ class Notes:
         with self.file.open("a") as file:
             file.write(text + "\\n")
         return "noted " + text
-'''
+"""
 ROUNDS = [("Analyst", "look"), ("Writer", "draft"), ("Analyst", "check")]
 MODEL_CALLS, TOOL_CALLS = 12, 3
 

@@ -529,8 +529,11 @@ async def test_a_name_may_not_stand_for_an_address_inside(resolver: Resolver, ad
         await fetch.FetchPlugin(["inside.test"]).get("https://inside.test/")
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a.test/", "gopher://a.test/", "//a.test/", "a.test", ""])
-async def test_only_http_is_spoken(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "ftp://a.test/", "//a.test/", "a.test", "", "http://user@a.test/", "https://:x@a.test/"],
+)
+async def test_only_http_without_a_user_name_is_spoken(url: str) -> None:
     with pytest.raises(PermissionError, match="only http and https"):
         await fetch.FetchPlugin(["*"]).get(url)
 

@@ -119,7 +119,7 @@ class SqlPlugin:
                     connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
                     connection.exec_driver_sql("START TRANSACTION READ ONLY")
                 yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Warning) as error:  # Python 3.10 warns of a second statement
             how = "" if write else " (it is open for reading only)"
             raise ValueError(f"the database answered{how}: {getattr(error, 'orig', None) or error}") from None
 

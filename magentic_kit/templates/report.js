@@ -2,7 +2,7 @@
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const search = document.getElementById("search"), found = document.getElementById("found");
 const fold = document.getElementById("fold"), readout = document.getElementById("readout");
-const rounds = all(".round"), turns = all(".turn"), bars = all(".bar");
+const rounds = all(".round"), turns = all("details.turn"), bars = all(".bar");
 const MOST_MARKS = 200; // in one round
 
 /* Search: rounds without the words are hidden, turns with them opened and every place marked. */
@@ -45,6 +45,7 @@ function filter() {
         if (node.localName === "details" && !place.startContainer.parentElement.closest("summary")) node.open = true;
     }
   }
+  if (hits) document.getElementById("rounds").scrollIntoView();
   found.value = words ? `${hits} of ${rounds.length} rounds` : "";
   if (globalThis.Highlight) {
     const highlight = new Highlight();
