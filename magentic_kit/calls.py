@@ -18,7 +18,7 @@ from semantic_kernel.contents import ChatHistory, ChatMessageContent
 
 from magentic_kit import events as ev
 from magentic_kit.context import RunContext
-from magentic_kit.errors import KitError, RunStopped, ServiceError
+from magentic_kit.errors import KitError, ServiceError
 from magentic_kit.faults import as_service_error
 from magentic_kit.redaction import RedactedStream
 from magentic_kit.reply import Reply, contents_of, tokens
@@ -76,7 +76,7 @@ class Lane:
         self.calls[self.purpose] += 1
         context, model = self.context, service.ai_model_id
         head: dict[str, Any] = {"call": self.call, "who": self.who, "purpose": self.purpose}
-        request = self._request(heard, model)
+        request = self.request(heard, model)
         recorded = context.steps.reply(self.call, request)
         context.begin_call(ev.ModelCallStarted(**head, service=self.service, model=model), request)
         if recorded:
@@ -113,7 +113,7 @@ class Lane:
                 name, told = f"{self.call}.{index}", "this function is not offered to this agent"
                 self.context.emit(ev.ToolCallDenied(call=name, who=self.who, function=str(call["name"]), reason=told))
 
-    def _request(self, heard: ChatHistory, model: str) -> Request:
+    def request(self, heard: ChatHistory, model: str) -> Request:
         """What decides the reply, as the log has it: redacted, as the log is."""
         fixed = {"model": model, "options": self.options, "tools": self.tools}
         request: Request = json.loads(json.dumps(fixed, default=str))
@@ -129,9 +129,9 @@ class Lane:
                     yield contents
                 reply.require_whole(service, self.service)
                 return
-            except RunStopped:
-                raise
             except Exception as error:
+                if isinstance(error, KitError) and not isinstance(error, ServiceError):
+                    raise
                 fault = self._fault(error, service)
                 if reply.shown or not fault.retryable or attempt > self.retries:
                     raise fault from error

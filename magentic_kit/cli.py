@@ -312,10 +312,10 @@ def _overrides(
 ) -> dict[str, Any]:
     """What the options put in the place of the team file's values; reads the environment file first."""
     _load_environment(env_file, beside=beside)
-    overrides: dict[str, Any] = dict(_pair(setting, "--set") for setting in settings)
+    overrides = dict(_pair(setting, "--set") for setting in settings)
     for name, value in (_pair(service, "--service") for service in services):
-        provider, _, model = str(value).partition(":")
-        overrides[f"services.{name}"] = {"provider": provider, "model": model or None}
+        provider, *model = str(value).split(":", 1)
+        overrides[f"services.{name}"] = {"provider": provider, "model": model[0] if model else None}
     given: dict[str, Any] = {
         "manager.max_rounds": max_rounds,
         "manager.max_resets": max_resets,
@@ -323,7 +323,7 @@ def _overrides(
         "limits.deadline": deadline,
         "report.formats": [] if no_report else None,
     }
-    return overrides | {path: value for path, value in given.items() if value is not None}
+    return {**overrides, **{path: value for path, value in given.items() if value is not None}}
 
 
 def _load_environment(env_file: Path | None, *, beside: Path) -> None:

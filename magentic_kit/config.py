@@ -7,31 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
-from magentic_kit.fields import (
-    AGENT_NAME,
-    Duration,
-    Identifier,
-    Model,
-    Names,
-    Options,
-    Unused,
-    opt,
-    parse_duration,
-)
-from magentic_kit.providers import Plugin, Service
+from magentic_kit.providers import AGENT_NAME, IDENTIFIER, Duration, Model, Names, Options, Plugin, Service, opt
 
-__all__ = ["AgentConfig", "Plugin", "Service", "TeamConfig", "parse_duration", "team_schema"]
-
-PROMPT_VARIABLES = {
-    "facts": ("task",),
-    "plan": ("team",),
-    "task_ledger": ("task", "team", "facts", "plan"),
-    "facts_update": ("task", "old_facts"),
-    "plan_update": ("team",),
-    "progress_ledger": ("task", "team", "names"),
-    "final_answer": ("task",),
-}
-"""Manager prompt -> the variables the manager fills in; a team's inputs come on top."""
+Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
+Unused = Annotated[Any, Field(description="Part of SK's declarative spec; not used here.")]
 
 
 class InputSpec(Model):
@@ -129,8 +108,11 @@ class AgentConfig(Model):
         return (self.prompt_template or self.template or PromptTemplate()).model_copy(update=given)
 
 
+Agents = Annotated[tuple[AgentConfig, ...], Field(strict=False)]
+
+
 class ManagerPrompts(Model):
-    """SK templates in place of the manager's own prompts."""
+    """SK templates in place of the manager's own prompts; each may use the variables named here, and inputs."""
 
     facts: str | None = opt(None, "Asks for the facts; {{$task}}.")
     plan: str | None = opt(None, "Asks for the plan; {{$team}}.")
@@ -188,9 +170,7 @@ class TeamConfig(Model):
     inputs: dict[Identifier, TeamInput] = opt({}, "Name -> value or {default, …}; used as {{$name}}.")
     services: dict[str, Service] = opt({}, "Name -> how to reach a model.")
     plugins: dict[Identifier, Plugin] = opt({}, "Name -> where functions come from.")
-    agents: Annotated[tuple[AgentConfig, ...], Field(strict=False)] = Field(
-        min_length=1, description="The agents, each inline or {file: …} with overrides."
-    )
+    agents: Agents = Field(min_length=1, description="The agents, each inline or {file: …} with overrides.")
     manager: ManagerConfig = opt(ManagerConfig(), "How the manager works.")
     limits: Limits = opt(Limits(), "When a run is ended.")
     review: ReviewConfig = opt(ReviewConfig(), "What a person has to agree to.")
@@ -203,16 +183,8 @@ def team_schema() -> dict[str, Any]:
     agent = schema["$defs"]["AgentConfig"]
     template = schema["$defs"]["PromptTemplate"]["properties"]
     template["format"] = template["template_format"]
-    file = {"type": "string", "description": "Agent spec file; other keys override it."}
-    schema["$defs"]["AgentFile"] = {
-        **agent,
-        "description": "An agent from a file.",
-        "properties": {"file": file, **agent["properties"]},
-        "required": ["file"],
-    }
-    schema["properties"]["agents"]["items"] = {
-        "anyOf": [{"$ref": "#/$defs/AgentConfig"}, {"$ref": "#/$defs/AgentFile"}]
-    }
+    agent["properties"]["file"] = {"type": "string", "description": "Agent spec file; other keys override it."}
+    agent["anyOf"] = [{"required": agent.pop("required")}, {"required": ["file"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Team file"}
 
 
@@ -223,7 +195,7 @@ def _with_references(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     node = {key: _with_references(value) for key, value in node.items() if key != "title"}
-    if node.get("type") in ("integer", "number", "boolean") or "enum" in node:
-        notes = {key: node.pop(key) for key in ("default", "description") if key in node}
-        return {**notes, "anyOf": [node, {"type": "string", "pattern": r"\$\{"}]}
-    return node
+    if node.get("type") not in ("integer", "number", "boolean") and "enum" not in node:
+        return node
+    notes = {key: node.pop(key) for key in ("default", "description") if key in node}
+    return {**notes, "anyOf": [node, {"type": "string", "pattern": r"\$\{"}]}

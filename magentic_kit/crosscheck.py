@@ -6,36 +6,39 @@ It reads the plain data, since it has to say what it can of a team whose parts a
 from __future__ import annotations
 
 import ast
+import fnmatch
 import re
 import sys
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from magentic_kit.config import PROMPT_VARIABLES
+from magentic_kit.config import ManagerPrompts
 from magentic_kit.errors import Problem
 from magentic_kit.events import MANAGER
-from magentic_kit.explain import clip, label, nearest
-from magentic_kit.source import Route, Source
+from magentic_kit.explain import KEY, Route, clip, get, label, nearest
+from magentic_kit.source import Source
 
 _TOOL = re.compile(r"(\w+)\.(\w+|\*)", re.ASCII)
 _BLOCK = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_VARIABLE = re.compile(r"\$(\w+)")
+_BUILT_IN = {"files": ["read", "list", "search"], "sql": ["query", "schema"], "fetch": ["get"], "math": ["calculate"]}
+_HUMAN = {"type", "name", "description", "instructions"}
 
 
 def cross_check(
-    source: Source,
-    base_dir: Path,
-    known_services: Collection[str],
-    known_plugins: Mapping[str, Collection[str]],
+    source: Source, known_services: Collection[str], known_plugins: Mapping[str, Collection[str]]
 ) -> list[Problem]:
     """Note every reference that leads nowhere; returns the warnings."""
-    agents = list(_agents(source))
-    _check_names(source, agents)
-    _check_services(source, agents, known_services)
-    _check_templates(source, agents)
-    return list(_check_tools(source, agents, base_dir, known_plugins))
+    data = source.data
+    _check_agents(source)
+    _check_services(source, [*get(data, "services", kind=dict), *known_services])
+    for route, known, language in _templates(data):
+        for message in _template_problems(get(data, *route, kind=str), known, language):
+            source.report(route, f"{label(route, data)}: {message}")
+    plugins = get(data, "plugins", kind=dict)
+    return _check_tools(source, {**{n: _functions(p, source.base_dir) for n, p in plugins.items()}, **known_plugins})
 
 
 def choose_service(wanted: str | None, names: Collection[str]) -> str | None:
@@ -45,118 +48,118 @@ def choose_service(wanted: str | None, names: Collection[str]) -> str | None:
     return wanted if wanted in names else None
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _agents(data: Any) -> Iterator[tuple[Route, Any]]:
+    for n, agent in enumerate(get(data, "agents", kind=list)):
+        yield ("agents", n), agent
 
 
-def _items(value: Any) -> Iterator[tuple[int, Any]]:
-    return enumerate(value if isinstance(value, list) else ())
-
-
-def _agents(source: Source) -> Iterator[tuple[Route, dict[str, Any]]]:
-    for n, agent in _items(source.data.get("agents")):
-        if isinstance(agent, dict) and ("agents", n) not in source.broken:
-            yield ("agents", n), agent
-
-
-def _check_names(source: Source, agents: list[tuple[Route, dict[str, Any]]]) -> None:
-    seen: dict[str, str] = {}
-    for route, agent in agents:
-        if not isinstance(name := agent.get("name"), str):
-            continue
+def _check_agents(source: Source) -> None:
+    names: list[str] = []
+    for route, agent in _agents(source.data):
+        name = get(agent, "name", kind=str)
         if name.casefold() == MANAGER:
             source.report((*route, "name"), f"no agent can be called {clip(name)}: that is the manager's name")
-        elif name.casefold() in seen:
-            other = seen[name.casefold()]
-            same = "" if name == other else f" (as {clip(other)}; case does not tell them apart)"
-            source.report((*route, "name"), f"there is an agent {clip(name)} already{same}; names are unique")
-        seen.setdefault(name.casefold(), name)
-    if not any(route[0] == "agents" for route in source.broken):
-        for n, name in _items(_mapping(source.data.get("manager")).get("must_speak")):
-            if isinstance(name, str) and name not in seen.values():
-                hint = nearest(name, list(seen.values()))
-                source.report(("manager", "must_speak", n), f"there is no agent {clip(name)}{hint}")
+        elif name and name.casefold() in (other.casefold() for other in names):
+            source.report((*route, "name"), f"there is an agent {clip(name)} already; names are unique, case aside")
+        names.append(name)
+        for key in get(agent, kind=dict) if get(agent, "type") == "human" else ():
+            if key not in _HUMAN:
+                source.report((*route, key, KEY), f"{label(route, source.data)} is a person and has no '{key}'")
+    for n, name in enumerate(get(source.data, "manager", "must_speak", kind=list) if all(names) else ()):
+        if isinstance(name, str) and name not in names:
+            source.report(("manager", "must_speak", n), f"there is no agent {clip(name)}{nearest(name, names)}")
 
 
-def _check_services(source: Source, agents: list[tuple[Route, dict[str, Any]]], known: Collection[str]) -> None:
-    names = [*_mapping(source.data.get("services")), *known]
+def _check_services(source: Source, names: list[str]) -> None:
     if not names:
-        if not source.data.get("services"):
-            source.report(("services",), "the team needs 'services': name -> how to reach a model")
-        return
-    manager = _mapping(source.data.get("manager")).get("service")
-    wishes: list[tuple[str, Route, Any]] = [("the manager", ("manager", "service"), manager)]
-    for route, agent in agents:
-        connection = _mapping(_mapping(agent.get("model")).get("connection"))
-        way: Route = (*route, "model", "connection", "service_id")
-        wishes.append((label(route, source.data), way, connection.get("service_id")))
-    for who, way, wanted in wishes:
+        return source.report(("services",), "the team needs 'services': name -> how to reach a model")
+    routes: list[Route] = [("manager", "service")]
+    for route, agent in _agents(source.data):
+        routes += [(*route, "model", "connection", "service_id")] if get(agent, "type") != "human" else []
+    for route in routes:
+        who = "the manager" if route[0] == "manager" else label(route[:2], source.data)
+        wanted = get(source.data, *route)
         if isinstance(wanted, str) and wanted not in names:
-            source.report(way, f"{who} wants service {clip(wanted)}, which is not defined{nearest(wanted, names)}")
+            source.report(route, f"{who} wants service {clip(wanted)}, which is not defined{nearest(wanted, names)}")
         elif wanted is None and not choose_service(None, names):
-            source.report(way, f"{who} names no service and none is called 'default'{nearest('', names)}")
+            source.report(route, f"{who} names no service and none is called 'default'{nearest('', names)}")
 
 
-def _check_templates(source: Source, agents: list[tuple[Route, dict[str, Any]]]) -> None:
-    inputs = list(_mapping(source.data.get("inputs")))
-    _check_template(source, ("task",), source.data.get("task"), inputs)
-    for prompt, text in _mapping(_mapping(source.data.get("manager")).get("prompts")).items():
-        known = [*PROMPT_VARIABLES.get(prompt, ()), *inputs]
-        _check_template(source, ("manager", "prompts", prompt), text, known)
-    for route, agent in agents:
-        key = "prompt_template" if agent.get("prompt_template") else "template"
-        template = _mapping(agent.get(key))
-        if template.get("template_format", template.get("format", "semantic-kernel")) != "semantic-kernel":
-            continue
-        own = [_mapping(spec).get("name") for _, spec in _items(template.get("input_variables"))]
-        known = [*inputs, *_mapping(agent.get("inputs")), *(name for name in own if isinstance(name, str))]
-        _check_template(source, (*route, "instructions"), agent.get("instructions"), known)
-        _check_template(source, (*route, key, "template"), template.get("template"), known)
+def _templates(data: Any) -> Iterator[tuple[Route, list[str], str]]:
+    """The way to each template, the variables it may use, and its language."""
+    inputs, usual = list(get(data, "inputs", kind=dict)), "semantic-kernel"
+    yield ("task",), inputs, usual
+    for prompt, field in ManagerPrompts.model_fields.items():
+        yield ("manager", "prompts", prompt), [*_VARIABLE.findall(field.description or ""), *inputs], usual
+    for route, agent in _agents(data):
+        key = "prompt_template" if get(agent, "prompt_template") else "template"
+        template = get(agent, key, kind=dict)
+        own = [get(spec, "name", kind=str) for spec in get(template, "input_variables", kind=list)]
+        language = template.get("template_format", template.get("format", usual))
+        for way in (("instructions",), (key, "template")):
+            yield (*route, *way), [*inputs, *get(agent, "inputs", kind=dict), *own], language
 
 
-def _check_template(source: Source, route: Route, text: Any, known: list[str]) -> None:
-    blocks = _BLOCK.findall(text) if isinstance(text, str) else []
-    names = (name for block in blocks for name in re.findall(r"\$(\w+)", _QUOTED.sub("", block)))
-    for name in dict.fromkeys(names):
+def _template_problems(text: str, known: list[str], language: str) -> Iterator[str]:
+    used: Collection[str] = ()
+    if language == "jinja2" and "{" in text:
+        from jinja2 import Environment, TemplateSyntaxError, meta, nodes
+
+        try:
+            tree = Environment(autoescape=True).parse(text)
+        except TemplateSyntaxError as error:
+            return (yield f"this is not valid jinja2: {error.message} (its line {error.lineno})")
+        called = {getattr(call.node, "name", "") for call in tree.find_all(nodes.Call)}  # SK offers functions too
+        used = sorted(meta.find_undeclared_variables(tree) - called)
+    elif "{{" in _BLOCK.sub("", text):
+        yield "a {{ is not closed"
+    elif language == "semantic-kernel":
+        used = dict.fromkeys(_VARIABLE.findall(" ".join(_QUOTED.sub("", block) for block in _BLOCK.findall(text))))
+    for name in used:
         if name not in known:
+            sign = "" if language == "jinja2" else "$"
             hint = nearest(name, known) or "; declare it under 'inputs'"
-            source.report(route, f"{label(route, source.data)}: {{{{${name}}}}} is not defined{hint}")
+            yield f"{{{{{sign}{name}}}}} is not defined{hint}"
 
 
-def _check_tools(
-    source: Source,
-    agents: list[tuple[Route, dict[str, Any]]],
-    base_dir: Path,
-    known: Mapping[str, Collection[str]],
-) -> Iterator[Problem]:
-    """Note the tools that no plugin has; yields a warning for each that SK ignores."""
-    plugins = _mapping(source.data.get("plugins"))
-    functions: dict[str, Collection[str] | None] = {
-        name: _functions(_mapping(plugin).get("target"), base_dir) for name, plugin in plugins.items()
-    }
-    functions.update(known)
-    for agent_route, agent in agents:
+def _check_tools(source: Source, functions: Mapping[str, Collection[str] | None]) -> list[Problem]:
+    """Note the tools that no plugin has; returns a warning for each that SK ignores."""
+    warnings: list[Problem] = []
+    offered: set[str] = set()
+    for agent_route, agent in _agents(source.data):
         who = label(agent_route, source.data)
-        for n, tool in _items(agent.get("tools")):
+        for n, tool in enumerate(get(agent, "tools", kind=list)):
             route: Route = (*agent_route, "tools", n, "id")
-            name = _mapping(tool).get("id")
-            if not isinstance(tool, dict) or not isinstance(name, str | None):
-                continue
-            if (kind := tool.get("type", "function")) != "function":
-                yield source.problem(route[:-1], f"{who} has a tool of type {clip(kind)}, which is ignored")
-            elif not (match := _TOOL.fullmatch(name or "")):
+            name = get(tool, "id")
+            if (kind := get(tool, "type") or "function") != "function":
+                warnings.append(source.problem(route[:-1], f"{who} has a tool of type {clip(kind)}, which is ignored"))
+            elif not isinstance(name, str) or not (match := _TOOL.fullmatch(name)):
                 source.report(route, f"{who}: a tool's id should be plugin.function or plugin.*, not {clip(name)}")
             elif match[1] not in functions:
                 hint = nearest(match[1], functions)
                 source.report(route, f"{who} wants {clip(name)}, but there is no plugin {clip(match[1])}{hint}")
-            elif match[2] != "*" and (has := functions[match[1]]) is not None and match[2] not in has:
+            elif match[2] not in (has := functions[match[1]] or [match[2]]) and match[2] != "*":
                 hint = nearest(match[2], sorted(has))
                 source.report(route, f"{who} wants {clip(name)}, but {clip(match[1])} has no such function{hint}")
+            else:
+                offered |= {f"{match[1]}.{one}" for one in (has if match[2] == "*" else [match[2]])}
+    for n, pattern in enumerate(get(source.data, "review", "tools", kind=list)):
+        # `plugin.*` stands for functions nobody knows yet: any pattern for that plugin may match one
+        plugins = [tool[:-2] for tool in offered if tool.endswith(".*")]
+        wanted = str(pattern)
+        if not fnmatch.filter(offered, wanted) and not fnmatch.filter(plugins, wanted.partition(".")[0]):
+            hint = nearest(wanted, sorted(offered))
+            source.report(("review", "tools", n), f"no agent has a tool like {clip(pattern)}{hint}")
+    return warnings
 
 
-def _functions(target: Any, base_dir: Path) -> Collection[str] | None:
-    """The kernel functions of a Python class, read off its text; None where only running it would tell."""
-    module, _, name = target.partition(":") if isinstance(target, str) else ("", "", "")
+def _functions(plugin: Any, base_dir: Path) -> Collection[str] | None:
+    """The functions of a plugin, a Python class's read off its text; None where only running it would tell."""
+    if get(plugin, "type") != "python":
+        writes = ["write"] if get(plugin, "type") == "files" and get(plugin, "write") is True else []
+        built_in = _BUILT_IN.get(get(plugin, "type", kind=str))
+        return built_in and [*built_in, *writes]
+    module, _, name = get(plugin, "target", kind=str).partition(":")
     parts = Path(*module.split("."))
     files = (root / f for root in (base_dir, *map(Path, sys.path)) for f in (f"{parts}.py", parts / "__init__.py"))
     try:
@@ -167,16 +170,10 @@ def _functions(target: Any, base_dir: Path) -> Collection[str] | None:
     if owner is None or owner.bases or owner.keywords or owner.decorator_list:
         return None
     found: list[Any] = []
-    method: Any
     for method in owner.body:
         for decorator in getattr(method, "decorator_list", ()):
-            call = decorator.func if isinstance(decorator, ast.Call) else decorator
-            if _is_kernel_function(call):
+            if "kernel_function" in ast.unparse(getattr(decorator, "func", decorator)):
                 given = {k.arg: k.value for k in getattr(decorator, "keywords", ())}.get("name")
-                found.append(given.value if isinstance(given, ast.Constant) else given or method.name)
-    uses = Counter(_is_kernel_function(node) for node in ast.walk(owner))[True]
+                found.append(getattr(given, "value", None) if given else getattr(method, "name", None))
+    uses = ast.unparse(owner).count("kernel_function")
     return found if uses == len(found) and all(isinstance(name, str) for name in found) else None
-
-
-def _is_kernel_function(node: ast.AST) -> bool:
-    return "kernel_function" in (getattr(node, "id", None), getattr(node, "attr", None))

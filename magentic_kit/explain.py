@@ -3,47 +3,50 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import ValidationError
 
 from magentic_kit.config import TeamConfig
-from magentic_kit.fields import AGENT_NAME, IDENTIFIER, TARGET, URL
-from magentic_kit.source import Route, Source
+from magentic_kit.providers import AGENT_NAME, IDENTIFIER, TARGET, URL
 
-_PATTERNS = {
-    AGENT_NAME: "should be a name of letters, digits, '-' and '_'",
-    IDENTIFIER: "should be a name of letters, digits and '_'",
-    TARGET: "should name a Python object as package.module:Name",
-    URL: "should be an http(s) URL",
-}
+Route: TypeAlias = tuple[str | int, ...]
+"""The way to a value: `("agents", 0, "name")`; to a key itself with `KEY` behind it."""
+
+KEY = "[key]"
+"""As pydantic calls it."""
+
 _EXPECTED = {
-    "string_type": "should be text",
-    "int_type": "should be a whole number",
-    "int_from_float": "should be a whole number",
-    "bool_type": "should be true or false",
-    "dict_type": "should hold keys with values",
-    "model_type": "should hold keys with values",
-    "model_attributes_type": "should hold keys with values",
-    "tuple_type": "should be a list",
-    "list_type": "should be a list",
-    "greater_than_equal": "should be {ge} or more",
-    "too_short": "should have at least one entry",
-    "string_too_short": "should not be empty",
+    AGENT_NAME: "a name of letters, digits, '-' and '_'",
+    IDENTIFIER: "a name of letters, digits and '_'",
+    TARGET: "package.module:Name, a Python object",
+    URL: "an http(s) URL",
+    "string_type": "text",
+    "string_too_short": "some text",
+    "path_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "too_short": "a list of one or more",
+    "greater_than_equal": "{ge} or more",
 }
-_CLOSED = {"too_short", "string_too_short"}
-"""Kinds of error whose sentence gains nothing from the value."""
 
 
-def nearest(name: str, choices: Collection[str], *, list_all: bool = True) -> str:
+def nearest(name: str, choices: Iterable[Any], *, list_all: bool = True) -> str:
     """The end of a sentence about an unknown name: the nearest one there is, else all there are."""
-    folded = {choice.casefold(): choice for choice in choices}
+    folded = {choice.casefold(): choice for choice in choices if isinstance(choice, str)}
     if match := difflib.get_close_matches(name[:80].casefold(), folded, n=1):
         return f"; did you mean '{folded[match[0]]}'?"
-    return f"; there is {', '.join(choices)}" if choices and list_all else ""
+    return f"; there is {', '.join(folded.values())}" if folded and list_all else ""
 
 
 def clip(value: Any) -> str:
@@ -51,59 +54,63 @@ def clip(value: Any) -> str:
     if isinstance(value, str):
         value = " ".join(value[:80].split())
         return f"'{value[:40]}…'" if len(value) > 40 else f"'{value}'"
-    kinds = {dict: "a mapping", list: "a list", type(None): "nothing", bool: str(value).lower()}
+    kinds = {
+        dict: "a mapping",
+        list: "a list" if value else "an empty one",
+        type(None): "nothing",
+        bool: str(value).lower(),
+    }
     return kinds.get(type(value)) or str(value)[:40]
+
+
+def get(data: Any, *route: str | int, kind: type | None = None) -> Any:
+    """What stands at `route` in any data, however wrong: None, or an empty `kind`, if that is not there."""
+    for step in route:
+        try:
+            data = data[step]
+        except (LookupError, TypeError):
+            data = None
+    return data if kind is None or isinstance(data, kind) else kind()
 
 
 def label(route: Route, data: Any = None) -> str:
     """What to call the thing at `route`: `the team`, `manager.prompts`, `agent 'Writer' model.options`."""
     words = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in route).lstrip(".")
-    if route[:1] == ("agents",) and len(route) > 1:
-        agents = data.get("agents") if isinstance(data, dict) else None
-        agent = agents[int(route[1])] if isinstance(agents, list) else None
-        if isinstance(agent, dict) and isinstance(name := agent.get("name"), str):
-            return f"agent '{name[:40]}' {words.partition(']')[2].lstrip('.')}".rstrip()
+    if route[:1] == ("agents",) and (name := get(data, *route[:2], "name", kind=str)):
+        words = f"agent '{name[:40]}' {words.partition(']')[2].lstrip('.')}".rstrip()
     return words or "the team"
 
 
-def validate(source: Source) -> TeamConfig | None:
-    """The team that the source holds; None if there were problems, which the source then has."""
+def validate(data: Any, shown: Mapping[Route, str]) -> tuple[TeamConfig | None, list[tuple[Route, str]]]:
+    """The team that the data holds, or else what is wrong and where; secrets are told as `shown`."""
     try:
-        return TeamConfig.model_validate(source.data)
+        return TeamConfig.model_validate(data), []
     except ValidationError as error:
-        for one in error.errors(include_url=False):
-            _explain(source, one["type"], one["loc"], one["input"], one.get("ctx", {}), one["msg"])
-        return None
+        errors = error.errors(include_url=False)
+        # pydantic counts valid entries only
+        return None, [_explain(e, data, shown) for e in errors if e["type"] != "too_short" or not e["input"]]
 
 
-def _explain(source: Source, kind: str, loc: Route, value: Any, context: Mapping[str, Any], message: str) -> None:
-    route, kinds = _walk(loc if kind.startswith("union_tag") else loc[:-1])
-    route = route if kind.startswith("union_tag") else (*route, *loc[-1:])
-    value = source.shown.get(route, value)
-    around = label(route[:-1], source.data)
+def _explain(error: Any, data: Any, shown: Mapping[Route, str]) -> tuple[Route, str]:
+    kind, loc, value, context = error["type"], error["loc"], error["input"], error.get("ctx", {})
+    if tag := context.get("discriminator"):
+        kind, loc, value = "missing" if "tag" not in context else kind, (*loc, tag.strip("'")), context.get("tag")
+    route, models = _walk(loc[:-1])
+    key, around, route = str(loc[-1]), label(route, data), (*route, loc[-1])
+    what = label(route, data)
     if kind == "extra_forbidden":
-        hint = nearest(str(route[-1]), list(kinds[0].model_fields))
-        source.report(route, f"unknown key '{str(route[-1])[:40]}' in {around}{hint}", key=True)
-    elif kind == "missing":
-        about = kinds[0].model_fields[str(route[-1])].description or ""
-        source.report(route, f"{around} needs '{route[-1]}': {about.rstrip('.')}")
-    elif kind == "union_tag_not_found":
-        key = context["discriminator"].strip("'")
-        source.report(route, f"{label(route)} needs '{key}': one of {', '.join(tag for kind in kinds for tag in _tags(kind, key))}")
-    elif kind == "union_tag_invalid":
-        key, tags = context["discriminator"].strip("'"), context["expected_tags"].replace("'", "").split(", ")
-        hint = nearest(context["tag"], tags)
-        source.report((*route, key), f"{label(route)}: there is no {key} {clip(context['tag'])}{hint}")
-    elif kind == "string_pattern_mismatch" and route[-1] == "[key]":
-        source.report(route[:-1], f"{clip(route[-2])} {_PATTERNS[context['pattern']]}", key=True)
-    elif kind == "literal_error":
-        choices = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        source.report(route, f"{label(route, source.data)} cannot be {clip(value)}{nearest(str(value), choices)}")
-    elif kind != "too_short" or not value:  # pydantic counts valid entries only
-        expected = _PATTERNS.get(context.get("pattern", "")) or message.removeprefix("Value error, ")
-        expected = _EXPECTED.get(kind, "{said}").format(said=expected, **context)
-        but = "" if kind in _CLOSED else f", not {clip(value)}"
-        source.report(route, f"{label(route, source.data)} {expected}{but}")
+        return (*route, KEY), f"unknown key {clip(key)} in {around}{nearest(key, models[0].model_fields)}"
+    if kind == "missing":
+        field = models[0].model_fields[key]
+        tags = [tag for model in models for tag in typing.get_args(model.model_fields[key].annotation)]
+        return route, f"{around} needs '{key}': {field.description.rstrip('.')}{nearest('', tags)}"
+    if choices := re.findall(r"'([^']+)'", context.get("expected") or context.get("expected_tags", "")):
+        return route, f"{what} cannot be {clip(shown.get(route, value))}{nearest(str(value), choices)}"
+    if key == KEY:
+        what = f"key {clip(route[-2])}"
+    expected = _EXPECTED.get(context.get("pattern", kind), "").format(**context)
+    said = f"should be {expected}" if expected else error["msg"].removeprefix("Value error, ")
+    return route, f"{what} {said}, not {clip(shown.get(route, value))}"
 
 
 def _walk(loc: Route) -> tuple[Route, list[Any]]:
@@ -119,21 +126,18 @@ def _walk(loc: Route) -> tuple[Route, list[Any]]:
             continue
         route = (*route, step)
         fields = getattr(kinds[0], "model_fields", None)
-        inside = fields[str(step)].annotation if fields else typing.get_args(kinds[0])[isinstance(step, str)]
-        kinds = list(_alternatives(inside))
+        kinds = list(_members(fields[step].annotation if fields else typing.get_args(kinds[0])[isinstance(step, str)]))
     return route, kinds
 
 
-def _alternatives(kind: Any) -> Iterator[Any]:
-    """What an annotation allows, `None` aside."""
+def _members(kind: Any) -> Iterator[Any]:
+    """The types that an annotation allows."""
     if typing.get_origin(kind) in (Annotated, typing.Union, types.UnionType):
         for one in typing.get_args(kind)[: 1 if typing.get_origin(kind) is Annotated else None]:
-            yield from _alternatives(one)
+            yield from _members(one)
     elif kind is not type(None):
         yield kind
 
 
-def _tags(model: Any, key: str | None = None) -> list[str]:
-    """The words that tell a member of a union from the others."""
-    fields = model.model_fields
-    return [tag for name in ([key] if key else fields) for tag in typing.get_args(fields[name].annotation)]
+def _tags(model: Any) -> list[str]:
+    return [tag for field in model.model_fields.values() for tag in typing.get_args(field.annotation)]

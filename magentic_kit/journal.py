@@ -14,15 +14,30 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
+from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, from_dict, to_dict
 
 LOG = "events.jsonl"
+_SYNCED = (
+    ev.RunStarted,
+    ev.PlanReviewed,
+    ev.ToolReviewed,
+    ev.ModelCallFinished,
+    ev.ToolCallStarted,
+    ev.ToolCallFinished,
+    ev.ToolCallFailed,
+    ev.RunFinished,
+)
+"""Events that a run cannot make again from others: all else follows from these when it is resumed."""
+
 _SUM = re.compile(r', "sum": "([0-9a-f]{8})"\}$')
 
 
 class Journal:
-    """Writes one JSON object a line, flushed and synced before the next step goes on.
+    """Writes one JSON object a line, before the next step goes on: a killed process loses nothing.
+
+    What cannot be had again for nothing is synced to the disk too, so that a power cut does not take it.
 
     One process at a time: a second one on the same run gets a `ConfigError`.
     """
@@ -67,7 +82,8 @@ class Journal:
                 self._file.seek(whole)
             self._file.write(line)
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if isinstance(event, _SYNCED):
+                os.fsync(self._file.fileno())
         except OSError as error:
             raise JournalError(f"cannot write {self.path}: {error.strerror or error}") from error
 

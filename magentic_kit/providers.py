@@ -1,14 +1,37 @@
-"""How a team reaches models and functions: one frozen model per kind of service and plugin."""
+"""How a team reaches models and functions: one frozen model per kind of service and plugin, on one strict base."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from magentic_kit.fields import URL, Duration, Folder, Model, Names, Options, Pause, Target, opt
+AGENT_NAME = r"^[0-9A-Za-z_-]+$"
+"""What SK accepts as an agent's name."""
+
+IDENTIFIER = r"^[0-9A-Za-z_]+$"
+"""What SK accepts as a plugin's, function's or template variable's name."""
+
+TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
+"""A Python object: `package.module:Name`."""
+
+URL = r"^https?://[^/]"
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)(?:s|$))?(?:(\d+)ms)?")
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds of `90`, `"90s"`, `"15m"`, `"1h30m"` or `"500ms"`. Raises `ValueError` unless > 0, finite."""
+    match = _DURATION.fullmatch(str(text).strip())
+    units = zip(match.groups() if match else (), (3600, 60, 1, 0.001), strict=False)
+    seconds = sum(float(number) * unit for number, unit in units if number)
+    if not 0 < seconds < math.inf:
+        raise ValueError("should be a time above zero such as 90, 90s, 15m or 1h30m")
+    return seconds
 
 
 def _path_or_inline(value: Any) -> Any:
@@ -17,7 +40,26 @@ def _path_or_inline(value: Any) -> Any:
     return Path(value) if isinstance(value, str) else value
 
 
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str | float)]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+Texts = dict[str, Annotated[str, Field(strict=False, coerce_numbers_to_str=True)]]
+"""Name -> text; a number is one too, since `${TOKEN}` may turn out to be a number."""
+
+Folder = Annotated[Path, Field(strict=False)]
 Script = Annotated[Path | dict[str, Any], BeforeValidator(_path_or_inline, json_schema_input_type=str | dict[str, Any])]
+Target = Annotated[str, Field(pattern=TARGET)]
+Options: TypeAlias = dict[str, Any]
+
+
+def opt(default: Any, description: str, **rules: Any) -> Any:
+    """A field that may be left out."""
+    return Field(default, description=description, **rules)
+
+
+class Model(BaseModel):
+    """Unknown keys are errors, values are never coerced, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class _Service(Model):
@@ -113,28 +155,20 @@ class ScriptedService(_Service):
 
     provider: Literal["scripted"] = Field(description="Kind of service.")
     script: Script = Field(description="Script file, or the script itself.")
-    delay: Pause = opt(0.0, "Pause between streamed words, such as 30ms.")
+    delay: Duration = opt(0.0, "Pause between streamed words, such as 30ms.")
 
 
 Service = Annotated[
-    OpenAIService
-    | AzureOpenAIService
-    | OllamaService
-    | HostedService
-    | GoogleService
-    | BedrockService
-    | AzureAIInferenceService
-    | NvidiaService
-    | PythonService
-    | ScriptedService,
+    OpenAIService | AzureOpenAIService | OllamaService | HostedService | GoogleService | BedrockService
+    | AzureAIInferenceService | NvidiaService | PythonService | ScriptedService,
     Field(discriminator="provider"),
-]
+]  # fmt: skip
 
 
 class _Plugin(Model):
     description: str = opt("", "What the plugin is for.")
     timeout: Duration | None = opt(None, "Time for one call; default: limits.tool_timeout.")
-    repeatable: Names = opt((), "Functions (* is a wildcard) that may be called again after a crash.")
+    repeatable: Names = opt((), "Functions that may be called again after a crash; * is a wildcard.")
 
 
 class _Writing(Model):
@@ -155,7 +189,7 @@ class OpenAPIPlugin(_Plugin):
     type: Literal["openapi"] = Field(description="Kind of plugin.")
     spec: str = Field(description="The document: a file, or an http(s) URL.")
     server: str | None = opt(None, "Server to ask in place of the document's own.", pattern=URL)
-    headers: dict[str, str] = opt({}, 'Sent with every request, such as {Authorization: "Bearer ${TOKEN}"}.')
+    headers: Texts = opt({}, 'Sent with every request, such as {Authorization: "Bearer ${TOKEN}"}.')
 
 
 class _MCPPlugin(_Plugin):
@@ -169,16 +203,16 @@ class MCPStdioPlugin(_MCPPlugin):
     transport: Literal["stdio"] = Field(description="How to reach the server.")
     command: str = Field(min_length=1, description="Program to start.")
     args: Names = opt((), "Its arguments.")
-    env: dict[str, str] = opt({}, "Environment variables for it.")
-    cwd: Path | None = opt(None, "Folder to start it in; default: the current one.")
+    env: Texts = opt({}, "Environment variables for it.")
+    cwd: Folder | None = opt(None, "Folder to start it in; default: the current one.")
 
 
 class MCPHttpPlugin(_MCPPlugin):
     """The tools of an MCP server that answers over HTTP."""
 
-    transport: Literal["http", "sse"] = Field(description="Streamable HTTP, or the older SSE.")
+    transport: Literal["http", "sse"] = Field(description="How to reach the server: streamable HTTP, or the older SSE.")
     url: str = Field(pattern=URL, description="Address of the server.")
-    headers: dict[str, str] = opt({}, 'Sent with every request, such as {Authorization: "Bearer ${TOKEN}"}.')
+    headers: Texts = opt({}, 'Sent with every request, such as {Authorization: "Bearer ${TOKEN}"}.')
 
 
 class FilesPlugin(_Plugin, _Writing):
@@ -197,7 +231,7 @@ class SqlPlugin(_Plugin, _Writing):
     max_rows: int = opt(100, "Rows that one query may return.", ge=1)
     repeatable: Names = Field(
         default_factory=lambda it: ("schema",) if it.get("write") else ("query", "schema"),
-        description="Functions that may be called again after a crash.",
+        description="Functions that may be called again after a crash; default: schema, and query unless it may write.",
     )
 
 
@@ -221,12 +255,7 @@ class MathPlugin(_Plugin):
 MCPPlugin: TypeAlias = MCPStdioPlugin | MCPHttpPlugin
 
 Plugin = Annotated[
-    PythonPlugin
-    | OpenAPIPlugin
-    | Annotated[MCPPlugin, Field(discriminator="transport")]
-    | FilesPlugin
-    | SqlPlugin
-    | FetchPlugin
-    | MathPlugin,
+    PythonPlugin | OpenAPIPlugin | Annotated[MCPPlugin, Field(discriminator="transport")]
+    | FilesPlugin | SqlPlugin | FetchPlugin | MathPlugin,
     Field(discriminator="type"),
-]
+]  # fmt: skip

@@ -98,7 +98,7 @@ def contents_of(reply: ev.ModelCallFinished, model: str, *, attempt: int | None)
         return [ChatMessageContent(items=[*calls, *text], **common, **end)]
     common |= {"choice_index": 0, "function_invoke_attempt": attempt}
     # Apart, since SK's agent passes no text on that comes in one piece with function calls.
-    said = [StreamingTextContent(choice_index=0, text=reply.text)]
+    said: list[Any] = [StreamingTextContent(choice_index=0, text=reply.text)]
     return [
         StreamingChatMessageContent(items=said, **common),
         StreamingChatMessageContent(items=calls, **common, **end),

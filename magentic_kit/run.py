@@ -175,10 +175,10 @@ class Run:
         try:
             context.emit(self._started(task))
             answer = await self._orchestrate(task)
-        except ReplayError:
-            self._leave()
-            raise
         except (Exception, asyncio.CancelledError) as raised:
+            if isinstance(raised, ReplayError) and context.steps.known:  # the log stays as it was
+                self._leave()
+                raise
             error = raised
         finally:
             await self._assembly.close()

@@ -1,281 +1,303 @@
-"""A team file's text as plain data that remembers where each value stands; `${NAME}` is filled in."""
+"""A team as plain data that remembers where each value stands; files, `${NAME}` and overrides are filled in."""
 
 from __future__ import annotations
 
-import datetime
+import hashlib
+import io
+import json
+import os
 import re
 import textwrap
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any, TypeAlias
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from magentic_kit.errors import ConfigError, Problem
+from magentic_kit.explain import KEY, Route, clip, get, label, nearest
 
-Route: TypeAlias = tuple[str | int, ...]
-"""The way to a value: `("agents", 0, "name")`."""
+Place: TypeAlias = tuple[str, int, int]
+"""File, line and column, which count from 1; 0 means the file as a whole."""
 
 MAX_DEPTH = 60
 MAX_VALUES = 100_000
 """Bounds that no honest team file meets; aliases count as often as they are used."""
 
+_TOO_MUCH = "this is nested too deep or too large"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_CORE = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float")}
-_TEXT = {f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "value")}
+_TAG = "tag:yaml.org,2002:"
+_READ: dict[str, Callable[[Any, yaml.ScalarNode], Any]] = {
+    **{f"{_TAG}{name}": lambda _, node: node.value for name in ("str", "timestamp", "value")},
+    **{
+        f"{_TAG}{name}": getattr(SafeConstructor, f"construct_yaml_{name}") for name in ("null", "bool", "int", "float")
+    },
+}
+"""How to read a scalar of each known tag; dates stay text, since JSON has none."""
+
+_YAML: Any = yaml.SafeLoader("")
+_PATHS: dict[Route, Callable[[Any], bool]] = {
+    ("services", "script"): os.path.isfile,
+    ("plugins", "spec"): os.path.isfile,
+    ("plugins", "root"): os.path.isdir,
+    ("plugins", "cwd"): os.path.isdir,
+}
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?")
 _SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 
 
-class Place(NamedTuple):
-    """Where something stands; line and column count from 1, 0 means the file as a whole."""
-
-    file: str
-    line: int = 0
-    column: int = 0
-
-    def problem(self, message: str) -> Problem:
-        """A problem here, in one line of bearable length whatever stands in the file."""
-        return Problem(self.file, self.line, self.column, textwrap.shorten(message, 300, placeholder="…"))
-
-
-@dataclass
 class Source:
-    """Data, the places of its values and keys, and what was found wrong with it so far.
+    """A team's data, the places of its values, and what was found wrong with it so far.
 
-    `shown` holds the text to show in place of a value that a secret variable went into.
+    `shown` has the text of each value that is to be shown differently: with its secrets as `${NAME}`.
     """
 
-    file: str
-    data: Any = None
-    places: dict[Route, Place] = field(default_factory=dict)
-    keys: dict[Route, Place] = field(default_factory=dict)
-    shown: dict[Route, str] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    broken: set[Route] = field(default_factory=set)
+    def __init__(self, team: Path | Mapping[str, Any], base_dir: Path, env: Mapping[str, str]) -> None:
+        """Reads the team. Raises `ConfigError` if there is nothing to speak of; smaller problems are noted."""
+        self.base_dir, self.env = base_dir, env
+        self.places: dict[Route, Place] = {}
+        self.shown: dict[Route, str] = {}
+        self.problems: list[Problem] = []
+        self._digests: dict[Route, str] = {}
+        self._broken: set[Route] = set()
+        self._count = 0
+        root = compose(team) if isinstance(team, Path) else _node(team, "team")
+        self.places[()] = _place(root) or ("team", 0, 0)
+        try:
+            self.data: Any = self._mapping(root, ())
+        except RecursionError:  # merges that go in circles
+            raise _refusal(root, _TOO_MUCH) from None
 
-    def problem(self, route: Route, message: str, *, key: bool = False) -> Problem:
-        """A problem at the value (or its key); at the nearest thing around it if it has no place itself."""
-        place = self.keys.get(route) if key else None
-        while place is None and (place := self.places.get(route)) is None and route:
+    def problem(self, route: Route, message: str) -> Problem:
+        """A problem at the value, or at the nearest thing around it; in one line of bearable length."""
+        while route not in self.places:
             route = route[:-1]
-        return (place or Place(self.file)).problem(message)
+        return Problem(*self.places[route], textwrap.shorten(message, 300, placeholder="…"))
 
-    def report(self, route: Route, message: str, *, key: bool = False) -> None:
-        """Note a problem, unless something around the value is broken already: that is problem enough."""
-        if not any(route[:n] in self.broken for n in range(len(route) + 1)):
-            self.problems.append(self.problem(route, message, key=key))
+    def report(self, route: Route, message: str) -> None:
+        """Note a problem, unless the value or something around it has one already: that is problem enough."""
+        if not any(route[:n] in self._broken for n in range(len(route) + 1)):
+            self.problems.append(self.problem(route, message))
+            self._broken.add(route)
 
-    def broke(self, route: Route, message: str) -> None:
-        """Note a problem after which the value at `route` means nothing."""
-        self.report(route, message)
-        self.broken.add(route)
+    def override(self, dotted: str, value: Any) -> None:
+        """Put a value at a dotted path, agents by name, making the mappings on the way to it."""
+        place, steps = f"--set {dotted}", dotted.split(".")
+        route: Route = ()
+        at = inside = self.data
+        while steps and inside is not None:
+            at, step = inside, steps.pop(0)
+            keys = {get(item, "name"): n for n, item in enumerate(at)} if isinstance(at, list) else {}
+            if not isinstance(at, dict) and step not in keys:
+                self.problems.append(Problem(place, 0, 0, f"{label(route)} has no '{step}'{nearest(step, keys)}"))
+                return
+            route = (*route, keys.get(step, step))
+            inside = get(at, route[-1])
+        for step in reversed(steps):
+            value = {step: value}
+        self.places[(*route, KEY)] = (place, 0, 0)
+        at[route[-1]] = self._read(_node(value, place), route)
 
-    def adopt(self, route: Route, value: Any, place: Place) -> Any:
-        """The value as it may stand at `route`, in place of whatever was known there."""
-        for known in (self.places, self.keys, self.shown):
-            for old in [old for old in known if old[: len(route)] == route]:
-                del known[old]
-        self.places[route] = self.keys[route] = place
-        return _Reader(self, None, None).value(value, route)
+    def resolved(self) -> str:
+        """The data as YAML that is read back as it is: agent files taken in, paths absolute, secrets as `${NAME}`."""
+        data = self._copy(self.data, (), {})
+        return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
 
-    def graft(self, route: Route, other: Source, *, over: Mapping[str, Any]) -> dict[str, Any]:
-        """Take in `other`'s mapping as what stands at `route`, its keys overridden by `over`; returns it."""
-        for known in ("places", "keys", "shown"):
-            theirs = getattr(other, known).items()
-            getattr(self, known).update({route + r: it for r, it in theirs if not r or r[0] not in over})
-        self.problems += other.problems
-        self.broken |= {route + r for r in other.broken}
-        return {**other.data, **over}
+    def digest(self) -> str:
+        """SHA-256 of the data, with files by their content, folders by their way from the team, secrets by name."""
+        data = self._copy(self.data, (), self._digests)
+        text = json.dumps(data, sort_keys=True, default=lambda node: node.value)
+        return hashlib.sha256(text.encode()).hexdigest()
 
-
-def read_text(path: Path, *, file: str) -> str:
-    """The UTF-8 text of a file. Raises `ConfigError`, which speaks of it as `file`."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError.one("there is no such file", file=file) from None
-    except IsADirectoryError:
-        raise ConfigError.one("this is a folder, not a file", file=file) from None
-    except OSError as error:
-        raise ConfigError.one(f"cannot be read: {error.strerror}", file=file) from error
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        message = f"this is not UTF-8 text (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
-        raise ConfigError([Problem(file, line, 1, message)]) from None
-
-
-def parse(text: str, *, file: str, env: Mapping[str, str] | None) -> Source:
-    """The mapping that a YAML text holds. `env` fills `${NAME}`; None leaves the text as it is.
-
-    Raises `ConfigError` if there is no mapping to speak of; smaller problems are noted in the source.
-    """
-    source = Source(file)
-    try:
-        _refuse_bombs(text)
-        loader = _LOADER(text)
-        root = loader.get_single_node()
-        if not isinstance(root, yaml.MappingNode):
-            what = {yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}.get(type(root), "nothing")
-            raise ConfigError.one(f"the file should hold keys with values, but holds {what}", file=file)
-        source.data = _Reader(source, env, loader).node(root, ())
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-        if isinstance(error, yaml.reader.ReaderError):
-            place = Place(file, text.encode()[: error.position].count(b"\n") + 1, 1)
-        what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        line = (text.split("\n")[mark.line : mark.line + 1] or [""])[0][: mark.column + 1] if mark else ""
-        if "\t" in line:
-            what = "a tab stands where YAML wants spaces"
-        elif re.search(r"[{\[,:] *\$\{", line):
-            what = "inside { } and [ ], ${…} has to stand in quotes"
-        raise ConfigError([place.problem(f"this is not valid YAML: {what}")]) from None
-    return source
-
-
-def from_data(data: Any, *, env: Mapping[str, str]) -> Source:
-    """The same for a mapping made in Python, which has no places. Raises `ConfigError` if it is none."""
-    if not isinstance(data, Mapping):
-        raise ConfigError.one(f"a team should be a mapping, not {type(data).__name__}")
-    source = Source("team")
-    source.data = _Reader(source, env, _LOADER("")).value(data, ())
-    return source
-
-
-def _refuse_bombs(text: str) -> None:
-    """Go through the text without building it; raise if building it would take too much depth or memory."""
-    open_nodes: list[tuple[Any, list[tuple[int, int]]]] = [(None, [])]
-    anchors: dict[Any, tuple[int, int]] = {}
-    event: Any
-    for event in yaml.parse(text, Loader=_LOADER):
-        size = (0, 0)
-        if isinstance(event, yaml.CollectionStartEvent):
-            open_nodes.append((event.anchor, []))
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, inside = open_nodes.pop()
-            size = (1 + sum(n for n, _ in inside), 1 + max((depth for _, depth in inside), default=0))
-            anchors.update({anchor: size} if anchor else {})
-        elif isinstance(event, yaml.AliasEvent):
-            if any(event.anchor == anchor for anchor, _ in open_nodes):
-                raise _refusal("an alias stands inside itself", event)
-            size = anchors.get(event.anchor, (1, 1))
-        elif isinstance(event, yaml.ScalarEvent):
-            size = (1, 1)
-        open_nodes[-1][1].append(size)
-        if len(open_nodes) + size[1] > MAX_DEPTH or size[0] > MAX_VALUES:
-            raise _refusal("nested too deep or too large", event)
-
-
-def _refusal(problem: str, at: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
-
-
-class _Reader:
-    """Turns YAML nodes, or data made in Python, into the data of a source."""
-
-    def __init__(self, source: Source, env: Mapping[str, str] | None, loader: Any) -> None:
-        self.source, self.env, self.loader = source, env, loader
-
-    def node(self, node: Any, route: Route) -> Any:
-        """The data of one YAML node."""
-        self.source.places[route] = self.place(node)
-        if isinstance(node, yaml.MappingNode):
-            return self.mapping(node, route)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.node(item, (*route, n)) for n, item in enumerate(node.value)]
-        tag, text = node.tag, self.filled(node.value, route)
-        if text != node.value and not node.style:
-            tag = self.loader.resolve(yaml.ScalarNode, text, (True, False))
-        return self.scalar(tag, text, route)
-
-    def mapping(self, node: Any, route: Route) -> dict[str, Any]:
-        """The data of a YAML mapping; a key given twice counts once and is a problem."""
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise _refusal("a key should be plain text", key)
-            if key.value in lines:
-                problem = f"key '{key.value[:40]}' is given twice; it stands in line {lines[key.value]} already"
-                self.source.problems.append(self.place(key).problem(problem))
-            lines.setdefault(key.value, key.start_mark.line + 1)
-        self.loader.flatten_mapping(node)
-        data: dict[str, Any] = {}
-        for key, value in node.value:
-            self.source.keys[(*route, key.value)] = self.place(key)
-            data[key.value] = self.node(value, (*route, key.value))
+    def _copy(self, data: Any, route: Route, instead: Mapping[Route, str]) -> Any:
+        if route in instead:
+            return instead[route]
+        if route in self.shown:
+            return yaml.ScalarNode(f"{_TAG}str", self.shown[route], style='"' if isinstance(data, str) else None)
+        if isinstance(data, dict):
+            return {key: self._copy(value, (*route, key), instead) for key, value in data.items()}
+        if isinstance(data, list):
+            return [self._copy(item, (*route, n), instead) for n, item in enumerate(data)]
         return data
 
-    def scalar(self, tag: str, text: str, route: Route) -> Any:
-        """The value of a YAML scalar; dates stay text, since JSON has none."""
-        if tag in _TEXT:
-            return text
+    def _read(self, node: yaml.Node, route: Route) -> Any:
+        """The data of a node, which is to stand at `route`."""
+        self.places[route] = _place(node) or self.places[route[:-1]]
+        self.shown.pop(route, None)
+        self._count += 1
+        if len(route) > MAX_DEPTH or self._count > MAX_VALUES:
+            raise _refusal(node, _TOO_MUCH)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._read(item, (*route, n)) for n, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, route)
+        return self._mapping(node, route)
+
+    def _mapping(self, node: yaml.Node, route: Route) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key, (key_node, value) in self._pairs(node, route).items():
+            self.places[(*route, key, KEY)] = _place(key_node) or self.places[route]
+            data[key] = self._read(value, (*route, key))
+        return data
+
+    def _pairs(self, node: yaml.Node, route: Route) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Key -> its node and its value's; what `<<` or an agent's `file` brings in stands behind a mapping's own."""
+        pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        self._count += 1
+        if not isinstance(node, yaml.MappingNode):
+            raise _refusal(node, "this should hold keys with values")
+        if self._count > MAX_VALUES:
+            raise _refusal(node, _TOO_MUCH)
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _refusal(key, "a key should be plain text")
+            if key.value in pairs:
+                self.problems += _refusal(key, f"key {clip(key.value)} is given twice").problems
+            pairs[key.value] = key, value
+        _, merged = pairs.pop("<<", (None, None))
+        for other in merged.value if isinstance(merged, yaml.SequenceNode) else filter(None, [merged]):
+            pairs = {**self._pairs(other, route), **pairs}
+        if route[:-1] == ("agents",) and "file" in pairs:
+            _, name = pairs.pop("file")
+            with self._noting(route):
+                path = self._find((*route, "file"), self._read(name, (*route, "file")), os.path.isfile)
+                pairs = {**self._pairs(compose(path), ()), **pairs}
+        return pairs
+
+    def _scalar(self, node: yaml.ScalarNode, route: Route) -> Any:
+        text, tag = node.value, node.tag
+        if "${" in text:
+            text, shown = (self._filled(node.value, route, show=show) for show in (False, True))
+            if shown != text:
+                self.shown[route] = shown
+            if text != node.value and not node.style:
+                tag = _YAML.resolve(yaml.ScalarNode, text, (True, False))
         try:
-            if tag in _CORE:
-                value = self.loader.construct_object(yaml.ScalarNode(tag, text))
-                if not isinstance(value, int) or value.bit_length() < 64:
-                    return value
+            value = _READ[tag](_YAML, yaml.ScalarNode(tag, text))
+            if isinstance(value, int) and value.bit_length() > 63:  # too long to be written down
                 raise ValueError(text)
-            self.source.broke(route, f"tag {tag.replace('tag:yaml.org,2002:', '!!')} is not known here")
         except (ValueError, KeyError, IndexError):  # as PyYAML raises for `!!bool x`, `!!int ''`
-            self.source.broke(route, "this value cannot be read as what it claims to be")
-        return None
-
-    def value(self, value: Any, route: Route) -> Any:
-        """A copy of a value made in Python, with texts treated as plain YAML scalars."""
-        if len(route) > MAX_DEPTH:
-            self.source.broke(route, "this is nested too deep")
+            self.report(route, f"{clip(node.value)} cannot be read as {tag.replace(_TAG, '!!')}")
             return None
-        if isinstance(value, Mapping):
-            return {str(key): self.value(item, (*route, str(key))) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.value(item, (*route, n)) for n, item in enumerate(value)]
-        if isinstance(value, str):
-            if (text := self.filled(value, route)) == value:
-                return value
-            return self.scalar(self.loader.resolve(yaml.ScalarNode, text, (True, False)), text, route)
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        if isinstance(value, Path | datetime.date):
-            return str(value)
-        self.source.broke(route, f"a {type(value).__name__} cannot stand in a team; inject it as a service or plugin")
-        return None
+        exists = _PATHS.get(route[:1] + route[2:])
+        if exists and isinstance(value, str) and "://" not in value:
+            with self._noting(route):
+                path = self._find(route, value, exists)
+                if route[-1] == "script":
+                    self._pairs(compose(path), ())
+                value = str(path.resolve())
+                digest = os.path.relpath(value, self.base_dir.resolve())
+                if exists is os.path.isfile:
+                    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                self._digests[route] = digest
+        return value
 
-    def filled(self, text: str, route: Route) -> str:
-        """The text with its `${NAME}` references replaced."""
-        if self.env is None or "${" not in text:
-            return text
-        names = {match[1] for match in _REFERENCE.finditer(text) if match[1]}
-        if secrets := {name for name in names if _SECRET.search(name)}:
-            self.source.shown[route] = _REFERENCE.sub(lambda m: self.reference(m, route, secrets), text)
-        return _REFERENCE.sub(lambda m: self.reference(m, route), text)
+    def _filled(self, text: str, route: Route, *, show: bool) -> str:
+        """The text with its `${NAME}` filled in; with `show`, as it may be shown and is read back."""
 
-    def reference(self, match: re.Match[str], route: Route, secrets: Collection[str] | None = None) -> str:
-        """What one reference stands for; with `secrets`, what may be shown of it."""
-        name, default = match.groups()
-        if match[0] == "$${":
-            return "${" if secrets is None else "$${"
-        if not name:
-            self.source.broke(route, "${ should begin a reference such as ${NAME}; write $${ for the characters")
-            return ""
-        if secrets and name in secrets:
-            return "${" + name + (":-}" if default == ":-" else "}")
-        value = (self.env or {}).get(name)
-        if default is not None and not value:
-            value = default[2:]
-        if value is None:
-            self.source.broke(route, f"environment variable {name} is not set; set it or write ${{{name}:-default}}")
-            return ""
-        return value if secrets is None else escaped(value)
+        def fill(match: re.Match[str]) -> str:
+            name, default = match.groups()
+            if match[0] == "$${":
+                return "$${" if show else "${"
+            if not name:
+                self.report(route, "${ should begin a reference such as ${NAME}; write $${ for the characters")
+                return ""
+            if show and _SECRET.search(name):
+                return f"${{{name}}}" if default is None else f"${{{name}:-}}"
+            value = self.env.get(name)
+            value = value or default[2:] if default else value
+            if value is None:
+                self.report(route, f"environment variable {name} is not set; set it or write ${{{name}:-default}}")
+                return ""
+            return value.replace("${", "$${") if show else value
 
-    def place(self, node: Any) -> Place:
-        """Where a node begins."""
-        return Place(self.source.file, node.start_mark.line + 1, node.start_mark.column + 1)
+        return _REFERENCE.sub(fill, text)
+
+    def _find(self, route: Route, name: Any, exists: Callable[[Any], bool]) -> Path:
+        """The file or folder that is named at `route`. Raises `ConfigError` if there is none."""
+        path = self.base_dir / str(name)
+        if isinstance(name, str) and exists(path):
+            return path
+        beside = os.listdir(path.parent) if os.path.isdir(path.parent) else ()  # noqa: PTH112, PTH208 (odd names)
+        near = [str(Path(str(name)).parent / other) for other in beside if exists(path.parent / other)]
+        kind = "file" if exists is os.path.isfile else "folder"
+        raise ConfigError(
+            [self.problem(route, f"there is no {kind} {clip(name)}{nearest(str(name), near, list_all=False)}")]
+        )
+
+    @contextmanager
+    def _noting(self, route: Route) -> Iterator[None]:
+        """Take note of a `ConfigError`, after which what stands at `route` means nothing."""
+        try:
+            yield
+        except ConfigError as error:
+            self.problems += error.problems
+            self._broken.add(route)
 
 
-def escaped(text: str) -> str:
-    """The text as it has to be written so that it is read back as it is."""
-    return text.replace("${", "$${")
+def _place(node: yaml.Node) -> Place | None:
+    mark = node.start_mark
+    return (mark.name, mark.line + 1, mark.column + 1) if mark else None
+
+
+def _refusal(node: yaml.Node, message: str) -> ConfigError:
+    return ConfigError([Problem(*(_place(node) or ("team", 0, 0)), message)])
+
+
+def compose(path: Path) -> yaml.MappingNode:
+    """The mapping that a YAML file holds. Raises `ConfigError` if it holds none."""
+    try:
+        raw = path.read_bytes()
+        stream: Any = io.BytesIO(raw)
+        stream.name = str(path)
+        depth = 0
+        event: Any
+        for event in yaml.parse(raw, Loader=_LOADER):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:  # libyaml's composer would crash the process
+                raise yaml.MarkedYAMLError(problem=_TOO_MUCH, problem_mark=event.start_mark)
+        root = yaml.compose(stream, Loader=_LOADER)
+    except OSError as error:
+        raise ConfigError.one(f"cannot be read: {error.strerror}", file=str(path)) from None
+    except yaml.reader.ReaderError as error:
+        line = raw.count(b"\n", 0, error.position) + 1
+        raise ConfigError([Problem(str(path), line, 1, f"this is not UTF-8 text: {error.reason}")]) from None
+    except yaml.MarkedYAMLError as error:
+        mark: Any = error.problem_mark
+        what = error.problem
+        before = raw.decode(errors="replace").split("\n")[mark.line][: mark.column + 1]
+        if "\t" in before:
+            what = "a tab stands where YAML wants spaces"
+        elif re.search(r"[{\[,:] *\$\{", before):
+            what = "inside { } and [ ], ${…} has to stand in quotes"
+        raise ConfigError(
+            [Problem(str(path), mark.line + 1, mark.column + 1, f"this is not valid YAML: {what}")]
+        ) from None
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError.one("the file should hold keys with values", file=str(path))
+    return root
+
+
+class _Dumper(yaml.SafeDumper):
+    """Takes any mapping and paths too, nodes as they are, and writes long texts line by line."""
+
+
+_Dumper.add_multi_representer(Mapping, yaml.SafeDumper.represent_dict)  # type: ignore[type-abstract]
+_Dumper.add_multi_representer(PurePath, lambda dumper, path: dumper.represent_str(str(path)))
+_Dumper.add_representer(yaml.ScalarNode, lambda _, node: node)
+_Dumper.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar(f"{_TAG}str", text, style="|" if "\n" in text else None)
+)
+
+
+def _node(value: Any, file: str) -> yaml.Node:
+    """A value made in Python as a node that stands in `file`. Raises `ConfigError` if YAML cannot hold it."""
+    try:
+        node: yaml.Node = _Dumper(io.StringIO(), sort_keys=False).represent_data(value)
+    except yaml.representer.RepresenterError as error:
+        what = f"a {type(error.args[1]).__name__} cannot stand in a team; inject it as a service or plugin"
+        raise ConfigError.one(what, file=file) from None
+    node.start_mark = yaml.Mark(file, 0, -1, -1, None, 0)
+    return node

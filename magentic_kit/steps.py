@@ -113,6 +113,12 @@ class Steps:
                 self._done["plan review", event.version] = event
         self.requests.learn(event)
 
+    def asked(self, call: str) -> Request:
+        """The recorded request of a call. Raises `ReplayError` if the log has no such call."""
+        if call not in self._asked:
+            raise ReplayError(call, "the log has no such call")
+        return self._asked[call]
+
     def reply(self, call: str, request: Request) -> ev.ModelCallFinished | None:
         """The recorded reply to this request, None if it has to be asked. Raises `ReplayError`."""
         found = self.find("model", call)

@@ -1,4 +1,4 @@
-"""Scripted replies in place of a model: for tests, demos and offline trials; plainly labelled wherever it shows."""
+"""Replies from a script or a log in place of a model: for tests, demos and offline trials; plainly labelled."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import PrivateAttr
@@ -24,8 +25,11 @@ from semantic_kernel.contents import (
 from semantic_kernel.contents.utils.author_role import AuthorRole
 from semantic_kernel.contents.utils.finish_reason import FinishReason
 
-from magentic_kit.errors import ServiceError
-from magentic_kit.events import MANAGER
+from magentic_kit.errors import ReplayError, ServiceError
+from magentic_kit.events import MANAGER, effective
+from magentic_kit.journal import read_log
+from magentic_kit.reply import contents_of
+from magentic_kit.steps import Steps
 
 Script = Mapping[str, Any]
 """Participant -> its replies in order; for the manager also purpose -> replies. See `ScriptedChatCompletion`."""
@@ -160,6 +164,33 @@ class ScriptedChatCompletion(ChatCompletionClientBase):
             await asyncio.sleep(self.delay)
         reason = FinishReason.TOOL_CALLS if calls else FinishReason.STOP
         yield chunk(*calls, finish_reason=reason, metadata=self._usage(chat_history, text))
+
+
+class ReplayChatCompletion(ChatCompletionClientBase):
+    """A chat service that answers from a run's log: a regression test for a team that costs no tokens.
+
+    Works in a run of this package only. What is asked has to be what the log has, model and options aside;
+    the first difference fails the run with a `ReplayError` that shows it.
+    """
+
+    SUPPORTS_FUNCTION_CALLING: ClassVar[bool] = True
+    _steps: Steps = PrivateAttr()
+
+    def __init__(self, run: Path, *, service_id: str = "replay") -> None:
+        super().__init__(ai_model_id="replay", service_id=service_id)
+        self._steps = Steps(effective(read_log(run)[0]))
+
+    async def _inner_get_streaming_chat_message_contents(
+        self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
+    ) -> AsyncGenerator[list[Any], Any]:
+        lane = self._lane  # type: ignore[attr-defined]
+        asked = lane.request(chat_history, self.ai_model_id)
+        recorded = self._steps.asked(lane.call)
+        reply = self._steps.reply(lane.call, {**recorded, "messages": asked["messages"], "tools": asked["tools"]})
+        if reply is None:
+            raise ReplayError(lane.call, "the log has no reply to this call")
+        for content in contents_of(reply, self.ai_model_id, attempt=function_invoke_attempt):
+            yield [content]
 
 
 def _last_tool_result(history: ChatHistory) -> str:

@@ -68,11 +68,13 @@ class Timeline:
             case ev.ModelCallStarted():
                 self._begin("model", event.who, event.purpose, event.call)
             case ev.ModelCallRetried():
-                self._end("wait", event.who, f"before attempt {event.attempt + 1}", note=event.error)
-                self.spans[-1].end = self.last + event.wait
+                span = self._end("wait", event.who, f"before attempt {event.attempt + 1}", note=event.error)
+                span.end = self.last + event.wait
             case ev.ModelCallFinished():
                 tokens = f"{event.usage.prompt_tokens or '?'} → {event.usage.completion_tokens or '?'} tokens"
-                self._end("model", event.who, event.purpose, event.call, note=tokens)
+                unheard = ("model", event.call) not in self._open  # a resumed run does not tell again that it began
+                span = self._end("model", event.who, event.purpose, event.call, note=tokens)
+                span.begin -= event.seconds if unheard and not event.reused else 0
             case ev.ModelCallFailed():
                 self._end("model", event.who, event.purpose, event.call, "failed", event.error)
             case ev.ToolCallStarted():
@@ -96,16 +98,20 @@ class Timeline:
         step = next((step for step in _STEPS if self.seconds / step <= pixels / 100), 604800)
         return [(100 * n * step / self.seconds, duration(n * step)) for n in range(int(self.seconds / step) + 1)]
 
+    def breaks(self) -> list[tuple[float, str]]:
+        """Where, in percent, the run was resumed, and after how long."""
+        return [(100 * self._at(begin) / self.seconds, duration(end - begin)) for begin, end in self.pauses]
+
     @property
     def seconds(self) -> float:
         """How long the chart is."""
         return max(self._at(self.last), 0.001)
 
     def _bar(self, span: Span, least: float) -> Bar:
-        begin, end = span.begin, self.last if span.end is None else span.end
-        what = f"{span.who}, {_KINDS[span.kind]} {span.name}: {duration(end - begin)} from {duration(self._at(begin))}"
+        begin, end = (self._at(self.last if time is None else time) for time in (span.begin, span.end))
+        what = f"{span.who}, {_KINDS[span.kind]} {span.name}: {duration(end - begin)} from {duration(begin)}"
         title = ", ".join(one_line(word, 200) for word in (what, span.status, span.note) if word not in ("", "ok"))
-        x, until = (min(max(100 * self._at(time) / self.seconds, 0), 100) for time in (begin, end))
+        x, until = (min(max(100 * time / self.seconds, 0), 100) for time in (begin, end))
         width = max(until - x, least)
         return Bar(span, round(min(x, 100 - width), 3), round(width, 3), title)
 
@@ -119,8 +125,9 @@ class Timeline:
         span.turn = self.turns if ("turn", "") in self._open else 0
         self.spans.append(span)
 
-    def _end(self, kind: str, who: str, name: str, call: str = "", status: str = "ok", note: str = "") -> None:
+    def _end(self, kind: str, who: str, name: str, call: str = "", status: str = "ok", note: str = "") -> Span:
         if (kind, call) not in self._open:  # a refused call, or one whose reply was recorded before, never began
             self._begin(kind, who, name, call)
         span = self._open.pop((kind, call))
         span.end, span.status, span.note = self.last, status, note
+        return span

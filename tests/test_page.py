@@ -221,6 +221,7 @@ def test_the_hours_before_a_resume_take_no_room_on_the_timeline():
     timeline = RunRecord.of(run).timeline
     assert timeline.seconds == pytest.approx(4)
     assert [(bar.x, bar.width) for bar in timeline.bars(800)] == [(25, 25), (75, 25)]
+    assert timeline.breaks() == [(50, "480 min 01 s")]
 
 
 def test_long_runs_stay_under_five_megabytes_and_lose_only_the_long_texts():

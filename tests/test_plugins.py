@@ -6,6 +6,7 @@ import _socket
 import os
 import socket
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -324,6 +325,14 @@ def test_rows_come_as_a_table_and_say_when_there_are_more(database: Path) -> Non
     assert query("SELECT id FROM region WHERE name = ':x'") == "| id |\n| --- |\n\n[no rows]"
 
 
+def test_a_query_may_use_full_text_tables_and_json(database: Path) -> None:
+    plugin = sql.SqlPlugin(f"sqlite:///{database}", write=True)
+    plugin.execute("CREATE VIRTUAL TABLE note USING fts5 (body)")
+    plugin.execute("INSERT INTO note VALUES ('North sells most')")
+    assert plugin.query("SELECT body FROM note WHERE note MATCH 'north'").endswith("\n| North sells most |")
+    assert plugin.query("SELECT value FROM json_each('[7]')").endswith("\n| 7 |")
+
+
 def test_the_schema_names_tables_views_and_foreign_keys(database: Path) -> None:
     assert sql.SqlPlugin(f"sqlite:///{database}").schema() == (
         "region(id INTEGER, name TEXT)\nsale(amount INTEGER, region INTEGER, (region) -> region(id))\nnames(name TEXT)"
@@ -358,6 +367,17 @@ def test_a_url_that_cannot_be_used_is_a_config_error_without_its_password(url: s
     with pytest.raises(ConfigError, match=message) as error:
         sql.SqlPlugin(url)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("package", "url"), [("sqlalchemy", "sqlite:///sales.db"), ("psycopg", "postgresql://a:secret@b/c")]
+)
+def test_a_missing_package_is_named_with_its_install_line(
+    monkeypatch: pytest.MonkeyPatch, package: str, url: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"needs {package}: pip install 'magentic-kit\[sql\]' {package}$"):
+        sql.SqlPlugin(url)
 
 
 # Fetch

@@ -59,8 +59,8 @@ class FilesPlugin:
         lines: Annotated[int, "How many lines"] = 400,
     ) -> str:
         """The lines, with a last line in brackets where the file goes on. Raises `OSError` or `ValueError`."""
-        with self._folder_of(path) as (folder, name):
-            text = _text(folder, name).splitlines(keepends=True)
+        with self._folder(path, upto=-1) as folder:
+            text = _text(folder, path).splitlines(keepends=True)
         first = max(start_line, 1)
         end = first - 1 + max(lines, 1)
         more = f"\n[{len(text):,} lines in all; go on with start_line={end + 1}]" if end < len(text) else ""
@@ -70,7 +70,7 @@ class FilesPlugin:
     def list_files(self, path: Annotated[str, "Relative path of a folder"] = ".", pattern: Pattern = "*") -> str:
         """One path a line, relative to `path`. Raises `OSError`."""
         with self._folder(path) as folder:
-            entries = (entry for _, _, entry in _below(folder, pattern))
+            entries = (entry for _, entry in _below(folder, pattern))
             return _lines(e for e in entries if "/" in pattern or "/" not in e.rstrip("/"))
 
     @kernel_function(name="search", description="Finds the lines of text files that contain a text, in any case.")
@@ -81,7 +81,8 @@ class FilesPlugin:
 
     def _write(self, path: str, text: str) -> str:
         data = text.encode()
-        with self._folder_of(path, create=True) as (folder, name):
+        with self._folder(path, upto=-1, create=True) as folder:
+            name = PurePosixPath(path).name or "."
             if len(data) > MAX_BYTES:
                 raise OSError(errno.EFBIG, f"more than {MAX_BYTES:,} bytes are not written")
             with suppress(FileNotFoundError):
@@ -98,14 +99,11 @@ class FilesPlugin:
         return f"wrote {len(data):,} bytes to {path}"
 
     @contextmanager
-    def _folder_of(self, path: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
-        """A descriptor of the folder that `path` is in, and the last part of its name."""
-        with self._folder(path, upto=-1, create=create) as folder:
-            yield folder, PurePosixPath(path).name or "."
-
-    @contextmanager
     def _folder(self, path: str, *, upto: int | None = None, create: bool = False) -> Iterator[int]:
-        """A descriptor of the folder `path`; an `OSError` that leaves here names `path`, never what it led to."""
+        """A descriptor of the folder `path` or, with `upto=-1`, of the one it is in.
+
+        An `OSError` that leaves here names `path`, never what it led to.
+        """
         folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for part in _parts(path)[:upto]:
@@ -138,8 +136,10 @@ def _only_regular(status: os.stat_result) -> None:
         raise OSError(errno.EPERM, "a symbolic link, which is not followed" if link else "not a regular file")
 
 
-def _text(folder: int, name: str) -> str:
+def _text(folder: int, path: str) -> str:
+    """The file in `folder` that has the last name of `path`."""
     # Opening a FIFO must not wait for its writer; what was opened is looked at, not what has the name by now.
+    name = PurePosixPath(path).name or "."
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
     try:
         _only_regular(os.fstat(file))
@@ -157,25 +157,25 @@ def _text(folder: int, name: str) -> str:
     raise OSError(errno.EINVAL, "not a UTF-8 text file")
 
 
-def _below(folder: int, pattern: str) -> Iterator[tuple[int, str, str]]:
-    """Descriptor of its folder, name and path of what matches below `folder`; a folder's path ends with a slash."""
+def _below(folder: int, pattern: str) -> Iterator[tuple[int, str]]:
+    """Descriptor of its folder and path of what matches below `folder`; a folder's path ends with a slash."""
     patterns = (pattern, pattern.replace("**/", ""))
 
-    def entries() -> Iterator[tuple[int, str, str]]:
+    def entries() -> Iterator[tuple[int, str]]:
         for top, folders, files, inner in os.fwalk(".", dir_fd=folder):
             folders.sort()
             for name in [*(f"{name}/" for name in folders), *sorted(files)]:
-                yield inner, name, f"{top}/{name}".removeprefix("./")
+                yield inner, f"{top}/{name}".removeprefix("./")
 
-    for inner, name, path in islice(entries(), 10_000):
+    for inner, path in islice(entries(), 10_000):
         if any(fnmatchcase(path.rstrip("/"), pattern) for pattern in patterns):
-            yield inner, name, path
+            yield inner, path
 
 
 def _hits(folder: int, text: str, pattern: str) -> Iterator[str]:
-    for inner, name, path in _below(folder, pattern):
+    for inner, path in _below(folder, pattern):
         with suppress(OSError):
-            for number, line in enumerate(_text(inner, name.rstrip("/")).splitlines(), 1):
+            for number, line in enumerate(_text(inner, path).splitlines(), 1):
                 if text in line.lower():
                     yield f"{path}:{number}: {one_line(line, 300)}"
 

@@ -27,8 +27,8 @@ DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg", "mysql": "pymysql", "m
 class SqlPlugin:
     """Queries the database at `url` (SQLAlchemy's form); `execute` is a function only where writing is allowed.
 
-    SQLite files are opened with `mode=ro` and an authorizer that lets through nothing but reading; neither
-    ATTACH nor a PRAGMA passes, even when writing is allowed. PostgreSQL and MySQL run each query, one statement, in
+    SQLite files are opened with `mode=ro` and `query_only`; an authorizer lets neither ATTACH nor a PRAGMA
+    through, even when writing is allowed. PostgreSQL and MySQL run each query, one statement, in
     a read-only transaction that is rolled back; what else it may do there (call a function, touch a server's file)
     is for the rights of the database user. Raises `ConfigError` for a URL that cannot be used or a missing package.
     """
@@ -36,28 +36,27 @@ class SqlPlugin:
     REPEATABLE = ("query", "schema")
 
     def __init__(self, url: str, *, write: bool = False, max_rows: int = 100) -> None:
+        self._max_rows = max_rows
         try:
             from sqlalchemy import create_engine, make_url
             from sqlalchemy.exc import ArgumentError
             from sqlalchemy.pool import NullPool
-        except ModuleNotFoundError as error:
-            raise ConfigError.one("SQL needs SQLAlchemy: pip install 'magentic-kit[sql]'") from error
-        try:
+
             parsed = make_url(url)
-        except ArgumentError as error:
-            raise ConfigError.one("the SQL plugin's url is no database URL, such as sqlite:///data/sales.db") from error
-        self._kind = parsed.get_backend_name()
-        driver = DRIVERS.get(self._kind)
-        if driver is None or parsed.drivername not in (self._kind, f"{self._kind}+{driver}"):
-            known = ", ".join(f"{kind}+{driver}" for kind, driver in DRIVERS.items())
-            raise ConfigError.one(f"the SQL plugin knows {known}; not {parsed.drivername}")
-        parsed = parsed.set(drivername=f"{self._kind}+{driver}")
-        self._max_rows = max_rows
-        try:
+            self._kind = parsed.get_backend_name()
+            drivername = f"{self._kind}+{DRIVERS.get(self._kind)}"
+            if parsed.drivername not in (self._kind, drivername) or self._kind not in DRIVERS:
+                known = ", ".join(f"{kind}+{driver}" for kind, driver in DRIVERS.items())
+                raise ConfigError.one(f"the SQL plugin knows {known}; not {parsed.drivername}")
+            parsed = parsed.set(drivername=drivername)
             self._reader = create_engine(self._opened(parsed, "ro"), poolclass=NullPool)
             self._writer = create_engine(self._opened(parsed, "rwc"), poolclass=NullPool)
         except ModuleNotFoundError as error:
-            raise ConfigError.one(f"{parsed.drivername} needs a package: pip install {error.name}") from error
+            raise ConfigError.one(
+                f"the SQL plugin needs {error.name}: pip install 'magentic-kit[sql]' {error.name}"
+            ) from error
+        except ArgumentError as error:
+            raise ConfigError.one("the SQL plugin's url is no database URL, such as sqlite:///data/sales.db") from error
         if write:
 
             @kernel_function(name="execute", description="Runs one SQL statement that may change the database.")
@@ -96,7 +95,8 @@ class SqlPlugin:
     def _run(self, sql: str, *, write: bool) -> str:
         with self._connection(write=write) as connection:
             if self._kind == "sqlite":
-                _confine(connection, write=write)
+                connection.exec_driver_sql(f"PRAGMA query_only = {not write:d}")
+                _confine(connection.connection.driver_connection)
             # stream_results: PostgreSQL then reads through a cursor, which takes one SELECT only, and row by row.
             options = {"no_parameters": True, "stream_results": not write}
             result = connection.exec_driver_sql(sql, execution_options=options)
@@ -132,16 +132,15 @@ class SqlPlugin:
         return text + more if rows else f"{text}\n\n[no rows]"
 
 
-def _confine(connection: Connection, *, write: bool) -> None:
-    """SQLite asks for each thing a statement would do when it is prepared, whatever its text looks like."""
-    reading = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
-    outside = (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA)
+def _confine(connection: Any) -> None:
+    """Keep a SQLite connection to its file and its settings, and to its time."""
 
-    def authorize(action: int, *_: object) -> int:
-        allowed = action not in outside if write else action in (*reading, sqlite3.SQLITE_TRANSACTION)
-        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+    def authorize(action: int, name: str | None, *_: object) -> int:
+        # Asked for each thing a statement would do when it is prepared; full-text tables read data_version.
+        pragma = action == sqlite3.SQLITE_PRAGMA and name != "data_version"
+        outside = pragma or action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH)
+        return sqlite3.SQLITE_DENY if outside else sqlite3.SQLITE_OK
 
-    raw: Any = connection.connection.driver_connection
-    raw.set_authorizer(authorize)
+    connection.set_authorizer(authorize)
     until = time.monotonic() + MAX_SECONDS
-    raw.set_progress_handler(lambda: time.monotonic() > until, 100_000)
+    connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
