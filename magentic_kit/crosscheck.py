@@ -36,7 +36,7 @@ def cross_check(
     _check_services(source, [*get(data, "services", kind=dict), *known_services])
     for route, known, language in _templates(data):
         for message in _template_problems(get(data, *route, kind=str), known, language):
-            source.report(route, f"{label(route, data)}: {message}")
+            source.report((*route, message), f"{label(route, data)}: {message}")
     plugins = get(data, "plugins", kind=dict)
     return _check_tools(source, {**{n: _functions(p, source.base_dir) for n, p in plugins.items()}, **known_plugins})
 
@@ -53,36 +53,37 @@ def _agents(data: Any) -> Iterator[tuple[Route, Any]]:
         yield ("agents", n), agent
 
 
+def _expect(source: Source, route: Route, what: str, name: Any, choices: Collection[str]) -> None:
+    if isinstance(name, str) and name not in choices:
+        hint = nearest(name, choices)
+        source.report(route, f"{label(route, source.data)}: there is no {what} {clip(name)}{hint}")
+
+
 def _check_agents(source: Source) -> None:
     names: list[str] = []
     for route, agent in _agents(source.data):
         name = get(agent, "name", kind=str)
         if name.casefold() == MANAGER:
             source.report((*route, "name"), f"no agent can be called {clip(name)}: that is the manager's name")
-        elif name and name.casefold() in (other.casefold() for other in names):
+        elif name and name.casefold() in map(str.casefold, names):
             source.report((*route, "name"), f"there is an agent {clip(name)} already; names are unique, case aside")
         names.append(name)
         for key in get(agent, kind=dict) if get(agent, "type") == "human" else ():
             if key not in _HUMAN:
                 source.report((*route, key, KEY), f"{label(route, source.data)} is a person and has no '{key}'")
     for n, name in enumerate(get(source.data, "manager", "must_speak", kind=list) if all(names) else ()):
-        if isinstance(name, str) and name not in names:
-            source.report(("manager", "must_speak", n), f"there is no agent {clip(name)}{nearest(name, names)}")
+        _expect(source, ("manager", "must_speak", n), "agent", name, names)
 
 
 def _check_services(source: Source, names: list[str]) -> None:
     if not names:
         return source.report(("services",), "the team needs 'services': name -> how to reach a model")
-    routes: list[Route] = [("manager", "service")]
-    for route, agent in _agents(source.data):
-        routes += [(*route, "model", "connection", "service_id")] if get(agent, "type") != "human" else []
-    for route in routes:
-        who = "the manager" if route[0] == "manager" else label(route[:2], source.data)
-        wanted = get(source.data, *route)
-        if isinstance(wanted, str) and wanted not in names:
-            source.report(route, f"{who} wants service {clip(wanted)}, which is not defined{nearest(wanted, names)}")
-        elif wanted is None and not choose_service(None, names):
-            source.report(route, f"{who} names no service and none is called 'default'{nearest('', names)}")
+    agents = [route for route, agent in _agents(source.data) if get(agent, "type") != "human"]
+    for route in [("manager", "service"), *((*route, "model", "connection", "service_id") for route in agents)]:
+        _expect(source, route, "service", wanted := get(source.data, *route), names)
+        if wanted is None and not choose_service(None, names):
+            what = label(route, source.data)
+            source.report(route, f"{what} is needed, since no service is called 'default'{nearest('', names)}")
 
 
 def _templates(data: Any) -> Iterator[tuple[Route, list[str], str]]:
@@ -135,15 +136,13 @@ def _check_tools(source: Source, functions: Mapping[str, Collection[str] | None]
                 warnings.append(source.problem(route[:-1], f"{who} has a tool of type {clip(kind)}, which is ignored"))
             elif not isinstance(name, str) or not (match := _TOOL.fullmatch(name)):
                 source.report(route, f"{who}: a tool's id should be plugin.function or plugin.*, not {clip(name)}")
-            elif match[1] not in functions:
-                hint = nearest(match[1], functions)
-                source.report(route, f"{who} wants {clip(name)}, but there is no plugin {clip(match[1])}{hint}")
-            elif match[2] not in (has := functions[match[1]] or [match[2]]) and match[2] != "*":
-                hint = nearest(match[2], sorted(has))
-                source.report(route, f"{who} wants {clip(name)}, but {clip(match[1])} has no such function{hint}")
             else:
-                offered |= {f"{match[1]}.{one}" for one in (has if match[2] == "*" else [match[2]])}
-    for n, pattern in enumerate(get(source.data, "review", "tools", kind=list)):
+                _expect(source, route, "plugin", match[1], functions)
+                known = [f"{match[1]}.{one}" for one in functions.get(match[1]) or [match[2]]]
+                _expect(source, route, "function", known[0] if match[2] == "*" else name, known)
+                offered.update(known if match[2] == "*" else [name])
+    all_known = all(get(agent, "name") for _, agent in _agents(source.data))
+    for n, pattern in enumerate(get(source.data, "review", "tools", kind=list) if all_known else ()):
         # `plugin.*` stands for functions nobody knows yet: any pattern for that plugin may match one
         plugins = [tool[:-2] for tool in offered if tool.endswith(".*")]
         wanted = str(pattern)

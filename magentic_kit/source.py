@@ -8,8 +8,7 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
@@ -29,13 +28,11 @@ MAX_VALUES = 100_000
 _TOO_MUCH = "this is nested too deep or too large"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
-_READ: dict[str, Callable[[Any, yaml.ScalarNode], Any]] = {
-    **{f"{_TAG}{name}": lambda _, node: node.value for name in ("str", "timestamp", "value")},
-    **{
-        f"{_TAG}{name}": getattr(SafeConstructor, f"construct_yaml_{name}") for name in ("null", "bool", "int", "float")
-    },
+_READ: dict[str, Any] = {
+    f"{_TAG}{kind}": getattr(SafeConstructor, f"construct_yaml_{kind}")
+    for kind in ("null", "bool", "int", "float", "str")
 }
-"""How to read a scalar of each known tag; dates stay text, since JSON has none."""
+"""How to read a scalar of each known tag."""
 
 _YAML: Any = yaml.SafeLoader("")
 _PATHS: dict[Route, Callable[[Any], bool]] = {
@@ -63,12 +60,8 @@ class Source:
         self._digests: dict[Route, str] = {}
         self._broken: set[Route] = set()
         self._count = 0
-        root = compose(team) if isinstance(team, Path) else _node(team, "team")
-        self.places[()] = _place(root) or ("team", 0, 0)
-        try:
-            self.data: Any = self._mapping(root, ())
-        except RecursionError:  # merges that go in circles
-            raise _refusal(root, _TOO_MUCH) from None
+        root = compose(team) if isinstance(team, Path) else _node(dict(team), "team")
+        self.data: Any = self._read(root, ())
 
     def problem(self, route: Route, message: str) -> Problem:
         """A problem at the value, or at the nearest thing around it; in one line of bearable length."""
@@ -126,54 +119,54 @@ class Source:
         """The data of a node, which is to stand at `route`."""
         self.places[route] = _place(node) or self.places[route[:-1]]
         self.shown.pop(route, None)
-        self._count += 1
-        if len(route) > MAX_DEPTH or self._count > MAX_VALUES:
-            raise _refusal(node, _TOO_MUCH)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._read(item, (*route, n)) for n, item in enumerate(node.value)]
+        self._bound(route)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, route)
-        return self._mapping(node, route)
-
-    def _mapping(self, node: yaml.Node, route: Route) -> dict[str, Any]:
+        if isinstance(node, yaml.SequenceNode):
+            return [self._read(item, (*route, n)) for n, item in enumerate(node.value)]
         data: dict[str, Any] = {}
         for key, (key_node, value) in self._pairs(node, route).items():
             self.places[(*route, key, KEY)] = _place(key_node) or self.places[route]
             data[key] = self._read(value, (*route, key))
         return data
 
+    def _bound(self, route: Route) -> None:
+        self._count += 1
+        if len(route) > MAX_DEPTH or self._count > MAX_VALUES:
+            raise ConfigError([self.problem(route, _TOO_MUCH)])
+
     def _pairs(self, node: yaml.Node, route: Route) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         """Key -> its node and its value's; what `<<` or an agent's `file` brings in stands behind a mapping's own."""
+        self._bound(route)
         pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-        self._count += 1
         if not isinstance(node, yaml.MappingNode):
-            raise _refusal(node, "this should hold keys with values")
-        if self._count > MAX_VALUES:
-            raise _refusal(node, _TOO_MUCH)
+            raise ConfigError([self.problem(route, "<< should name a mapping")])
         for key, value in node.value:
+            name, place = str(key.value), _place(key) or self.places[route]
             if not isinstance(key, yaml.ScalarNode):
-                raise _refusal(key, "a key should be plain text")
-            if key.value in pairs:
-                self.problems += _refusal(key, f"key {clip(key.value)} is given twice").problems
-            pairs[key.value] = key, value
+                raise ConfigError([Problem(*place, "a key should be plain text")])
+            if name in pairs:
+                self.problems.append(Problem(*place, f"key {clip(name)} is given twice"))
+            pairs[name] = key, value
         _, merged = pairs.pop("<<", (None, None))
         for other in merged.value if isinstance(merged, yaml.SequenceNode) else filter(None, [merged]):
-            pairs = {**self._pairs(other, route), **pairs}
+            pairs = {**self._pairs(other, (*route, "<<")), **pairs}
         if route[:-1] == ("agents",) and "file" in pairs:
-            _, name = pairs.pop("file")
-            with self._noting(route):
-                path = self._find((*route, "file"), self._read(name, (*route, "file")), os.path.isfile)
+            _, file = pairs.pop("file")
+            try:
+                path = self._find((*route, "file"), self._read(file, (*route, "file")), os.path.isfile)
                 pairs = {**self._pairs(compose(path), ()), **pairs}
+            except ConfigError as error:
+                self.problems += error.problems
+                self._broken.add(route)
         return pairs
 
     def _scalar(self, node: yaml.ScalarNode, route: Route) -> Any:
-        text, tag = node.value, node.tag
+        text, tag = node.value, node.tag.replace("timestamp", "str")  # since JSON has no dates
         if "${" in text:
-            text, shown = (self._filled(node.value, route, show=show) for show in (False, True))
-            if shown != text:
-                self.shown[route] = shown
-            if text != node.value and not node.style:
-                tag = _YAML.resolve(yaml.ScalarNode, text, (True, False))
+            text, shown = self._filled(node.value, route), self._filled(node.value, route, show=True)
+            self.shown.update({route: shown} if shown != text else {})
+            tag = tag if node.style or text == node.value else _YAML.resolve(yaml.ScalarNode, text, (True, False))
         try:
             value = _READ[tag](_YAML, yaml.ScalarNode(tag, text))
             if isinstance(value, int) and value.bit_length() > 63:  # too long to be written down
@@ -183,18 +176,18 @@ class Source:
             return None
         exists = _PATHS.get(route[:1] + route[2:])
         if exists and isinstance(value, str) and "://" not in value:
-            with self._noting(route):
+            try:
                 path = self._find(route, value, exists)
                 if route[-1] == "script":
                     self._pairs(compose(path), ())
                 value = str(path.resolve())
-                digest = os.path.relpath(value, self.base_dir.resolve())
-                if exists is os.path.isfile:
-                    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                self._digests[route] = digest
+                self._digests[route] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else path.name
+            except ConfigError as error:
+                self.problems += error.problems
+                self._broken.add(route)
         return value
 
-    def _filled(self, text: str, route: Route, *, show: bool) -> str:
+    def _filled(self, text: str, route: Route, *, show: bool = False) -> str:
         """The text with its `${NAME}` filled in; with `show`, as it may be shown and is read back."""
 
         def fill(match: re.Match[str]) -> str:
@@ -223,18 +216,8 @@ class Source:
         beside = os.listdir(path.parent) if os.path.isdir(path.parent) else ()  # noqa: PTH112, PTH208 (odd names)
         near = [str(Path(str(name)).parent / other) for other in beside if exists(path.parent / other)]
         kind = "file" if exists is os.path.isfile else "folder"
-        raise ConfigError(
-            [self.problem(route, f"there is no {kind} {clip(name)}{nearest(str(name), near, list_all=False)}")]
-        )
-
-    @contextmanager
-    def _noting(self, route: Route) -> Iterator[None]:
-        """Take note of a `ConfigError`, after which what stands at `route` means nothing."""
-        try:
-            yield
-        except ConfigError as error:
-            self.problems += error.problems
-            self._broken.add(route)
+        hint = nearest(str(name), near, list_all=False)
+        raise ConfigError([self.problem(route, f"there is no {kind} {clip(name)}{hint}")])
 
 
 def _place(node: yaml.Node) -> Place | None:
@@ -242,41 +225,32 @@ def _place(node: yaml.Node) -> Place | None:
     return (mark.name, mark.line + 1, mark.column + 1) if mark else None
 
 
-def _refusal(node: yaml.Node, message: str) -> ConfigError:
-    return ConfigError([Problem(*(_place(node) or ("team", 0, 0)), message)])
-
-
-def compose(path: Path) -> yaml.MappingNode:
+def compose(path: Path) -> yaml.Node:
     """The mapping that a YAML file holds. Raises `ConfigError` if it holds none."""
+    file, depth = str(path), 0
+    event: Any
     try:
         raw = path.read_bytes()
-        stream: Any = io.BytesIO(raw)
-        stream.name = str(path)
-        depth = 0
-        event: Any
         for event in yaml.parse(raw, Loader=_LOADER):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:  # libyaml's composer would crash the process
                 raise yaml.MarkedYAMLError(problem=_TOO_MUCH, problem_mark=event.start_mark)
+        stream: Any = io.BytesIO(raw)
+        stream.name = file  # which marks then tell
         root = yaml.compose(stream, Loader=_LOADER)
     except OSError as error:
-        raise ConfigError.one(f"cannot be read: {error.strerror}", file=str(path)) from None
-    except yaml.reader.ReaderError as error:
-        line = raw.count(b"\n", 0, error.position) + 1
-        raise ConfigError([Problem(str(path), line, 1, f"this is not UTF-8 text: {error.reason}")]) from None
-    except yaml.MarkedYAMLError as error:
-        mark: Any = error.problem_mark
-        what = error.problem
-        before = raw.decode(errors="replace").split("\n")[mark.line][: mark.column + 1]
-        if "\t" in before:
-            what = "a tab stands where YAML wants spaces"
-        elif re.search(r"[{\[,:] *\$\{", before):
-            what = "inside { } and [ ], ${…} has to stand in quotes"
-        raise ConfigError(
-            [Problem(str(path), mark.line + 1, mark.column + 1, f"this is not valid YAML: {what}")]
-        ) from None
+        raise ConfigError.one(f"cannot be read: {error.strerror}", file=file) from None
+    except yaml.YAMLError as error:
+        mark: Any = getattr(error, "problem_mark", None)
+        line = mark.line if mark else raw.count(b"\n", 0, getattr(error, "position", 0))
+        column = mark.column + 1 if mark else 1
+        before = raw.decode(errors="replace").split("\n")[line][:column]
+        what = getattr(error, "problem", None) or getattr(error, "reason", "")
+        what = "a tab stands where YAML wants spaces" if "\t" in before else what
+        what = "inside { } and [ ], ${…} has to stand in quotes" if re.search(r"[{\[,:] *\$\{", before) else what
+        raise ConfigError([Problem(file, line + 1, column, f"this is not valid YAML: {what}")]) from None
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigError.one("the file should hold keys with values", file=str(path))
+        raise ConfigError.one("the file should hold keys with values", file=file)
     return root
 
 

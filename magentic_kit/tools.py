@@ -10,6 +10,7 @@ import functools
 import importlib
 import inspect
 import json
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -55,13 +56,14 @@ def build_plugin(name: str, config: Plugin, *, search_path: Path | None) -> Kern
         called = BUILT_IN[config.type]
         target = getattr(importlib.import_module(f"magentic_kit.plugins.{config.type}"), called)
         args = config.model_dump(exclude={"type", "description", "timeout", "repeatable"})
+        if config.type == "sql":  # a file in a URL is relative to the team file, as every path
+            args["url"] = re.sub(r"^sqlite:///(?=[^/:])", f"sqlite:///{search_path or Path.cwd()}/", config.url)
     try:
         instance = target(**args) if inspect.isclass(target) else target
     except ConfigError:
         raise
     except Exception as error:
-        given = ", ".join(f"{key}={value!r}" for key, value in args.items())
-        raise ConfigError.one(f"plugin {name!r}: {called}({given}) raised {type(error).__name__}: {error}") from error
+        raise ConfigError.one(f"plugin {name!r}: {called} raised {type(error).__name__}: {error}") from error
     return as_plugin(name, instance, description=config.description)
 
 

@@ -139,7 +139,9 @@ def main() -> None:
         case "pages":
             return anyio.run(serve_pages)
         case "family":
-            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)", mark], stdin=subprocess.DEVNULL)
+            subprocess.Popen(
+                [sys.executable, "-c", "import time; time.sleep(3600)", mark], stdin=subprocess.DEVNULL, stdout=2
+            )
         case "stubborn":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
     app = server(int(port))

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = {"embed.py": "satisfied: There are 3 lamps left.", "stream.py": "satisfied: **East grew fastest"}
+EXAMPLES = {
+    "embed.py": "satisfied: There are 3 lamps left.",
+    "mcp_team.py": "satisfied: You can borrow The Dispossessed and Solaris today.",
+    "plan_review.py": "satisfied: 1. Mend the lamp.",
+    "stream.py": "satisfied: **East grew fastest",
+}
 
 
 @pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "examples").glob("*.py"))])

@@ -1,0 +1,1 @@
+"""The commands of `magentic-kit`, a module for those that belong together."""

@@ -1,0 +1,128 @@
+"""What several commands share: options, the team they load, and the words for what is wrong."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from magentic_kit.errors import ConfigError
+
+_C = TypeVar("_C", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+
+def options(*options: Callable[[_C], _C]) -> Callable[[_C], _C]:
+    def add(command: _C) -> _C:
+    """Several click options or arguments as one decorator."""
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+TEAM_OPTIONS = options(
+    click.option("--set", "settings", multiple=True, metavar="PATH=V", help="Override a value of the team file."),
+    click.option("--service", "services", multiple=True, metavar="NAME=PROVIDER[:MODEL]", help="Override a service."),
+    click.option("--env-file", type=PATH, help="Environment file to read; default: .env."),
+    click.option("--max-rounds", type=int, help="Same as --set manager.max_rounds=N."),
+    click.option("--max-resets", type=int, help="Same as --set manager.max_resets=N."),
+    click.option("--max-tokens", type=int, help="Same as --set limits.max_tokens=N."),
+    click.option("--deadline", help="Same as --set limits.deadline=D, such as 90s or 15m."),
+    click.option("--no-report", is_flag=True, help="Write the log only."),
+    click.option("--approve", multiple=True, metavar="PATTERN", help="Functions that may be called without asking."),
+    click.option("--approve-plan", is_flag=True, help="Approve every plan without asking."),
+)
+TASK_OPTIONS = options(
+    click.argument("task", required=False),
+    click.option("--task-file", type=PATH, help="Read the task from this file."),
+    click.option("--input", "inputs", multiple=True, metavar="K=V", help="A value for one of the team's inputs."),
+)
+
+
+def overrides_of(
+    *,
+    beside: Path,
+    settings: tuple[str, ...],
+    services: tuple[str, ...],
+    env_file: Path | None,
+    max_rounds: int | None,
+    max_resets: int | None,
+    max_tokens: int | None,
+    deadline: str | None,
+    no_report: bool,
+    **_: Any,
+) -> dict[str, Any]:
+    """What the options put in the place of the team file's values; reads the environment file first."""
+    load_environment(env_file, beside=beside)
+    overrides = dict(pair(setting, "--set") for setting in settings)
+    for name, value in (pair(service, "--service") for service in services):
+        provider, *model = str(value).split(":", 1)
+        overrides[f"services.{name}"] = {"provider": provider, "model": model[0] if model else None}
+    given: dict[str, Any] = {
+        "manager.max_rounds": max_rounds,
+        "manager.max_resets": max_resets,
+        "limits.max_tokens": max_tokens,
+        "limits.deadline": deadline,
+        "report.formats": [] if no_report else None,
+    }
+    return {**overrides, **{path: value for path, value in given.items() if value is not None}}
+
+
+def load_environment(env_file: Path | None, *, beside: Path) -> None:
+    """Reads the given environment file, or `.env` here and beside the team; what is set already stays."""
+    from dotenv import load_dotenv
+
+    if env_file is not None and not env_file.is_file():
+        raise ConfigError.one("there is no such environment file", file=str(env_file))
+    for path in [env_file] if env_file else [Path(".env"), beside.parent / ".env"]:
+        if path.is_file():
+            load_dotenv(path)
+
+
+def task_of(task: str | None, task_file: Path | None) -> str | None:
+    if task is not None and task_file is not None:
+    """The task from the command line, a file or standard input."""
+        raise ConfigError.one("give TASK or --task-file, not both", file="command line")
+    if task == "-":
+        return sys.stdin.read()
+    return task if task_file is None else read(task_file)
+
+
+def read(path: Path) -> str:
+    try:
+    """The text of a file. Raises `ConfigError`."""
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError.one(f"cannot be read: {error}", file=str(path)) from error
+
+
+def pair(text: str, option: str) -> tuple[str, Any]:
+    """`name=value`, the value as YAML. Raises `ConfigError`."""
+    import yaml
+
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise ConfigError.one(f"'{text}' should be name=value", file=option)
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        return name, value
+
+
+def quiet_logs() -> None:
+    """Keeps Semantic Kernel's own log lines off the terminal: what they tell are events of the run."""
+    # Whatever Semantic Kernel would log as an error is an event of the run.
+    logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("semantic_kernel").setLevel(logging.CRITICAL)
+
+
+def complain(*messages: str) -> None:
+    for message in messages:
+    """Red lines on standard error."""
+        click.secho(message, fg="red", err=True)

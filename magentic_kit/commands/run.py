@@ -1,0 +1,211 @@
+"""`run`, `resume` and `plan`: the commands that let a team work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from magentic_kit.commands.common import (
+    PATH,
+    TASK_OPTIONS,
+    TEAM_OPTIONS,
+    options,
+    overrides_of,
+    pair,
+    quiet_logs,
+    read,
+    task_of,
+)
+
+if TYPE_CHECKING:
+    from magentic_kit.events import AnyEvent
+    from magentic_kit.factory import RunOptions, TeamFactory
+    from magentic_kit.run import Run, RunResult
+
+EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}
+"""Outcome of a run -> exit code; 2 is a usage or configuration error, or a log that does not fit."""
+
+_SHOW_OPTIONS = options(
+    click.option("--json", "form", flag_value="json", help="Print the whole result as JSON in place of the answer."),
+    click.option("--jsonl", "form", flag_value="jsonl", help="Print every event as a line of JSON as it comes."),
+    click.option("--quiet", "show", flag_value="quiet", help="Show nothing of the run; print the answer."),
+    click.option("--plain", "show", flag_value="plain", help="Plain lines: no colour, no live display."),
+)
+_OUT = click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Where run directories go.")
+
+
+@click.command()
+@click.argument("team", type=PATH)
+@TASK_OPTIONS
+@TEAM_OPTIONS
+@_SHOW_OPTIONS
+@_OUT
+@click.option("--review-plan", is_flag=True, help="Same as --set review.plan=true.")
+@click.option("--plan", type=PATH, help="Carry out this plan, made by `plan` and edited.")
+@click.option("--from", "reuse", type=PATH, metavar="RUN", help="Reuse the steps of this run that are unchanged.")
+def run(
+    team: Path,
+    task: str | None,
+    task_file: Path | None,
+    inputs: tuple[str, ...],
+    out: Path,
+    review_plan: bool,
+    plan: Path | None,
+    reuse: Path | None,
+    form: str | None,
+    show: str | None,
+    **team_options: Any,
+) -> int:
+    """Run TEAM (a YAML file) on TASK; `-` reads the task from standard input.
+
+    Progress goes to standard error, the answer to standard output. Exit code: 0 satisfied, 3 limited or
+    rejected, 1 failed, 130 cancelled, 2 nothing was started.
+    """
+    text = task_of(task, task_file)
+    overrides = overrides_of(beside=team, **team_options) | ({"review.plan": True} if review_plan else {})
+    options: RunOptions = {"inputs": dict(pair(value, "--input") for value in inputs), "out": out}
+    if plan is not None:
+        from magentic_kit.plan import TaskLedger
+
+        options["plan"] = TaskLedger.from_markdown(read(plan), file=str(plan))
+    if reuse is not None:
+        options["reuse"] = reuse
+    _check(team, overrides)
+
+    def start(factory: TeamFactory, people: RunOptions) -> Run:
+        people.update(options)
+        return factory.start(text, **people)
+
+    return _follow(_loader(team, overrides), start, form, show, team_options)
+
+
+@click.command()
+@click.argument("run_dir", type=PATH, metavar="RUN")
+@click.option("--repeat-tool", is_flag=True, help="Call functions again whose outcome is unknown.")
+@click.option("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome.")
+@TEAM_OPTIONS
+@_SHOW_OPTIONS
+def resume(
+    run_dir: Path, repeat_tool: bool, skip_tool: str | None, form: str | None, show: str | None, **team_options: Any
+) -> int:
+    """Go on with RUN (a run directory) from where it stopped; nothing that is in its log is paid again."""
+    overrides = overrides_of(beside=run_dir, **team_options)
+
+    def load() -> TeamFactory:
+        from magentic_kit.factory import TeamFactory
+
+        return TeamFactory.from_run(run_dir, overrides=overrides)
+
+    def start(factory: TeamFactory, people: RunOptions) -> Run:
+        from magentic_kit.run import SkipTool
+
+        if repeat_tool or skip_tool is not None:
+            people["unknown_tools"] = "repeat" if skip_tool is None else SkipTool(skip_tool)
+        return factory.resume(run_dir, **people)
+
+    return _follow(load, start, form, show, team_options)
+
+
+@click.command()
+@click.argument("team", type=PATH)
+@TASK_OPTIONS
+@TEAM_OPTIONS
+@click.option("-o", "--output", type=PATH, default=Path("plan.md"), show_default=True, help="File to write.")
+def plan(
+    team: Path, task: str | None, task_file: Path | None, inputs: tuple[str, ...], output: Path, **options: Any
+) -> int:
+    """Make the task ledger of TEAM for TASK only, as Markdown to edit and to give to `run --plan`."""
+    text = task_of(task, task_file)
+    overrides = overrides_of(beside=team, **options)
+    given = dict(pair(value, "--input") for value in inputs)
+    _check(team, overrides)
+
+    async def make() -> str:
+        async with _loader(team, overrides)() as factory:
+            ledger = await factory.plan(text, inputs=given)
+            members = {agent.name: agent.description for agent in factory.team.config.agents}
+            return ledger.to_markdown(team=factory.team.config.name, members=members)
+
+    quiet_logs()
+    output.write_text(asyncio.run(make()), encoding="utf-8")
+    click.echo(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")
+    return 0
+
+
+def _loader(team: Path, overrides: Mapping[str, Any]) -> Callable[[], TeamFactory]:
+    def load() -> TeamFactory:
+        from magentic_kit.factory import TeamFactory
+
+        return TeamFactory.from_yaml(team, overrides=overrides)
+
+    return load
+
+
+def _check(team: Path, overrides: Mapping[str, Any]) -> None:
+    """Tells what is wrong with the file before the seconds that importing Semantic Kernel takes."""
+    from magentic_kit.check import load_team
+
+    load_team(team, overrides=overrides)
+
+
+def _follow(
+    load: Callable[[], TeamFactory],
+    start: Callable[[TeamFactory, RunOptions], Run],
+    form: str | None,
+    show: str | None,
+    flags: Mapping[str, Any],
+) -> int:
+    """Runs to the end, with the console on standard error and the answer on standard output."""
+    from magentic_kit.console import make_console
+    from magentic_kit.terminal import Terminal, on_signals
+
+    console = make_console(mode="quiet" if show == "quiet" or form == "jsonl" else "plain" if show else "auto")
+    terminal = Terminal(console, approve=flags["approve"], approve_plan=flags["approve_plan"])
+    people: RunOptions = {"approver": terminal.approver, "humans": terminal.humans}
+    if terminal.reviewer is not None:
+        people["reviewer"] = terminal.reviewer
+    people["sinks"] = [console, _print_event] if form == "jsonl" else [console]
+
+    async def whole() -> int:
+        async with load() as factory:
+            run = start(factory, people)
+            on_signals(run.cancel, console.close)
+            result = await run.result()
+        console.close()
+        return _tell(result, form, quiet=show == "quiet")
+
+    quiet_logs()
+    try:
+        return asyncio.run(whole())
+    finally:
+        console.close()
+
+
+def _tell(result: RunResult, form: str | None, *, quiet: bool) -> int:
+    from magentic_kit.text import printable
+
+    if form == "json":
+        click.echo(json.dumps(result.record.to_dict(), indent=2, default=str))
+    elif form is None and result.answer:
+        click.echo(printable(result.answer))
+    if result.run_dir and not quiet:
+        click.echo(f"{result.outcome}: see {result.run_dir}", err=True)
+    code = EXIT_CODES[result.outcome]
+    # A connector's thread that cannot be interrupted must not keep the process: all is said and written.
+    leave = threading.Timer(5, os._exit, [code])
+    leave.daemon = True
+    leave.start()
+    return code
+
+
+def _print_event(event: AnyEvent) -> None:
+    from magentic_kit.events import to_dict
+
+    click.echo(json.dumps(to_dict(event)))
