@@ -17,8 +17,9 @@ PATH = click.Path(path_type=Path)
 
 
 def options(*options: Callable[[_C], _C]) -> Callable[[_C], _C]:
-    def add(command: _C) -> _C:
     """Several click options or arguments as one decorator."""
+
+    def add(command: _C) -> _C:
         for option in reversed(options):
             command = option(command)
         return command
@@ -86,8 +87,8 @@ def load_environment(env_file: Path | None, *, beside: Path) -> None:
 
 
 def task_of(task: str | None, task_file: Path | None) -> str | None:
-    if task is not None and task_file is not None:
     """The task from the command line, a file or standard input."""
+    if task is not None and task_file is not None:
         raise ConfigError.one("give TASK or --task-file, not both", file="command line")
     if task == "-":
         return sys.stdin.read()
@@ -95,8 +96,8 @@ def task_of(task: str | None, task_file: Path | None) -> str | None:
 
 
 def read(path: Path) -> str:
-    try:
     """The text of a file. Raises `ConfigError`."""
+    try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError.one(f"cannot be read: {error}", file=str(path)) from error
@@ -123,6 +124,6 @@ def quiet_logs() -> None:
 
 
 def complain(*messages: str) -> None:
-    for message in messages:
     """Red lines on standard error."""
+    for message in messages:
         click.secho(message, fg="red", err=True)
