@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from semantic_kernel import Kernel
 from semantic_kernel.agents import MagenticOrchestration
 from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
@@ -19,13 +18,13 @@ from magentic_kit.calls import Lane
 from magentic_kit.config import AgentConfig
 from magentic_kit.context import RunContext
 from magentic_kit.errors import ConfigError
-from magentic_kit.events import MANAGER
+from magentic_kit.events import MANAGER, ToolCallFailed
+from magentic_kit.gate import GateKernel, ToolGate
 from magentic_kit.human import HumanChatCompletion
 from magentic_kit.manager import NAME, TeamManager
 from magentic_kit.people import People
 from magentic_kit.plan import TaskLedger
 from magentic_kit.servers import PluginServers
-from magentic_kit.tools import ToolGate
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
@@ -68,6 +67,9 @@ class Assembly:
             return
         with self._context.interruptible():
             await self._servers.open()
+        for plugin, reason in self._servers.failures.items():
+            failed: dict[str, Any] = {"call": f"start of {plugin}", "who": MANAGER, "function": f"{plugin}.*", "error": reason}
+            self._context.emit(ToolCallFailed(**failed, seconds=self._context.elapsed))
         for agent, config in zip(self.agents, self._factory.team.config.agents, strict=True):
             patterns = [tool.id for tool in config.tools if tool.id]
             plugins, missing = self._factory.tools.connected(patterns, self._servers)
@@ -98,7 +100,7 @@ class Assembly:
         lane.options = factory.options(name, config.model.options, ("agents", index, "model", "options"))
         own = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
         settings = PromptExecutionSettings(**dict(lane.options))
-        kernel = Kernel()
+        kernel = GateKernel()
         if factory.kernel is not None:
             for kind in FilterTypes:
                 for _, function in getattr(factory.kernel, f"{kind.value}_filters"):

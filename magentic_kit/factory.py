@@ -27,7 +27,8 @@ from magentic_kit.events import AnyEvent, RunStarted
 from magentic_kit.journal import new_run_id, read_log
 from magentic_kit.people import Approver, People, PlanReview, Reviewer, Speaker
 from magentic_kit.plan import TaskLedger
-from magentic_kit.run import Run, RunResult, UnknownTools
+from magentic_kit.resume import UnknownTools
+from magentic_kit.run import Run, RunResult
 from magentic_kit.services import build_service, close_service
 from magentic_kit.tools import Tools, as_plugin
 

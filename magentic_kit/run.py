@@ -8,7 +8,7 @@ import platform
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import semantic_kernel
 from semantic_kernel.agents.orchestration.orchestration_base import OrchestrationResult
@@ -18,7 +18,6 @@ from semantic_kernel.contents import ChatMessageContent
 from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.assembly import Assembly
-from magentic_kit.config import TeamConfig
 from magentic_kit.context import RunContext, Sink
 from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError, RunCancelled
 from magentic_kit.journal import Journal, new_run_id, read_log
@@ -26,6 +25,7 @@ from magentic_kit.manager import last_word
 from magentic_kit.people import People
 from magentic_kit.record import RunRecord
 from magentic_kit.report import write_reports
+from magentic_kit.resume import settle, until_limit
 from magentic_kit.steps import Steps
 
 if TYPE_CHECKING:
@@ -33,16 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class SkipTool:
-    """Lets `result` stand for what a tool call of unknown outcome brought."""
-
-    result: str
-
-
-UnknownTools = Literal["repeat"] | SkipTool
-"""What to do on resume with tool calls that began and were never heard of again."""
 
 _GRACE = 2.0
 """Seconds that Semantic Kernel's runtime gets to come to rest before the run goes on without it."""
@@ -124,10 +114,10 @@ class Run:
             done = RunRecord.of(held)
             finished = done.outcome in ("satisfied", "rejected")
             if not finished:
-                held = _until_limit(held, factory.team.config)
+                held = until_limit(held, factory.team.config)
             steps = Steps(held, next_seq=len(log))
             if not finished:
-                _settle(steps, factory, options.get("unknown_tools"))
+                settle(steps, factory, options.get("unknown_tools"))
             options["inputs"] = started.inputs
             run = cls(factory, started.task, options, started.run_id, steps)
         except BaseException:
@@ -288,35 +278,6 @@ class Run:
             run_dir=self.run_dir,
             record=record,
         )
-
-
-def _until_limit(held: list[ev.AnyEvent], config: TeamConfig) -> list[ev.AnyEvent]:
-    """The log up to the limit that ended the run. Raises `ConfigError` if that limit has not been raised."""
-    at = next((i for i, event in enumerate(held) if isinstance(event, ev.LimitReached)), None)
-    if at is None:
-        return held
-    limit, started = held[at], held[0]
-    assert isinstance(limit, ev.LimitReached) and isinstance(started, ev.RunStarted)
-    before = started.limits.get(limit.limit)
-    now = {**config.manager.model_dump(), **config.limits.model_dump()}.get(limit.limit)
-    if limit.limit != "deadline" and now is not None and now <= before:
-        flag = f"--{limit.limit.replace('_', '-')}"
-        raise ConfigError.one(f"the run was ended by {limit.limit} {before}: raise it with {flag} to go on")
-    return held[:at]
-
-
-def _settle(steps: Steps, factory: TeamFactory, how: UnknownTools | None) -> None:
-    """Decides on tool calls that began and were never heard of again. Raises `ConfigError` if nobody has."""
-    for call, started in list(steps.unfinished.items()):
-        if factory.tools.repeatable(started.function) or how == "repeat":
-            continue
-        if how is None:
-            given = ", ".join(f"{name}={value!r}" for name, value in started.arguments.items())
-            raise ConfigError.one(
-                f"nobody knows whether {started.function}({given}), called by {started.who}, had its effect: "
-                "look, then give --repeat-tool or --skip-tool RESULT"
-            )
-        steps.settle(call, how.result)
 
 
 async def _stop(runtime: InProcessRuntime) -> None:

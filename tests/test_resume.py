@@ -125,7 +125,7 @@ async def test_a_tool_of_unknown_outcome_is_never_repeated_silently(tmp_path: Pa
     with pytest.raises(ConfigError, match=r"nobody knows whether notes.add\(text='three'\), called by Writer"):
         await resumed(tmp_path)
     assert len(server.requests) == paid
-    from magentic_kit.run import SkipTool
+    from magentic_kit.resume import SkipTool
 
     result = await resumed(tmp_path, unknown_tools=SkipTool("noted by hand"))
     assert result.outcome == "satisfied" and effects(tmp_path).count("three") == 1

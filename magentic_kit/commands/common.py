@@ -120,7 +120,8 @@ def quiet_logs() -> None:
     """Keeps Semantic Kernel's own log lines off the terminal: what they tell are events of the run."""
     # Whatever Semantic Kernel would log as an error is an event of the run.
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("semantic_kernel").setLevel(logging.CRITICAL)
+    for name in ("semantic_kernel", "mcp"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def complain(*messages: str) -> None:

@@ -104,7 +104,7 @@ def resume(
         return TeamFactory.from_run(run_dir, overrides=overrides)
 
     def start(factory: TeamFactory, people: RunOptions) -> Run:
-        from magentic_kit.run import SkipTool
+        from magentic_kit.resume import SkipTool
 
         if repeat_tool or skip_tool is not None:
             people["unknown_tools"] = "repeat" if skip_tool is None else SkipTool(skip_tool)
