@@ -83,6 +83,3 @@ def load_team(
         raise ConfigError(sorted(set(source.problems), key=lambda p: (p.file, p.line, p.column, p.message)))
     where = (path and path.resolve(), base_dir.resolve())
     return Team(config, *where, tuple(warnings), source.digest(), source, tuple(known_services))
-
-
-team_from_dict = load_team

@@ -13,9 +13,11 @@ from magentic_kit.commands.common import complain
 from magentic_kit.errors import ConfigError, KitError, ReplayError
 
 _COMMANDS = {
+    "init": "init",
     "run": "run",
     "resume": "run",
     "plan": "run",
+    "doctor": "doctor",
     "validate": "files",
     "schema": "files",
 }

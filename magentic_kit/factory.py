@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +19,11 @@ from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptT
 from typing_extensions import Unpack
 
 from magentic_kit.assembly import Assembly
-from magentic_kit.check import Team, load_team, team_from_dict
+from magentic_kit.check import Team, load_team
 from magentic_kit.context import RunContext, Sink
 from magentic_kit.errors import ConfigError
 from magentic_kit.events import AnyEvent, RunStarted
+from magentic_kit.explain import nearest
 from magentic_kit.journal import new_run_id, read_log
 from magentic_kit.people import Approver, People, PlanReview, Reviewer, Speaker
 from magentic_kit.plan import TaskLedger
@@ -99,7 +99,7 @@ class TeamFactory:
     ) -> TeamFactory:
         """The same from data; relative paths are relative to `base_dir` (default: the working directory)."""
         own, how = _parted(source)
-        return cls(team_from_dict(data, base_dir=Path(base_dir or "."), **how), **own)
+        return cls(load_team(data, base_dir=Path(base_dir or "."), **how), **own)
 
     @classmethod
     def from_run(cls, run_dir: str | Path, **source: Unpack[Source]) -> TeamFactory:
@@ -216,18 +216,15 @@ class TeamFactory:
         known = service.get_prompt_execution_settings_class().model_fields
         # A connector without settings of its own takes what it likes from `extension_data`.
         for option in options.keys() - known.keys() if len(known) > len(PromptExecutionSettings.model_fields) else ():
-            near = difflib.get_close_matches(option, known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise ConfigError([self.team.problem(place, f"{type(service).__name__} has no option '{option}'{hint}")])
+            message = f"{type(service).__name__} has no option '{option}'{nearest(option, known, list_all=False)}"
+            raise ConfigError([self.team.problem(place, message)])
         return options
 
     def fill_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The team's inputs with the given values. Raises `ConfigError` on an unknown or a missing one."""
         specs = self.team.config.inputs
         for name in given.keys() - specs.keys():
-            near = difflib.get_close_matches(name, specs, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(specs) or 'none'}"
-            raise ConfigError.one(f"the team has no input '{name}'; {hint}")
+            raise ConfigError.one(f"the team has no input '{name}'{nearest(name, specs)}")
         filled = {**{name: spec.default for name, spec in specs.items()}, **given}
         for name, spec in specs.items():
             if filled[name] is None and spec.required:

@@ -158,9 +158,17 @@ class ScriptedService(_Service):
     delay: Duration = opt(0.0, "Pause between streamed words, such as 30ms.")
 
 
+class ReplayService(_Service):
+    """Replies of an earlier run, for tests of a team; what is asked has to be what was asked then."""
+
+    provider: Literal["replay"] = Field(description="Kind of service.")
+    log: Folder = Field(description="Run directory that has the replies.")
+
+
 Service = Annotated[
     OpenAIService | AzureOpenAIService | OllamaService | HostedService | GoogleService | BedrockService
-    | AzureAIInferenceService | NvidiaService | PythonService | ScriptedService,
+    | AzureAIInferenceService | NvidiaService | PythonService | ScriptedService
+    | ReplayService,
     Field(discriminator="provider"),
 ]  # fmt: skip
 

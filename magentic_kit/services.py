@@ -120,6 +120,10 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
 def _own(name: str, config: Any, search_path: Path | None) -> ChatCompletionClientBase:
     if config.provider == "python":
         made = module_object(config.target, search_path)(**config.args)
+    elif config.provider == "replay":
+        from magentic_kit.testing import ReplayChatCompletion
+
+        made = ReplayChatCompletion(config.log)
     else:
         from magentic_kit.testing import ScriptedChatCompletion
 

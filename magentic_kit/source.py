@@ -37,6 +37,7 @@ _READ: dict[str, Any] = {
 _YAML: Any = yaml.SafeLoader("")
 _PATHS: dict[Route, Callable[[Any], bool]] = {
     ("services", "script"): os.path.isfile,
+    ("services", "log"): os.path.isdir,
     ("plugins", "spec"): os.path.isfile,
     ("plugins", "root"): os.path.isdir,
     ("plugins", "cwd"): os.path.isdir,

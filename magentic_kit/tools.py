@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import difflib
 import fnmatch
 import functools
 import importlib
@@ -20,6 +19,7 @@ from semantic_kernel.functions.kernel_function_from_method import KernelFunction
 from semantic_kernel.functions.kernel_plugin import KernelPlugin
 
 from magentic_kit.errors import ConfigError
+from magentic_kit.explain import nearest
 from magentic_kit.targets import module_object
 
 if TYPE_CHECKING:
@@ -92,10 +92,9 @@ class Tools:
                 )
             if not _chosen(self._plugins, [pattern]):
                 known = [f"{name}.{f}" for name, plugin in self._plugins.items() for f in plugin.functions]
-                near = difflib.get_close_matches(pattern, known, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"there is: {', '.join(known) or 'no function'}"
                 place = ("agents", index, "tools", [tool.id for tool in config.tools].index(pattern), "id")
-                problems.append(self._team.problem(place, f"no plugin has the function '{pattern}'; {hint}"))
+                told = f"no plugin has the function '{pattern}'{nearest(pattern, known)}"
+                problems.append(self._team.problem(place, told))
         if problems:
             raise ConfigError(problems)
         return _chosen(self._plugins, patterns)

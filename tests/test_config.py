@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import yaml
 
-from magentic_kit.check import Team, load_team, team_from_dict
+from magentic_kit.check import Team, load_team
 from magentic_kit.config import team_schema
 from magentic_kit.errors import ConfigError
 from magentic_kit.providers import parse_duration
@@ -198,7 +198,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "no provider": (
         "services: {default: {model: x}}\n",
-        "team.yaml:1:21: services.default needs 'provider': Kind of service; there is openai, azure_openai, ollama, anthropic, mistral, google, bedrock, azure_ai_inference, nvidia, python, scripted",
+        "team.yaml:1:21: services.default needs 'provider': Kind of service; there is openai, azure_openai, ollama, anthropic, mistral, google, bedrock, azure_ai_inference, nvidia, python, scripted, replay",
     ),
     "unknown provider": (
         "services: {default: {provider: opnai}}\n",
@@ -942,7 +942,7 @@ def test_the_resolved_team_holds_no_secret_and_loads_again_as_the_same(folder: P
     rotated = load(folder, text, env={**env, "API_KEY": "other"})
     assert rotated.config_hash == team.config_hash
     assert rotated.config.inputs["key"].default == "other"
-    from_dict = team_from_dict(yaml.safe_load(text), base_dir=folder, env=env)
+    from_dict = load_team(yaml.safe_load(text), base_dir=folder, env=env)
     assert from_dict.config_hash == team.config_hash
 
 
@@ -971,21 +971,21 @@ def test_a_team_made_in_python_is_checked_alike(folder: Path) -> None:
         "agents": ({"file": "agents/good.yaml"},),
         "limits": {"retries": "${N}"},
     }
-    team = team_from_dict(data, base_dir=folder, env={"SCRIPT": "good_script.yaml", "N": "3"})
+    team = load_team(data, base_dir=folder, env={"SCRIPT": "good_script.yaml", "N": "3"})
     assert (team.config.limits.retries, team.config.agents[0].name, team.path) == (3, "Filed", None)
     with pytest.raises(ConfigError) as caught:
-        team_from_dict({**data, "nmae": 1}, base_dir=folder, env={"SCRIPT": "x", "N": "n"})
+        load_team({**data, "nmae": 1}, base_dir=folder, env={"SCRIPT": "x", "N": "n"})
     assert str(caught.value).splitlines() == [
         "team: limits.retries should be a whole number, not 'n'",
         "team: there is no file 'x'",
         "team: unknown key 'nmae' in the team; did you mean 'name'?",
     ]
     with pytest.raises(ConfigError, match="a object cannot stand in a team; inject it as a service or plugin"):
-        team_from_dict({**data, "task": object()}, base_dir=folder, env={})
+        load_team({**data, "task": object()}, base_dir=folder, env={})
     nested: dict[str, Any] = {}
     nested["task"] = nested
     with pytest.raises(ConfigError, match="this is nested too deep or too large"):
-        team_from_dict(nested, env={})
+        load_team(nested, env={})
 
 
 def test_long_texts_load_and_long_nonsense_is_told_in_short(folder: Path) -> None:

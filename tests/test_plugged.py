@@ -43,7 +43,7 @@ SPEC: dict[str, Any] = {
     },
 }
 
-PLUGIN = '''
+PLUGIN = """
 from semantic_kernel.functions import kernel_function
 
 class Desk:
@@ -54,7 +54,7 @@ class Desk:
     @kernel_function(description="Is not listed.")
     def hidden(self) -> str:
         return "hidden"
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +124,12 @@ def write_team(folder: Path, base_url: str, shop: str, *tools: str, **plugins: A
         "services": {"default": {"provider": "openai", "model": "m", "base_url": base_url}},
         "plugins": {
             "desk": {"type": "python", "target": "desk:Desk"},
-            "shop": {"type": "openapi", "spec": "shop.json", "server": shop, "headers": {"X-Token": "${SHOP_TOKEN:-t}"}},
+            "shop": {
+                "type": "openapi",
+                "spec": "shop.json",
+                "server": shop,
+                "headers": {"X-Token": "${SHOP_TOKEN:-t}"},
+            },
             **plugins,
         },
         "agents": [

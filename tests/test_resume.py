@@ -222,7 +222,13 @@ async def test_an_edit_is_paid_for_from_where_it_matters(
     assert result.record.reused["calls"] == MODEL_CALLS - len(now)
     if not override:
         assert effects(tmp_path) == noted, "no tool is called again"
-    assert f"reused: {MODEL_CALLS - len(now)}" in (result.run_dir / "report.md").read_text()  # type: ignore[operator]
+    told = f"{MODEL_CALLS - len(now)} model call"
+    assert (
+        f"{told}{'s' if MODEL_CALLS - len(now) > 1 else ''} of these were taken from an earlier run"
+        in (
+            result.run_dir / "report.md"  # type: ignore[operator]
+        ).read_text()
+    )
 
 
 # -- torn, damaged, full, shared
@@ -306,3 +312,25 @@ def test_a_directory_that_cannot_be_written_is_one_clear_line(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot write here: Not a directory; choose another --out"):
         Journal.create(tmp_path / "file" / "runs", "x")
+
+
+# -- a run as a regression test for its team
+
+
+async def test_a_log_answers_in_place_of_the_models(tmp_path: Path, server: OpenAIServer) -> None:
+    log_dir = await whole_run(tmp_path, server)
+    paid = len(server.requests)
+    replay = {"services.default": {"provider": "replay", "log": str(log_dir)}}
+    async with TeamFactory.from_yaml(tmp_path / "team.yaml", overrides=replay) as factory:
+        result = await factory.run(out=None)
+    assert (result.outcome, result.answer) == ("satisfied", "done: all checked")
+    assert len(server.requests) == paid
+    changed = {**replay, "agents.Writer.instructions": "Write more."}
+    async with TeamFactory.from_yaml(tmp_path / "team.yaml", overrides=changed) as factory:
+        result = await factory.run(out=None)
+    assert result.outcome == "failed" and result.error is not None
+    assert "step Writer#0" in result.error["message"] and "Write more." in result.error["message"]
+    shorter = {**replay, "manager.must_speak": ["Writer"], "task": "Another task."}
+    async with TeamFactory.from_yaml(tmp_path / "team.yaml", overrides=shorter) as factory:
+        result = await factory.run(out=None)
+    assert result.error is not None and "step manager#0" in result.error["message"]

@@ -37,6 +37,7 @@ _SHOW_OPTIONS = options(
     click.option("--jsonl", "form", flag_value="jsonl", help="Print every event as a line of JSON as it comes."),
     click.option("--quiet", "show", flag_value="quiet", help="Show nothing of the run; print the answer."),
     click.option("--plain", "show", flag_value="plain", help="Plain lines: no colour, no live display."),
+    click.option("--otel", is_flag=True, help="Export traces and metrics by OTLP, as OTEL_* variables say."),
 )
 _OUT = click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Where run directories go.")
 
@@ -164,6 +165,7 @@ def _follow(
 ) -> int:
     """Runs to the end, with the console on standard error and the answer on standard output."""
     from magentic_kit.console import make_console
+    from magentic_kit.otel import otel_sinks
     from magentic_kit.terminal import Terminal, on_signals
 
     console = make_console(mode="quiet" if show == "quiet" or form == "jsonl" else "plain" if show else "auto")
@@ -171,7 +173,7 @@ def _follow(
     people: RunOptions = {"approver": terminal.approver, "humans": terminal.humans}
     if terminal.reviewer is not None:
         people["reviewer"] = terminal.reviewer
-    people["sinks"] = [console, _print_event] if form == "jsonl" else [console]
+    people["sinks"] = [console, *([_print_event] if form == "jsonl" else []), *otel_sinks(asked=flags["otel"])]
 
     async def whole() -> int:
         async with load() as factory:
