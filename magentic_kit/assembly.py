@@ -21,10 +21,11 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.events import MANAGER, ToolCallFailed
 from magentic_kit.gate import GateKernel, ToolGate
 from magentic_kit.human import HumanChatCompletion
-from magentic_kit.manager import NAME, TeamManager
+from magentic_kit.manager import TeamManager
 from magentic_kit.people import People
 from magentic_kit.plan import TaskLedger
 from magentic_kit.servers import PluginServers
+from magentic_kit.voice import NAME, Voice
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
@@ -68,7 +69,12 @@ class Assembly:
         with self._context.interruptible():
             await self._servers.open()
         for plugin, reason in self._servers.failures.items():
-            failed: dict[str, Any] = {"call": f"start of {plugin}", "who": MANAGER, "function": f"{plugin}.*", "error": reason}
+            failed: dict[str, Any] = {
+                "call": f"start of {plugin}",
+                "who": MANAGER,
+                "function": f"{plugin}.*",
+                "error": reason,
+            }
             self._context.emit(ToolCallFailed(**failed, seconds=self._context.elapsed))
         for agent, config in zip(self.agents, self._factory.team.config.agents, strict=True):
             patterns = [tool.id for tool in config.tools if tool.id]
@@ -81,11 +87,14 @@ class Assembly:
         entry = config.services.get(name)
         return TeamManager(
             config=config.manager,
-            lane=Lane(MANAGER, name, self._context, name=NAME),
-            service=factory.service(name),
-            options=factory.options(name, config.manager.options, ("manager", "options")),
+            context=self._context,
+            voice=Voice(
+                Lane(MANAGER, name, self._context, name=NAME),
+                factory.service(name),
+                factory.options(name, config.manager.options, ("manager", "options")),
+                entry.structured_output if entry else "auto",
+            ),
             inputs=self._inputs,
-            structured_output=entry.structured_output if entry else "auto",
             plan=plan,
             reviewer=self._people.reviewer if config.review.plan else None,
             equip=self._equip,

@@ -18,8 +18,12 @@ _COMMANDS = {
     "resume": "run",
     "plan": "run",
     "doctor": "doctor",
+    "list": "runs",
+    "show": "runs",
+    "report": "runs",
     "validate": "files",
     "schema": "files",
+    "completion": "completion",
 }
 """Command -> its module under `magentic_kit.commands`."""
 

@@ -1,4 +1,4 @@
-"""Live progress of a run for a person: plain lines, or a rich terminal with a footer that keeps moving.
+"""Live progress of a run for a person, in plain lines; `magentic_kit.live` draws it on a terminal.
 
 What models, tools and users wrote is data: never markup, never a control sequence. Text of several lines
 is always indented, so that a line at the margin is ours and no model can fake one.
@@ -10,49 +10,60 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import Literal, TextIO, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
 from magentic_kit.record import RunRecord, ToolCall, stalled
 from magentic_kit.text import count, duration, one_line, printable
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-_INDENT = "  "
-_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_DOING = {
-    "facts": "gathers facts",
-    "plan": "plans",
-    "ledger": "judges progress",
-    "answer": "writes the answer",
-}
+Mode: TypeAlias = Literal["auto", "rich", "plain", "quiet"]
+INDENT = "  "
+_JUDGED = {"satisfied": "is_request_satisfied", "progress": "is_progress_being_made", "in a loop": "is_in_loop"}
 
 
-def make_console(*, stream: TextIO | None = None, mode: Literal["auto", "rich", "plain", "quiet"] = "auto") -> Console:
+def make_console(
+    *,
+    stream: TextIO | None = None,
+    mode: Mode = "auto",
+    verbosity: str = "normal",
+    show_reasons: bool = True,
+    clock: Callable[[], float] = time.time,
+) -> Console:
     """A sink that shows a run on `stream` (default: stderr).
 
     `auto` is `rich` on a UTF-8 terminal, and `plain` elsewhere, with `TERM=dumb` or with `NO_COLOR`.
+    `verbosity` is `quiet` (plans, rounds, trouble and the end), `normal` (what is said and called as well) or
+    `full` (facts, all of the manager's reasons, whole results as well); `clock` tells seconds since 1970.
     Call `close()` at the end, whatever happened: it gives the terminal back.
     """
     stream = stream or sys.stderr
     if mode == "auto":
         fit = stream.isatty() and "utf" in (stream.encoding or "").lower()
         mode = "plain" if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not fit else "rich"
-    return {"rich": RichConsole, "plain": Console, "quiet": QuietConsole}[mode](stream)
+    kind = Console if mode == "plain" else QuietConsole
+    if mode == "rich":
+        from magentic_kit.live import RichConsole as kind
+    return kind(stream, verbosity=verbosity, show_reasons=show_reasons, clock=clock)
 
 
 class Console:
     """Lines without control codes, and agents' text as it comes."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        verbosity: str = "normal",
+        show_reasons: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._stream, self._verbosity, self._reasons, self._clock = stream, verbosity, show_reasons, clock
         self._record = RunRecord()
         self._streamed = False  # whether this turn's text was shown as it came
-        self._tail = ""  # the line of text that has no end yet
+        self._tail = ""  # the text that has no end yet: of the line, or of the Markdown block
 
     def __call__(self, event: ev.AnyEvent) -> None:
         """Shows what happened."""
@@ -62,30 +73,16 @@ class Console:
                 self._line(f"{event.team}: {event.task}", "bold")
                 if names := ", ".join(self._record.scripted):
                     self._line(f"scripted replies: no model is called for {names}", "yellow")
-            case ev.PlanCreated():
-                self._section("facts 1", event.facts)
-                self._section("plan 1", event.plan)
-            case ev.Replanned():
-                self._section(f"facts {event.version}", event.facts)
-                self._section(f"plan {event.version}, because {event.reason or 'of stalls'}", event.plan)
+            case ev.PlanCreated() | ev.Replanned():
+                self._plan(event)
             case ev.ProgressLedger():
-                self._line(self._ledger(event), "yellow" if stalled(event) else "cyan")
-            case ev.AgentStarted():
-                self._streamed = False
-                self._line(f"── {event.agent} ──", "bold magenta")
-            case ev.TextDelta(purpose="turn"):
-                self._streamed = True
-                self._text(event.text)
-            case ev.AgentMessage():
-                if not self._streamed:
-                    self._text(event.text)
-                if event.note:
-                    self._line(f"{event.agent}: {event.note}", "yellow")
-                self._end_text()
+                self._ledger(event)
             case ev.LimitReached():
                 self._line(f"limit {event.limit}: {event.detail}", "yellow")
             case ev.RunFinished():
                 self._finish(event)
+            case ev.AgentStarted() | ev.TextDelta() | ev.AgentMessage() if self._verbosity != "quiet":
+                self._turn(event)
             case _:
                 self._show_call(event)
 
@@ -98,6 +95,33 @@ class Console:
         """Leaves the terminal to somebody who asks a person."""
         self._end_text()
         yield
+
+    def _plan(self, event: ev.PlanCreated | ev.Replanned) -> None:
+        if self._verbosity == "full":
+            self._section(f"facts {event.version}", event.facts)
+        if isinstance(event, ev.PlanCreated):
+            return self._section(f"plan {event.version}", event.plan)
+        import difflib
+
+        old, new = (printable(plan.plan).strip("\n").split("\n") for plan in (self._record.plans[-2:] * 2)[:2])
+        changes = [*difflib.unified_diff(old, new, n=len(old), lineterm="")][3:] or [f" {line}" for line in new]
+        title = f"plan {event.version}, because {event.reason or 'of stalls'}"
+        self._section(title, "\n".join(f"{line[0]} {line[1:]}" for line in changes), changed=True)
+
+    def _turn(self, event: ev.AgentStarted | ev.TextDelta | ev.AgentMessage) -> None:
+        match event:
+            case ev.AgentStarted():
+                self._streamed = False
+                self._line(f"── {event.agent} ──", "bold magenta")
+            case ev.TextDelta(purpose="turn"):
+                self._streamed = True
+                self._text(event.text)
+            case ev.AgentMessage():
+                if not self._streamed:
+                    self._text(event.text)
+                if event.note:
+                    self._line(f"{event.agent}: {event.note}", "yellow")
+                self._end_text()
 
     def _show_call(self, event: ev.AnyEvent) -> None:
         match event:
@@ -124,40 +148,54 @@ class Console:
                 self._tool(call)
         if record.errors and record.errors[-1].who == "run":  # else it was shown when it happened
             self._line(f"error: {record.errors[-1].message}", "red")
-        sums = {"round": len(record.rounds), "stall": record.stalls, "reset": record.resets}
+        sums = {"round": len(record.turns), "stall": record.stalls, "reset": record.resets}
         parts = [count(number, noun) for noun, number in sums.items()]
         parts += [self._tokens(), duration(event.seconds)]
         outcome = f"{event.outcome} ({event.reason})" if event.reason else event.outcome
         style = "bold green" if event.outcome == "satisfied" else "bold yellow"
         self._line(f"run {outcome}: {', '.join(parts)}", style)
 
-    def _ledger(self, event: ev.ProgressLedger) -> str:
+    def _ledger(self, event: ev.ProgressLedger) -> None:
         satisfied, moving = event.is_request_satisfied, event.is_progress_being_made
-        parts = [self._because("progress" if moving.answer is True else "no progress", moving)]
+        most = self._record.limits.get("max_rounds")
+        over = most is not None and event.round > most
+        where = f"round {self._of(event.round, 'max_rounds')}"
+        judged = [self._because("progress" if moving.answer is True else "no progress", moving)]
         if event.is_in_loop.answer is True:
-            parts.append(self._because("in a loop", event.is_in_loop))
+            judged.append(self._because("in a loop", event.is_in_loop))
         if stalled(event):
-            parts.append(f"stall {self._of(event.stalls, 'max_stalls')}")
-        asked = one_line(str(event.instruction_or_question.answer), self._width())
-        then = f" → {event.next_speaker.answer}: {asked}"
+            judged.append(f"stall {self._of(event.stalls, 'max_stalls')}")
         if satisfied.answer is True:
-            parts, then = [self._because("satisfied", satisfied)], ""
-        parts += [f"{event.attempts} replies"] * (event.attempts > 1) + ["repaired"] * event.repaired
-        return f"round {self._of(event.round, 'max_rounds')}: {', '.join(parts)}{then}"
+            judged, where = [self._because("satisfied", satisfied)], f"after {count(len(self._record.turns), 'round')}"
+        judged += [f"{event.attempts} replies"] * (event.attempts > 1) + ["repaired"] * event.repaired
+        then = ("", "")
+        if not over and satisfied.answer is not True:
+            then = one_line(str(event.next_speaker.answer)), one_line(str(event.instruction_or_question.answer), 400)
+        self._row("after the last round" if over else where, *then, ", ".join(judged), alarm=stalled(event))
+        if self._verbosity == "full" and self._reasons:
+            whole = {about: getattr(event, name) for about, name in _JUDGED.items()}
+            whole |= {"speaker": event.next_speaker, "instruction": event.instruction_or_question}
+            self._verbatim("\n".join(f"{about}: {one_line(j.reason)}" for about, j in whole.items() if j.reason))
 
     def _because(self, state: str, judgement: ev.Judgement) -> str:
-        return f"{state} ({one_line(judgement.reason, self._width())})" if judgement.reason else state
+        shown = judgement.reason and self._reasons and self._verbosity != "full"
+        return f"{state} ({one_line(judgement.reason, 200)})" if shown else state
 
     def _tool(self, call: ToolCall) -> None:
-        given = ", ".join(
-            f"{name}={json.dumps(value, ensure_ascii=False, default=str)}".replace("\\n", " ")
-            for name, value in (call.arguments or {}).items()
-        )
-        head = f"tool: {one_line(call.function, 60)}({one_line(given, self._width() // 2)})"
-        head += {"ok": " → ", "unfinished": " did not finish"}.get(call.status, f" {call.status}: ")
+        style = "dim" if call.status == "ok" else "yellow"
+        ended = {"ok": "", "unfinished": " did not finish"}.get(call.status, f" {call.status}")
         took = "" if call.seconds is None else f" ({duration(call.seconds)})"
-        result = one_line(call.result, max(self._width() - len(head + took), 20))
-        self._line(f"{head}{result}{took}", "dim" if call.status == "ok" else "yellow")
+        if self._verbosity == "full":
+            self._line(f"tool: {call.function}{ended}{took}", style)
+            given = json.dumps(call.arguments or {}, ensure_ascii=False, default=str, indent=2)
+            return self._verbatim(f"{given}\n→ {call.result}" if call.result else given)
+        if self._verbosity == "quiet" and call.status == "ok":
+            return None
+        pairs = (f"{k}={json.dumps(v, ensure_ascii=False, default=str)}" for k, v in (call.arguments or {}).items())
+        given = one_line(", ".join(pairs).replace("\\n", " "), max(self._width() // 2 - 10, 20))
+        head = f"tool: {one_line(call.function, 60)}({given}){ended}{took}"
+        head += {"ok": " → ", "unfinished": ""}.get(call.status, ": ")
+        return self._line(head + one_line(call.result, max(self._width() - len(head), 10)), style, fold=True)
 
     def _of(self, number: int, limit: str) -> str:
         most = self._record.limits.get(limit)
@@ -169,17 +207,6 @@ class Console:
         least = "at least " if totals["unknown_calls"] else ""
         return f"{least}{count(sum(known), 'token')}" if known else "tokens unknown"
 
-    def _text(self, text: str) -> None:
-        first, *rest = printable(text).split("\n")
-        self._put(first)
-        for piece in rest:
-            self._newline()
-            self._put(piece)
-
-    def _end_text(self) -> None:
-        if self._tail:
-            self._newline()
-
     # What follows is all that touches the stream.
 
     def _width(self) -> int:
@@ -189,26 +216,44 @@ class Console:
         self._stream.write(text)
         self._stream.flush()
 
-    def _line(self, text: str, style: str) -> None:
-        """One line of ours."""
+    def _line(self, text: str, style: str, *, fold: bool = False) -> None:
+        """One line of ours; one that is folded has been cut to about the width."""
         self._end_text()
         self._write(f"{one_line(text)}\n")
 
-    def _section(self, title: str, text: str) -> None:
-        """A text in full under a title."""
+    def _row(self, where: str, speaker: str, asked: str, judged: str, *, alarm: bool) -> None:
+        """A round's ledger."""
+        self._line(f"{where}: {judged} → {speaker}: {asked}" if speaker else f"{where}: {judged}", "")
+
+    def _section(self, title: str, text: str, *, changed: bool = False) -> None:
+        """A text in full under a title; one that is `changed` has a mark before each line: "+", "-" or none."""
         self._line(f"{title}:", "bold")
-        self._text(text.strip("\n"))
-        self._end_text()
+        self._verbatim(text)
+
+    def _verbatim(self, text: str) -> None:
+        """A text in full, line by line."""
+        self._write("".join(f"{INDENT}{line}".rstrip() + "\n" for line in printable(text).strip("\n").split("\n")))
+
+    def _text(self, text: str) -> None:
+        """A piece of what an agent says."""
+        first, *rest = printable(text).split("\n")
+        self._put(first)
+        for piece in rest:
+            self._newline()
+            self._put(piece)
 
     def _put(self, piece: str) -> None:
-        """A piece of the line of text that has no end yet."""
         if piece:
-            self._write(piece if self._tail else f"{_INDENT}{piece}")
-            self._tail += piece
+            self._write(piece if self._tail else f"{INDENT}{piece}")
+            self._tail = piece
 
     def _newline(self) -> None:
         self._tail = ""
         self._write("\n")
+
+    def _end_text(self) -> None:
+        if self._tail:
+            self._newline()
 
 
 class QuietConsole(Console):
@@ -216,96 +261,3 @@ class QuietConsole(Console):
 
     def __call__(self, event: ev.AnyEvent) -> None:
         """Shows nothing."""
-
-
-class RichConsole(Console):
-    """Whole lines scroll up; the unfinished line and a footer stay live below them.
-
-    Events come from one thread; the thread that redraws the footer only reads strings.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        from rich.console import Console as Terminal
-        from rich.live import Live
-
-        super().__init__(stream)
-        self._began, self._doing, self._counts = time.monotonic(), "", ""
-        self._terminal = Terminal(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False)
-        self._live = Live(self, console=self._terminal, refresh_per_second=8, transient=True, redirect_stdout=False)
-
-    def __call__(self, event: ev.AnyEvent) -> None:
-        """Shows what happened."""
-        super().__call__(event)
-        match event:
-            case ev.RunStarted():
-                self._live.start()
-            case ev.ModelCallStarted():
-                self._doing = f"{event.who} {_DOING.get(event.purpose, 'thinks')}"
-            case ev.TextDelta(purpose="turn"):
-                self._doing = f"{event.who} speaks"
-            case ev.ToolCallStarted():
-                self._doing = one_line(f"{event.who} calls {event.function}", 60)
-            case ev.RunFinished():
-                self.close()
-        if event.logged:
-            at, stalls = next(((r.round, r.stalls) for r in self._record.rounds[-1:]), (0, 0))
-            counts = f"round {self._of(at, 'max_rounds')} · stalls {self._of(stalls, 'max_stalls')}"
-            self._counts = f"{counts} · {self._tokens()}"
-
-    def close(self) -> None:
-        """Ends the output and gives the terminal back; may be called again."""
-        try:
-            super().close()
-        finally:
-            self._live.stop()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leaves the terminal to somebody who asks a person."""
-        with super().paused():
-            self._live.stop()
-            try:
-                yield
-            finally:
-                self._live.start()
-
-    def __rich__(self) -> RenderableType:
-        """The live region, drawn anew below whatever is printed."""
-        from rich.console import Group
-        from rich.text import Text
-
-        elapsed = time.monotonic() - self._began
-        spin = _SPINNER[int(elapsed * 8) % len(_SPINNER)]
-        footer = " · ".join(filter(None, (self._doing, self._counts, duration(int(elapsed)))))
-        status = Text(f"{spin} {footer}", style="dim", no_wrap=True, overflow="ellipsis")
-        if not (tail := self._tail):
-            return status
-        rows = Text(tail).wrap(self._terminal, max(self._width() - len(_INDENT), 1))
-        shown = [Text(_INDENT).append_text(row) for row in rows[2 - self._terminal.height :]]
-        return Group(*shown, status)
-
-    def _width(self) -> int:
-        return self._terminal.width
-
-    def _line(self, text: str, style: str) -> None:
-        from rich.text import Text
-
-        self._end_text()
-        self._terminal.print(Text(one_line(text), style=style))
-
-    def _section(self, title: str, text: str) -> None:
-        from rich.panel import Panel
-        from rich.text import Text
-
-        body = Text(printable(text).strip("\n"))
-        self._terminal.print(Panel(body, title=Text(one_line(title)), title_align="left", border_style="cyan"))
-
-    def _put(self, piece: str) -> None:
-        self._tail += piece
-
-    def _newline(self) -> None:
-        from rich.padding import Padding
-        from rich.text import Text
-
-        line, self._tail = self._tail, ""  # first, so that no redraw shows it twice
-        self._terminal.print(Padding(Text(line), (0, 0, 0, len(_INDENT)), expand=False))

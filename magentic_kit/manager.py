@@ -7,58 +7,18 @@ from contextlib import suppress
 from typing import Any
 
 from pydantic import PrivateAttr
-from semantic_kernel import Kernel
 from semantic_kernel.agents.orchestration import magentic as sk
-from semantic_kernel.agents.orchestration.prompts import _magentic_prompts as prompts
-from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.contents import ChatHistory, ChatMessageContent
-from semantic_kernel.contents.utils.author_role import AuthorRole
-from semantic_kernel.functions.kernel_arguments import KernelArguments
-from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptTemplate
-from semantic_kernel.prompt_template.prompt_template_config import PromptTemplateConfig
+from semantic_kernel.contents import ChatMessageContent
 
 from magentic_kit import events as ev
-from magentic_kit.calls import Lane
+from magentic_kit import prompts
 from magentic_kit.config import ManagerConfig
 from magentic_kit.context import RunContext
-from magentic_kit.errors import LedgerError, LimitReached, PlanRejected, ServiceError
-from magentic_kit.ledger import QUESTIONS, parse_ledger, tier_settings
+from magentic_kit.errors import LimitReached, PlanRejected, ServiceError
+from magentic_kit.ledger import QUESTIONS
 from magentic_kit.people import PlanReview, PlanReviewRequest, Reviewer, ask
 from magentic_kit.plan import TaskLedger
-
-NAME = sk.MagenticManagerActor.__name__
-"""How SK names the manager in the messages it sends."""
-
-_PROMPTS = {
-    "facts": prompts.ORCHESTRATOR_TASK_LEDGER_FACTS_PROMPT,
-    "plan": prompts.ORCHESTRATOR_TASK_LEDGER_PLAN_PROMPT,
-    "task_ledger": prompts.ORCHESTRATOR_TASK_LEDGER_FULL_PROMPT,
-    "facts_update": prompts.ORCHESTRATOR_TASK_LEDGER_FACTS_UPDATE_PROMPT,
-    "plan_update": prompts.ORCHESTRATOR_TASK_LEDGER_PLAN_UPDATE_PROMPT,
-    "progress_ledger": prompts.ORCHESTRATOR_PROGRESS_LEDGER_PROMPT,
-    "final_answer": prompts.ORCHESTRATOR_FINAL_ANSWER_PROMPT,
-}
-
-_LIMITED_PROMPT = """
-We are working on the following task:
-{{$task}}
-
-The work had to stop before the task was completed: {{$limit}}.
-
-The above messages contain the conversation so far. Based on the information gathered, provide the best answer
-to the original request that is possible now, and say plainly what is missing or uncertain.
-The answer should be phrased as if you were speaking to the user.
-"""
-
-_REVISE_PROMPT = """The plan was reviewed, and is to be changed before the work begins. The reviewer says:
-
-{{$feedback}}
-
-Write the whole plan anew, so that it follows this. As before, be concise and use bullet points.
-"""
-
-_CORRECTION = """That reply could not be used: {error}.
-Answer the same questions again, with nothing but the JSON object."""
+from magentic_kit.voice import NAME, Voice, asked, said
 
 
 class TeamManager(sk.MagenticManagerBase):
@@ -70,14 +30,10 @@ class TeamManager(sk.MagenticManagerBase):
 
     _config: ManagerConfig = PrivateAttr()
     _context: RunContext = PrivateAttr()
-    _lane: Lane = PrivateAttr()
-    _service: ChatCompletionClientBase = PrivateAttr()
-    _options: Mapping[str, Any] = PrivateAttr()
+    _voice: Voice = PrivateAttr()
     _inputs: Mapping[str, Any] = PrivateAttr()
     _reviewer: Reviewer | None = PrivateAttr()
     _equip: Callable[[], Awaitable[None]] = PrivateAttr()
-    _tiers: list[str] = PrivateAttr()
-    _tier_works: bool = PrivateAttr(default=False)
     _facts: str = PrivateAttr(default="")
     _plan: str = PrivateAttr(default="")
     _version: int = PrivateAttr(default=0)
@@ -88,11 +44,9 @@ class TeamManager(sk.MagenticManagerBase):
         self,
         *,
         config: ManagerConfig,
-        lane: Lane,
-        service: ChatCompletionClientBase,
-        options: Mapping[str, Any],
+        context: RunContext,
+        voice: Voice,
         inputs: Mapping[str, Any],
-        structured_output: str,
         plan: TaskLedger | None,
         reviewer: Reviewer | None,
         equip: Callable[[], Awaitable[None]],
@@ -100,17 +54,13 @@ class TeamManager(sk.MagenticManagerBase):
         # SK's own round and reset limits end a run with whatever was said last (DESIGN.md, defect 6).
         super().__init__(max_stall_count=config.max_stalls, max_round_count=None, max_reset_count=None)
         self._config = config
-        self._context = lane.context
-        self._lane = lane
-        self._service = lane.connect(service)
-        self._options = options
+        self._context = context
+        self._voice = voice
         self._inputs = inputs
         self._reviewer = reviewer
         self._equip = equip
         if plan is not None:
             self._facts, self._plan = plan.facts, plan.plan
-        known = tier_settings(service.get_prompt_execution_settings_class(), ())
-        self._tiers = [*known] if structured_output == "auto" else [structured_output]
 
     def turn(self) -> tuple[int, str]:
         """Round and instruction of the turn that the manager gave last."""
@@ -119,7 +69,7 @@ class TeamManager(sk.MagenticManagerBase):
 
     async def task_ledger(self, task: str, members: dict[str, str]) -> TaskLedger:
         """Facts and plan for a task, and nothing else. Raises what ended the calls."""
-        context = sk.MagenticContext(task=_asked(task), participant_descriptions=members)
+        context = sk.MagenticContext(task=asked(task), participant_descriptions=members)
         await self._write_task_ledger(context, facts="facts", plan="plan")
         return TaskLedger(task=task, facts=self._facts, plan=self._plan)
 
@@ -159,23 +109,23 @@ class TeamManager(sk.MagenticManagerBase):
             if limit is None:
                 prompt = await self._render("final_answer", magentic_context)
             else:
-                prompt = await self._fill(_LIMITED_PROMPT, task=_task(magentic_context), limit=str(limit))
-            answer = await self._ask("answer", magentic_context.chat_history, prompt)
+                prompt = await prompts.fill(prompts.LIMITED, {"task": _task(magentic_context), "limit": str(limit)})
+            answer = await self._voice.ask("answer", magentic_context.chat_history, prompt)
         except (LimitReached, ServiceError):
             if self._context.limit is None:
                 raise
         if not answer.strip():
             if self._context.limit is None:
-                raise ServiceError("the model gave an empty final answer", service=self._lane.service)
-            said = reversed(magentic_context.chat_history.messages)
-            answer = last_word((message.name, message.content) for message in said)
-        return ChatMessageContent(role=AuthorRole.ASSISTANT, content=answer, name=NAME)
+                raise ServiceError("the model gave an empty final answer", service=self._voice.service)
+            spoken = reversed(magentic_context.chat_history.messages)
+            answer = last_word((message.name, message.content) for message in spoken)
+        return said(answer)
 
     # -- task ledger
 
     async def _write_task_ledger(self, context: sk.MagenticContext, *, facts: str, plan: str) -> None:
-        new_facts = await self._ask_and_keep("facts", context, await self._render(facts, context))
-        new_plan = await self._ask_and_keep("plan", context, await self._render(plan, context))
+        new_facts = await self._voice.ask_and_keep("facts", context.chat_history, await self._render(facts, context))
+        new_plan = await self._voice.ask_and_keep("plan", context.chat_history, await self._render(plan, context))
         self._facts, self._plan = new_facts, new_plan
 
     def _replanned(self, reason: str, *, is_stalled: bool) -> None:
@@ -211,19 +161,23 @@ class TeamManager(sk.MagenticManagerBase):
             if review.decision == "reject":
                 raise PlanRejected(review.feedback)
             if not context.chat_history.messages:  # a plan that was given has no conversation behind it
-                context.chat_history.add_message(_asked((await self._task_ledger(context)).content))
-            revise = await self._fill(_REVISE_PROMPT, feedback=review.feedback)
-            self._plan = await self._ask_and_keep("plan", context, revise)
+                context.chat_history.add_message(asked((await self._task_ledger(context)).content))
+            revise = await prompts.fill(prompts.REVISE, {"feedback": review.feedback})
+            self._plan = await self._voice.ask_and_keep("plan", context.chat_history, revise)
             self._replanned(f"revised after review: {review.feedback}", is_stalled=False)
 
     async def _task_ledger(self, context: sk.MagenticContext) -> ChatMessageContent:
-        return _said(await self._render("task_ledger", context))
+        return said(await self._render("task_ledger", context))
 
     # -- progress ledger
 
     async def _judge(self, context: sk.MagenticContext) -> sk.ProgressLedger:
         number, rounds = context.round_count, self._config.max_rounds
-        ledger, attempts, repaired = await self._ask_ledger(context, number)
+        names = list(context.participant_descriptions)
+        prompt = await self._render("progress_ledger", context, names=", ".join(names))
+        ledger, attempts, repaired = await self._voice.ask_ledger(
+            context.chat_history, prompt, names, round=number, attempts=self._config.ledger_attempts
+        )
         self._hold_to_must_speak(ledger, context)
         satisfied = ledger.is_request_satisfied.answer is True
         moving = ledger.is_progress_being_made.answer is True and ledger.is_in_loop.answer is not True
@@ -234,7 +188,7 @@ class TeamManager(sk.MagenticManagerBase):
             if (item := getattr(ledger, key))
         }
         self._ledger = ev.ProgressLedger(
-            round=number, stalls=stalls, attempts=attempts, repaired=repaired, tier=self._tiers[0], **answers
+            round=number, stalls=stalls, attempts=attempts, repaired=repaired, tier=self._voice.tier, **answers
         )
         self._context.emit(self._ledger)
         if satisfied:
@@ -246,45 +200,6 @@ class TeamManager(sk.MagenticManagerBase):
             raise self._context.reach("max_resets", f"stalled again after {context.reset_count} new plans")
         return ledger
 
-    async def _ask_ledger(self, context: sk.MagenticContext, number: int) -> tuple[sk.ProgressLedger, int, bool]:
-        history, names = context.chat_history, list(context.participant_descriptions)
-        prompt = await self._render("progress_ledger", context, names=", ".join(names))
-        for attempt in range(1, self._config.ledger_attempts + 1):
-            text = await self._ask_in_tier(history, prompt, names)
-            try:
-                ledger, repaired = parse_ledger(text, names)
-                return ledger, attempt, repaired or attempt > 1
-            except ValueError as error:
-                self._context.emit(ev.LedgerRejected(round=number, attempt=attempt, error=str(error), text=text))
-                history.add_message(_asked(prompt))
-                history.add_message(_said(text))
-                prompt = _CORRECTION.format(error=error)
-                last = error
-        raise LedgerError(
-            f"the manager's model gave no usable progress ledger in {attempt} attempts: {last}",
-            attempts=attempt,
-            text=text,
-        )
-
-    async def _ask_in_tier(self, history: ChatHistory, prompt: str, names: list[str]) -> str:
-        """Asks in the strictest way that the server takes; a refusal moves on to the next for good."""
-        known = tier_settings(self._service.get_prompt_execution_settings_class(), names)
-        while True:
-            untried = len(self._tiers) > 1 and not self._tier_works
-            try:
-                # A server that cannot do a tier may say so with a 500: no use in asking long.
-                self._lane.retries = min(1, self._context.limits.retries) if untried else self._context.limits.retries
-                text = await self._ask("ledger", history, prompt, **known.get(self._tiers[0], {}))
-            except ServiceError as error:
-                if not untried or error.status in (None, 401, 402, 403, 404, 408, 429):
-                    raise
-                del self._tiers[0]
-            else:
-                self._tier_works = True
-                return text
-            finally:
-                self._lane.retries = self._context.limits.retries
-
     def _hold_to_must_speak(self, ledger: sk.ProgressLedger, context: sk.MagenticContext) -> None:
         self._spoken |= {message.name for message in context.chat_history.messages if message.name}
         missing = [name for name in self._config.must_speak if name not in self._spoken]
@@ -294,53 +209,16 @@ class TeamManager(sk.MagenticManagerBase):
             for key, item in held:
                 setattr(ledger, key, item)
 
-    # -- asking
-
-    async def _ask(self, purpose: str, history: ChatHistory, prompt: str, **options: Any) -> str:
-        """The model's reply to the history and one more prompt, which is not kept in the history."""
-        self._lane.purpose = purpose
-        self._lane.options = {**self._options, **options}
-        settings = self._service.instantiate_prompt_execution_settings(**self._lane.options)
-        pieces = self._service.get_streaming_chat_message_contents(
-            ChatHistory(messages=[*history.messages, _asked(prompt)]), settings
-        )
-        return "".join([content.content async for contents in pieces for content in contents[:1]])
-
-    async def _ask_and_keep(self, purpose: str, context: sk.MagenticContext, prompt: str) -> str:
-        reply = await self._ask(purpose, context.chat_history, prompt)
-        context.chat_history.add_message(_asked(prompt))
-        context.chat_history.add_message(_said(reply))
-        return reply
-
     async def _render(self, prompt: str, context: sk.MagenticContext, **more: str) -> str:
         team = "\n".join(f"- {name}: {text}" for name, text in context.participant_descriptions.items())
-        return await self._fill(
-            getattr(self._config.prompts, prompt) or _PROMPTS[prompt],
-            task=_task(context),
-            team=team,
-            facts=self._facts,
-            old_facts=self._facts,
-            plan=self._plan,
-            **more,
-        )
-
-    async def _fill(self, template: str, **variables: str) -> str:
-        # Values go in as written: SK's own manager escapes them for HTML (DESIGN.md, defect 11).
-        config = PromptTemplateConfig(template=template, allow_dangerously_set_content=True)
-        prompt = KernelPromptTemplate(prompt_template_config=config, allow_dangerously_set_content=True)
-        return await prompt.render(Kernel(), KernelArguments(**{**self._inputs, **variables}))
+        known = {"task": _task(context), "team": team, "plan": self._plan}
+        facts = {"facts": self._facts, "old_facts": self._facts}
+        template = getattr(self._config.prompts, prompt, None) or prompts.PROMPTS[prompt]
+        return await prompts.fill(template, {**self._inputs, **known, **facts, **more})
 
 
 def _task(context: sk.MagenticContext) -> str:
     return context.task.content
-
-
-def _asked(prompt: str) -> ChatMessageContent:
-    return ChatMessageContent(role=AuthorRole.USER, content=prompt)
-
-
-def _said(text: str) -> ChatMessageContent:
-    return ChatMessageContent(role=AuthorRole.ASSISTANT, content=text, name=NAME)
 
 
 def _ledger(*, satisfied: bool, reason: str, speaker: str = "", instruction: str = "") -> sk.ProgressLedger:

@@ -116,10 +116,11 @@ class OtelSink:
         if run is None or not event.logged:
             return
         run.record.apply(event)
-        if event.time >= run.since or isinstance(event, ev.RunStarted):  # a resumed run has told what was before
+        live = event.time >= run.since  # a resumed run shows first what it has told before
+        if live or isinstance(event, ev.RunStarted):
             run.span.add_event(event.type, dict(self._attributes(event)))
             self._measure(event, run.record)
-        if isinstance(event, ev.RunFinished):
+        if isinstance(event, ev.RunFinished) and (live or event.outcome in ("satisfied", "rejected")):
             self._end(self._runs.pop(event.run_id), event)
 
     def _start(self, event: ev.RunStarted) -> None:

@@ -10,7 +10,8 @@ import pytest
 import sample_events as sample
 
 from magentic_kit import events as ev
-from magentic_kit.console import Console, QuietConsole, RichConsole, make_console
+from magentic_kit.console import Console, QuietConsole, make_console
+from magentic_kit.live import RichConsole
 
 START = """\
 sales: Which region grew fastest in 2025, and why?

@@ -83,6 +83,6 @@ def _write(files: Mapping[Path, str]) -> None:
                 made.append(path)
                 file.write(text)
     except OSError as error:
-        for path in made:
-            path.unlink()
+        for written in made:
+            written.unlink()
         raise ConfigError.one(f"cannot be written: {error.strerror}", file=str(path)) from error

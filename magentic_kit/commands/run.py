@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import threading
@@ -23,6 +22,7 @@ from magentic_kit.commands.common import (
     read,
     task_of,
 )
+from magentic_kit.commands.runs import VERBOSITY_OPTIONS
 
 if TYPE_CHECKING:
     from magentic_kit.events import AnyEvent
@@ -37,6 +37,7 @@ _SHOW_OPTIONS = options(
     click.option("--jsonl", "form", flag_value="jsonl", help="Print every event as a line of JSON as it comes."),
     click.option("--quiet", "show", flag_value="quiet", help="Show nothing of the run; print the answer."),
     click.option("--plain", "show", flag_value="plain", help="Plain lines: no colour, no live display."),
+    VERBOSITY_OPTIONS,
     click.option("--otel", is_flag=True, help="Export traces and metrics by OTLP, as OTEL_* variables say."),
 )
 _OUT = click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Where run directories go.")
@@ -134,6 +135,8 @@ def plan(
             members = {agent.name: agent.description for agent in factory.team.config.agents}
             return ledger.to_markdown(team=factory.team.config.name, members=members)
 
+    import asyncio
+
     quiet_logs()
     output.write_text(asyncio.run(make()), encoding="utf-8")
     click.echo(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")
@@ -164,11 +167,14 @@ def _follow(
     flags: Mapping[str, Any],
 ) -> int:
     """Runs to the end, with the console on standard error and the answer on standard output."""
-    from magentic_kit.console import make_console
+    import asyncio
+
+    from magentic_kit.console import Mode, make_console
     from magentic_kit.otel import otel_sinks
     from magentic_kit.terminal import Terminal, on_signals
 
-    console = make_console(mode="quiet" if show == "quiet" or form == "jsonl" else "plain" if show else "auto")
+    mode: Mode = "quiet" if show == "quiet" or form == "jsonl" else "plain" if show else "auto"
+    console = make_console(mode=mode, verbosity=flags["verbosity"], show_reasons=flags["show_reasons"])
     terminal = Terminal(console, approve=flags["approve"], approve_plan=flags["approve_plan"])
     people: RunOptions = {"approver": terminal.approver, "humans": terminal.humans}
     if terminal.reviewer is not None:

@@ -1,0 +1,157 @@
+"""`list`, `show` and `report`: what is told about runs from their logs, without Semantic Kernel."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from magentic_kit.commands.common import PATH, complain, options
+from magentic_kit.errors import KitError
+from magentic_kit.text import duration, one_line
+
+if TYPE_CHECKING:
+    from magentic_kit.events import AnyEvent
+
+_POLL = 0.2  # seconds between looks at a log that is followed
+_FRAME = 0.1  # seconds for which the clock of a replay may stand still
+
+VERBOSITY_OPTIONS = options(
+    click.option(
+        "--verbosity",
+        type=click.Choice(["quiet", "normal", "full"]),
+        default="normal",
+        show_default=True,
+        help="quiet: plans, rounds and trouble; normal: and what is said and called; full: facts and whole results.",
+    ),
+    click.option("--show-reasons/--no-show-reasons", default=True, help="The manager's reasons; shown by default."),
+)
+_RUN = click.argument("run_dir", type=PATH, metavar="RUN")
+
+
+@click.command()
+@_RUN
+@click.option("--follow", is_flag=True, help="Go on with what is written to the log, to the end of the run.")
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Take the time it took; 2: half of it.")
+@click.option("--plain", is_flag=True, help="Plain lines: no colour, no live display.")
+@VERBOSITY_OPTIONS
+def show(run_dir: Path, follow: bool, speed: float | None, plain: bool, verbosity: str, show_reasons: bool) -> None:
+    """Play RUN (a run directory) on the console as it was, at once, or live from another terminal."""
+    from magentic_kit.console import make_console
+
+    if follow and speed:
+        raise click.UsageError("give --follow or --speed, not both")
+    now = 0.0
+    console = make_console(
+        mode="plain" if plain else "auto",
+        verbosity=verbosity,
+        show_reasons=show_reasons,
+        clock=time.time if follow else lambda: now,
+    )
+    try:
+        for at, event in _timed(_followed(run_dir) if follow else _held(run_dir)):
+            while speed and 0 < now < at and event.type != "run_resumed":  # nobody waits where the run itself paused
+                time.sleep(min(_FRAME, (at - now) / speed))
+                now = min(at, now + _FRAME * speed)
+            now = at
+            console(event)
+    finally:
+        console.close()
+    if event.type != "run_finished":
+        complain(f"the log ends here; `magentic-kit resume {run_dir}` goes on, `show --follow` waits")
+
+
+@click.command()
+@click.argument("folder", type=PATH, metavar="[DIR]", default="runs")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list(folder: Path, as_json: bool) -> None:  # the command's name
+    """List the runs in DIR (default: runs) with outcome, time, tokens and task, the newest first."""
+    runs = [_summary(log.parent) for log in sorted(folder.glob("*/events.jsonl"), reverse=True)]
+    if as_json:
+        return click.echo(json.dumps(runs, indent=2))
+    if not runs:
+        complain(f"there are no runs in {folder}; `magentic-kit run TEAM` makes one")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for run in runs:
+        took = "" if run["seconds"] is None else duration(run["seconds"])
+        tokens = "?" if run["tokens"] is None else f"{run['tokens']:,}"
+        row = f"{run['run']}  {run['outcome']:10} {took:>12} {tokens:>9}  "
+        click.echo(row + one_line(run["error"] or run["task"], width and max(width - len(row), 20)))
+    return None
+
+
+@click.command()
+@_RUN
+@click.option(
+    "--format", "formats", type=click.Choice(["md", "html", "json"]), multiple=True, help="Default: all of them."
+)
+def report(run_dir: Path, formats: tuple[str, ...]) -> None:
+    """Write the report of RUN (a run directory) again from its log."""
+    from magentic_kit.record import RunRecord
+    from magentic_kit.report import write_reports
+
+    for path in write_reports(run_dir, RunRecord.of(_held(run_dir)), formats or ("md", "html", "json")):
+        click.echo(path)
+
+
+def _held(run_dir: Path) -> Iterable[AnyEvent]:
+    """What holds of a run's log."""
+    from magentic_kit.events import effective
+    from magentic_kit.journal import read_log
+
+    return effective(read_log(run_dir)[0])
+
+
+def _followed(run_dir: Path) -> Iterator[AnyEvent]:
+    """What holds of a run's log, and what is written to it until the run ends."""
+    from magentic_kit.journal import read_log
+
+    size, last = (run_dir / "events.jsonl").stat().st_size, -1
+    for event in _held(run_dir):
+        last = event.seq
+        yield event
+    while last < 0 or event.type != "run_finished":
+        time.sleep(_POLL)
+        if size != (size := (run_dir / "events.jsonl").stat().st_size):
+            for event in read_log(run_dir)[0][last + 1 :]:
+                last = event.seq
+                yield event
+
+
+def _timed(events: Iterable[AnyEvent]) -> Iterator[tuple[float, AnyEvent]]:
+    """Events with their times in seconds since 1970, what agents said once more in the pieces in which it came."""
+    from magentic_kit import events as ev
+
+    before = 0.0
+    for event in events:
+        at = datetime.fromisoformat(event.time.replace("Z", "+00:00")).timestamp()
+        if isinstance(event, ev.ModelCallFinished) and event.purpose == "turn":
+            words = re.findall(r"\s*\S+\s*", event.text)
+            for number, word in enumerate(words, 1):
+                piece = ev.TextDelta(who=event.who, purpose="turn", text=word)
+                yield before + (at - before) * number / len(words), piece
+        yield at, event
+        before = at
+
+
+def _summary(run_dir: Path) -> dict[str, Any]:
+    """What is told of a run in one line; a log that cannot be read is told too."""
+    from magentic_kit.record import RunRecord
+
+    error = ""
+    try:
+        record = RunRecord.of(_held(run_dir))
+    except KitError as problem:
+        record, error = RunRecord(outcome="damaged"), str(problem)
+    known = [n for name in ("prompt_tokens", "completion_tokens") if (n := record.totals[name]) is not None]
+    data = {name: getattr(record, name) for name in ("team", "task", "started", "seconds")}
+    told = {"outcome": record.outcome or "unfinished", "tokens": sum(known) if known else None, "error": error}
+    return {"run": str(run_dir), **told, **data}

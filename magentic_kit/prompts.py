@@ -1,0 +1,50 @@
+"""The manager's prompts: SK's own, and what SK has no words for; filled in with values as they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from semantic_kernel import Kernel
+from semantic_kernel.agents.orchestration.prompts import _magentic_prompts as sk
+from semantic_kernel.functions.kernel_arguments import KernelArguments
+from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptTemplate
+from semantic_kernel.prompt_template.prompt_template_config import PromptTemplateConfig
+
+PROMPTS = {
+    "facts": sk.ORCHESTRATOR_TASK_LEDGER_FACTS_PROMPT,
+    "plan": sk.ORCHESTRATOR_TASK_LEDGER_PLAN_PROMPT,
+    "task_ledger": sk.ORCHESTRATOR_TASK_LEDGER_FULL_PROMPT,
+    "facts_update": sk.ORCHESTRATOR_TASK_LEDGER_FACTS_UPDATE_PROMPT,
+    "plan_update": sk.ORCHESTRATOR_TASK_LEDGER_PLAN_UPDATE_PROMPT,
+    "progress_ledger": sk.ORCHESTRATOR_PROGRESS_LEDGER_PROMPT,
+    "final_answer": sk.ORCHESTRATOR_FINAL_ANSWER_PROMPT,
+}
+
+LIMITED = """
+We are working on the following task:
+{{$task}}
+
+The work had to stop before the task was completed: {{$limit}}.
+
+The above messages contain the conversation so far. Based on the information gathered, provide the best answer
+to the original request that is possible now, and say plainly what is missing or uncertain.
+The answer should be phrased as if you were speaking to the user.
+"""
+
+REVISE = """The plan was reviewed, and is to be changed before the work begins. The reviewer says:
+
+{{$feedback}}
+
+Write the whole plan anew, so that it follows this. As before, be concise and use bullet points.
+"""
+
+CORRECTION = """That reply could not be used: {error}.
+Answer the same questions again, with nothing but the JSON object."""
+
+
+async def fill(template: str, variables: Mapping[str, Any]) -> str:
+    """The prompt with its variables filled in; SK's own manager escapes them for HTML (DESIGN.md, defect 11)."""
+    config = PromptTemplateConfig(template=template, allow_dangerously_set_content=True)
+    prompt = KernelPromptTemplate(prompt_template_config=config, allow_dangerously_set_content=True)
+    return await prompt.render(Kernel(), KernelArguments(**variables))
