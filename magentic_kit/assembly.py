@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from semantic_kernel.agents import MagenticOrchestration
+from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatMessageContent
@@ -17,6 +18,7 @@ from magentic_kit.agents import TeamAgent
 from magentic_kit.calls import Lane
 from magentic_kit.config import AgentConfig
 from magentic_kit.context import RunContext
+from magentic_kit.embed import TeamChatCompletion
 from magentic_kit.errors import ConfigError
 from magentic_kit.events import MANAGER, ToolCallFailed
 from magentic_kit.gate import GateKernel, ToolGate
@@ -28,7 +30,7 @@ from magentic_kit.servers import PluginServers
 from magentic_kit.voice import NAME, Voice
 
 if TYPE_CHECKING:
-    from magentic_kit.factory import TeamFactory
+    from magentic_kit.factory import RunOptions, TeamFactory
 
 
 class Assembly:
@@ -48,6 +50,7 @@ class Assembly:
         self._factory, self._context, self._inputs, self._people = factory, context, inputs, people
         self._gate = ToolGate(context, config.plugins, config.review.tools, people)
         self._servers = PluginServers(factory.tools.remote)
+        self._teams: list[TeamFactory] = []
         self.seats: dict[str, dict[str, Any]] = {MANAGER: self._seat(factory.team.manager_service, None)}
         self.manager = self._manager(plan)
         self.agents = [self._agent(index, agent) for index, agent in enumerate(config.agents)]
@@ -61,6 +64,8 @@ class Assembly:
     async def close(self) -> None:
         """Ends the servers that the run has started."""
         await self._servers.close()
+        for team in self._teams:
+            await team.close()
 
     async def _equip(self) -> None:
         """Starts what has to be connected to, and gives the agents the functions that come from there."""
@@ -101,8 +106,8 @@ class Assembly:
         )
 
     def _agent(self, index: int, config: AgentConfig) -> TeamAgent:
-        if config.type == "human":
-            return self._human(config)
+        if config.type != "chat_completion_agent":
+            return self._other(config)
         factory = self._factory
         name = factory.team.service_of(config)
         lane = Lane(config.name, name, self._context)
@@ -136,22 +141,40 @@ class Assembly:
         }
         return agent
 
-    def _human(self, config: AgentConfig) -> TeamAgent:
-        speaker = self._people.humans.get(config.name) or self._people.humans.get("*")
-        if speaker is None:
-            raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
-        lane = Lane(config.name, "human", self._context)
-        lane.person = True
-        self.seats[config.name] = {"description": config.description, "service": "", "provider": "human", "model": ""}
+    def _other(self, config: AgentConfig) -> TeamAgent:
+        """A person or a team as a member: to the rest of the run, a chat service that takes its time."""
+        lane = Lane(config.name, config.type, self._context)
+        service: ChatCompletionClientBase
+        if config.type == "team":
+            service, lane.silence = self._team(config), None
+        else:
+            service, lane.person = self._human(config), True
+        seat = {"service": "", "provider": config.type, "model": "" if lane.person else service.ai_model_id}
+        self.seats[config.name] = {"description": config.description, **seat}
         agent = TeamAgent(  # type: ignore[call-arg]
             name=config.name,
             description=config.description,
-            service=lane.connect(HumanChatCompletion(config.name, speaker)),
+            service=lane.connect(service),
             arguments=KernelArguments(**self._inputs),
             prompt_template_config=_template(config),
         )
         agent.join(lane, self.manager.turn)
         return agent
+
+    def _human(self, config: AgentConfig) -> HumanChatCompletion:
+        speaker = self._people.humans.get(config.name) or self._people.humans.get("*")
+        if speaker is None:
+            raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
+        return HumanChatCompletion(config.name, speaker)
+
+    def _team(self, config: AgentConfig) -> TeamChatCompletion:
+        """The nested team, with this run's people, and those of its inputs that the nested team has too."""
+        outer = self._factory
+        factory = type(outer).from_yaml(str(config.team), env=outer.team.source.env, **outer.own)
+        self._teams.append(factory)
+        inputs = {name: self._inputs[name] for name in factory.team.config.inputs if name in self._inputs}
+        options = {key: value for key, value in vars(self._people).items() if value} | {"inputs": inputs}
+        return TeamChatCompletion(factory, None, cast("RunOptions", options))
 
     def _seat(self, name: str, model: str | None) -> dict[str, Any]:
         service = self._factory.service(name, model)

@@ -20,6 +20,7 @@ from magentic_kit import events as ev
 from magentic_kit.context import RunContext
 from magentic_kit.errors import KitError, ServiceError
 from magentic_kit.faults import as_service_error
+from magentic_kit.rates import Throttle
 from magentic_kit.redaction import RedactedStream
 from magentic_kit.reply import Reply, contents_of, tokens
 from magentic_kit.steps import Request
@@ -47,7 +48,9 @@ class Lane:
         self.tools: list[Any] = []
         self.calls: Counter[str] = Counter()  # by purpose
         self.retries = context.limits.retries
+        self.silence: float | None = context.limits.model_timeout  # seconds to wait for a piece of the reply
         self.person = False  # a person may take as long as it likes
+        self.throttle = Throttle()
 
     @property
     def call(self) -> str:
@@ -56,6 +59,7 @@ class Lane:
 
     def connect(self, service: _S) -> _S:
         """A copy of the service that shares its HTTP client and sends every call through this lane."""
+        self.throttle = Throttle.of(service)
         copy = service.model_copy()
         copy.__class__ = _in_lane(type(service))
         object.__setattr__(copy, "_lane", self)
@@ -128,19 +132,26 @@ class Lane:
                 async for contents in self._attempt(send, reply):
                     yield contents
                 reply.require_whole(service, self.service)
+                self.throttle.replied((reply.usage.prompt_tokens or 0) + (reply.usage.completion_tokens or 0))
                 return
             except Exception as error:
                 if isinstance(error, KitError) and not isinstance(error, ServiceError):
                     raise
                 fault = self._fault(error, service)
-                if reply.shown or not fault.retryable or attempt > self.retries:
+                retries = self.retries
+                if fault.status == 429:  # which says nothing of the request itself
+                    self.throttle.refused(fault.retry_after or _FIRST_WAIT)
+                    retries = self.context.limits.retries
+                if reply.shown or not fault.retryable or attempt > retries:
                     raise fault from error
                 await self._wait(attempt, fault)
                 attempt += 1
 
     async def _attempt(self, send: Callable[[], AsyncIterator[list[Any]]], reply: Reply) -> AsyncIterator[list[Any]]:
         final = self.purpose == "answer"
-        silence = None if self.person else self.context.limits.model_timeout
+        silence = None if self.person else self.silence
+        with self.context.interruptible(final=final):
+            await self.throttle.enter()
         stream = send()
         shown = RedactedStream(self.context.redactor)
         try:
@@ -156,6 +167,7 @@ class Lane:
                     self._show(shown.feed(content.content))
                 yield contents
         finally:
+            self.throttle.leave()
             self._show(shown.flush())
             if isinstance(stream, AsyncGenerator):
                 with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 1):

@@ -62,12 +62,14 @@ def load_team(
     env: Mapping[str, str] | None = None,
     known_services: Collection[str] = (),
     known_plugins: Mapping[str, Collection[str]] = {},
+    above: tuple[Path, ...] = (),
 ) -> Team:
     """The team of a file, or of data made in Python. Raises `ConfigError` with every problem found.
 
     Paths in it count from `base_dir` (default: the file's folder, or the current one). `overrides` are values by
     dotted path, agents by name (`agents.Writer.instructions`). `env` fills `${NAME}` (default: the environment).
-    `known_services` and `known_plugins` (name -> its functions) count as defined in the team.
+    `known_services` and `known_plugins` (name -> its functions) count as defined in the team. Teams that are its
+    members are checked too; `above` are the files that it is itself a member of.
     """
     team = Path(team) if isinstance(team, str) else team
     path = team if isinstance(team, Path) else None
@@ -79,6 +81,16 @@ def load_team(
     for problem in problems:
         source.report(*problem)
     warnings = cross_check(source, known_services, known_plugins)
+    above = (*above, path.resolve()) if path else above
+    for n, agent in enumerate(config.agents if config else ()):
+        if agent.team in above:
+            names = " > ".join(file.name for file in (*above[above.index(agent.team) :], agent.team))
+            source.report(("agents", n, "team"), f"a team cannot be its own member: {names}")
+        elif agent.team:
+            try:
+                load_team(agent.team, env=env, known_services=known_services, known_plugins=known_plugins, above=above)
+            except ConfigError as error:
+                source.problems += error.problems
     if config is None or source.problems:
         raise ConfigError(sorted(set(source.problems), key=lambda p: (p.file, p.line, p.column, p.message)))
     where = (path and path.resolve(), base_dir.resolve())

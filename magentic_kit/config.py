@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
@@ -78,11 +79,14 @@ class PromptTemplate(Model):
 
 
 class AgentConfig(Model):
-    """An agent: SK's declarative spec, with name and description required; or a person, who has no more than those."""
+    """An agent: SK's declarative spec, with name and description required; or a person, or a team in a file."""
 
-    type: Literal["chat_completion_agent", "human"] = opt("chat_completion_agent", "Kind of agent; human is a person.")
+    type: Literal["chat_completion_agent", "human", "team"] = opt(
+        "chat_completion_agent", "Kind of agent; human is a person, team another team file."
+    )
     name: str = Field(pattern=AGENT_NAME, description="Unique name; the manager addresses the agent by it.")
     description: str = Field(min_length=1, description="What it is good at; the manager chooses by it.")
+    team: Path | None = opt(None, "Team file of an agent of type team.", strict=False)
     instructions: str | None = opt(None, "System prompt, a template over the inputs; shown to a person.")
     model: ModelSpec = opt(ModelSpec(), "Service, model and options.")
     tools: Tools = opt((), "What the agent may call; nothing else is offered.")

@@ -175,7 +175,10 @@ class Console:
         if self._verbosity == "full" and self._reasons:
             whole = {about: getattr(event, name) for about, name in _JUDGED.items()}
             whole |= {"speaker": event.next_speaker, "instruction": event.instruction_or_question}
-            self._verbatim("\n".join(f"{about}: {one_line(j.reason)}" for about, j in whole.items() if j.reason))
+            reasons: dict[str, list[str]] = {}
+            for about, judgement in whole.items():
+                reasons.setdefault(one_line(judgement.reason), []).append(about)
+            self._verbatim("\n".join(f"{', '.join(about)}: {reason}" for reason, about in reasons.items() if reason))
 
     def _because(self, state: str, judgement: ev.Judgement) -> str:
         shown = judgement.reason and self._reasons and self._verbosity != "full"

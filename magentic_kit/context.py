@@ -7,8 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime, timezone
+from itertools import count
+from pathlib import Path
 
 import anyio
 
@@ -23,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 Sink = Callable[[AnyEvent], None]
 """Receives every event of a run, in order. One that raises is logged and never harms the run."""
+
+CALL: ContextVar[tuple[Path | None, Iterator[str]] | None] = ContextVar("call", default=None)
+"""Within a call that a run makes: the run's directory, and a name for each run that is begun inside the call."""
 
 
 class RunContext:
@@ -43,6 +49,7 @@ class RunContext:
         self.cancelled = asyncio.Event()
         self.tokens = 0
         self.redactor = Redactor.from_environment()
+        self.directory: Path | None = None
         self.log: Sink | None = None
         """Where logged events are written first; the one sink that may end the run by raising."""
         self._sinks = sinks
@@ -88,6 +95,10 @@ class RunContext:
             if id(sink) not in self._broken:
                 self._broken.add(id(sink))
                 logger.warning("the sink %r raised; the run goes on", sink, exc_info=True)
+
+    def enter(self, call: str) -> None:
+        """Makes the runs that this task begins from here on parts of the call."""
+        CALL.set((self.directory, (f"{call}.{n}" for n in count())))
 
     # -- limits and cancellation in
 

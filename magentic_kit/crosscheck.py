@@ -24,7 +24,11 @@ _BLOCK = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _VARIABLE = re.compile(r"\$(\w+)")
 _BUILT_IN = {"files": ["read", "list", "search"], "sql": ["query", "schema"], "fetch": ["get"], "math": ["calculate"]}
-_HUMAN = {"type", "name", "description", "instructions"}
+_ALLOWED = {
+    "human": {"type", "name", "description", "instructions"},
+    "team": {"type", "name", "description", "team"},
+}
+"""Keys of agents that are no agents of SK's, by their type."""
 
 
 def cross_check(
@@ -68,9 +72,12 @@ def _check_agents(source: Source) -> None:
         elif name and name.casefold() in map(str.casefold, names):
             source.report((*route, "name"), f"there is an agent {clip(name)} already; names are unique, case aside")
         names.append(name)
-        for key in get(agent, kind=dict) if get(agent, "type") == "human" else ():
-            if key not in _HUMAN:
-                source.report((*route, key, KEY), f"{label(route, source.data)} is a person and has no '{key}'")
+        who, kind = label(route, source.data), get(agent, "type", kind=str)
+        for key in get(agent, kind=dict) if kind in _ALLOWED else ():
+            if key not in _ALLOWED[kind]:
+                source.report((*route, key, KEY), f"{who} is a {kind.replace('human', 'person')} and has no '{key}'")
+        if (kind == "team") != (get(agent, "team") is not None):
+            source.report((*route, "team"), f"{who}: 'type: team' and 'team: FILE' go together")
     for n, name in enumerate(get(source.data, "manager", "must_speak", kind=list) if all(names) else ()):
         _expect(source, ("manager", "must_speak", n), "agent", name, names)
 
@@ -78,7 +85,7 @@ def _check_agents(source: Source) -> None:
 def _check_services(source: Source, names: list[str]) -> None:
     if not names:
         return source.report(("services",), "the team needs 'services': name -> how to reach a model")
-    agents = [route for route, agent in _agents(source.data) if get(agent, "type") != "human"]
+    agents = [route for route, agent in _agents(source.data) if get(agent, "type") not in _ALLOWED]
     for route in [("manager", "service"), *((*route, "model", "connection", "service_id") for route in agents)]:
         _expect(source, route, "service", wanted := get(source.data, *route), names)
         if wanted is None and not choose_service(None, names):

@@ -10,14 +10,16 @@ from typing import Any, TypedDict
 
 import yaml
 from semantic_kernel import Kernel
-from semantic_kernel.agents import MagenticOrchestration
+from semantic_kernel.agents import ChatCompletionAgent, MagenticOrchestration
 from semantic_kernel.agents.runtime import CoreRuntime
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatMessageContent
+from semantic_kernel.functions import KernelPlugin
 from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptTemplate
 from typing_extensions import Unpack
 
+from magentic_kit import embed
 from magentic_kit.assembly import Assembly
 from magentic_kit.check import Team, load_team
 from magentic_kit.context import RunContext, Sink
@@ -80,6 +82,7 @@ class TeamFactory:
 
     def __init__(self, team: Team, **own: Unpack[Own]) -> None:
         self.team = team
+        self.own = own
         self.kernel = own.get("kernel")
         self._given = _services(own)
         self.tools = Tools(team, _plugins(own))
@@ -165,6 +168,23 @@ class TeamFactory:
         assembly = Assembly(self, context, self.fill_inputs(inputs or {}), people or People())
         self._embedded.append(assembly)
         return assembly.orchestration
+
+    def as_plugin(
+        self, name: str | None = None, *, on_event: embed.OnEvent | None = None, **options: Unpack[RunOptions]
+    ) -> KernelPlugin:
+        """A plugin whose one function, `run`, gives the team a task; its parameters are `task` and the inputs.
+
+        The function returns the answer, or says in words how a run ended that was not satisfied. Whatever ends
+        the call ends the run: the caller being cancelled, or a limit of the run that calls. Inside another run's
+        call the run is logged in that run's directory, under `teams/`. `tool_timeout` holds for the whole call.
+        """
+        return embed.as_plugin(self, name, on_event, options)
+
+    def as_agent(
+        self, name: str | None = None, *, on_event: embed.OnEvent | None = None, **options: Unpack[RunOptions]
+    ) -> ChatCompletionAgent:
+        """An SK agent that lets the team work on the messages it is given; else like `as_plugin`."""
+        return embed.as_agent(self, name, on_event, options)
 
     async def close(self) -> None:
         """Closes what the factory opened; runs that are under way lose their connections."""

@@ -101,6 +101,7 @@ class ToolGate:
         plugin = self._plugins.get(invocation.function.plugin_name or "")
         seconds = (plugin and plugin.timeout) or self._context.limits.tool_timeout
         began = time.monotonic()
+        self._context.enter(head["call"])
         try:
             with self._context.interruptible(seconds=seconds):
                 result = await invocation.function.invoke(invocation.kernel, invocation.arguments)

@@ -124,7 +124,7 @@ def _front_matter(record: RunRecord) -> dict[str, Any]:
     return data | {
         "versions": record.versions,
         "models": {n: f"{who.get('provider')}/{who.get('model')}" for n, who in record.participants.items()},
-        "rounds": len(record.rounds),
+        "rounds": len(record.turns),
         "stalls": record.stalls,
         "resets": record.resets,
         "tokens": {

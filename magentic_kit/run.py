@@ -156,7 +156,7 @@ class Run:
 
     def _log_to(self, journal: Journal) -> None:
         self._journal, self.run_dir = journal, journal.directory
-        self._context.log = journal.write
+        self._context.directory, self._context.log = journal.directory, journal.write
 
     async def _main(self, task: str) -> RunResult:
         context = self._context

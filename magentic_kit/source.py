@@ -36,6 +36,7 @@ _READ: dict[str, Any] = {
 
 _YAML: Any = yaml.SafeLoader("")
 _PATHS: dict[Route, Callable[[Any], bool]] = {
+    ("agents", "team"): os.path.isfile,
     ("services", "script"): os.path.isfile,
     ("services", "log"): os.path.isdir,
     ("plugins", "spec"): os.path.isfile,

@@ -20,7 +20,9 @@ KEY = "right-key-0123456789"
 Mend = Callable[[dict[str, Any], pytest.MonkeyPatch, str], None]
 
 
-def restricted(*, formats: tuple[str, ...] = ("json_schema", "json_object"), tools: bool = True) -> OpenAIServer:
+def restricted(
+    *, formats: tuple[str, ...] = ("json_schema", "json_object"), prose: str = "", tools: bool = True
+) -> OpenAIServer:
     """A server whose model leads a team, answers the doctor, and can do no more than this."""
 
     def use_tools(request: Request) -> Reply | str:
@@ -34,8 +36,11 @@ def restricted(*, formats: tuple[str, ...] = ("json_schema", "json_object"), too
     def answer(request: Request) -> Reply | str | None:
         if request.headers["Authorization"] != f"Bearer {KEY}":
             return error(401, "Incorrect API key provided", code="invalid_api_key")
-        if request.response_format.get("type", formats[0] if formats else "") not in (*formats, ""):
+        wanted = request.response_format.get("type")
+        if wanted and wanted not in formats:
             return error(400, "response_format is not supported")
+        if wanted and wanted == prose:
+            return "Well, let me think about that."
         return use_tools(request) if not request.who else brain(request)
 
     return OpenAIServer(answer)
@@ -81,7 +86,7 @@ CASES: dict[str, tuple[dict[str, Any], str, dict[str, str], Mend | None]] = {
         {},
         KEY,
         {
-            "default": "ok: openai, m, OPENAI_API_KEY is set",
+            "default": "ok: openai, m, OPENAI_API_KEY set",
             "default: reply": "ok: ready",
             LEDGER: "ok: json_schema yes, json_object yes, prompt yes",
             "default: tools": "ok: function called",
@@ -103,6 +108,15 @@ CASES: dict[str, tuple[dict[str, Any], str, dict[str, str], Mend | None]] = {
         {
             LEDGER: "missing: json_schema no (400), json_object no (400), prompt yes; "
             "put `structured_output: prompt` into services.default",
+        },
+        put_structured_output,
+    ),
+    "json_schema taken and not kept to": (
+        {"prose": "json_schema"},
+        KEY,
+        {
+            LEDGER: "missing: json_schema no (unusable), json_object yes, prompt yes; "
+            "put `structured_output: json_object` into services.default",
         },
         put_structured_output,
     ),

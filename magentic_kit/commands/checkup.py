@@ -10,21 +10,21 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from semantic_kernel import Kernel
-from semantic_kernel.agents.orchestration.prompts import _magentic_prompts as prompts
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
 from semantic_kernel.contents import ChatHistory
 from semantic_kernel.functions import kernel_function
-from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptTemplate
 
 from magentic_kit.calls import Lane
 from magentic_kit.check import Team
 from magentic_kit.commands.init import PROVIDERS
 from magentic_kit.config import Limits
 from magentic_kit.context import RunContext
-from magentic_kit.errors import ConfigError, ServiceError
-from magentic_kit.ledger import parse_ledger, tier_settings
+from magentic_kit.errors import ConfigError, LedgerError, ServiceError
+from magentic_kit.ledger import tier_settings
+from magentic_kit.prompts import PROMPTS, fill
 from magentic_kit.services import build_service, close_service
+from magentic_kit.voice import Voice
 
 Finding: TypeAlias = tuple[str, bool, str, str]
 """What was looked at, whether it is well, what was found, and what mends it if it is not."""
@@ -57,11 +57,11 @@ async def _service(team: Team, name: str, context: RunContext | None) -> AsyncIt
     keys = ", ".join(key for key in variables if os.environ.get(key))
     offline = config.provider in ("scripted", "replay")
     model = "no model is called" if offline else service.ai_model_id
-    yield name, True, f"{config.provider}, {model}" + f", {keys} is set" * bool(keys), ""
+    yield name, True, f"{config.provider}, {model}" + f", {keys} set" * bool(keys), ""
     try:
-        url = service.service_url()
-        fault = _unreachable(url) if url else None
-        if url:
+        url, fault = service.service_url() or "", None
+        if "://" in url:  # Azure AI Inference has a template there
+            fault = _unreachable(url)
             mend = f"start the server, or correct its address in services.{name}"
             yield f"{name}: endpoint", not fault, f"{url}: {fault or 'reachable'}", mend
         if context and not fault and not offline:
@@ -85,17 +85,16 @@ def _unreachable(url: str) -> str | None:
 
 
 class _Questions:
-    """What one service's model is asked."""
+    """What one service's model is asked, and the answers."""
 
     def __init__(self, team: Team, name: str, service: ChatCompletionClientBase, context: RunContext) -> None:
-        self._team, self._name = team, name
-        self._config = team.config.services[name]
-        self._service = Lane(name, name, context).connect(service)
+        self._team, self._name, self._service = team, name, service
+        self._config, self._lane = team.config.services[name], Lane(name, name, context)
 
     async def ask(self, keys: str) -> AsyncIterator[Finding]:
         """The answers; a fault of the service itself is the last of them. `keys` are the variables it uses."""
         try:
-            text = await self._say("Reply with the single word: ready")
+            text = await self._voice("prompt").ask("answer", ChatHistory(), "Reply with the single word: ready")
             yield f"{self._name}: reply", bool(text.strip()), text[:40].strip() or "empty", "choose another model"
             yield await self._ledgers()
             yield await self._tools()
@@ -107,14 +106,12 @@ class _Questions:
 
     async def _ledgers(self) -> Finding:
         members = {agent.name: agent.description for agent in self._team.config.agents}
-        values = {"task": "Say hello.", "team": str(members), "names": ", ".join(members)}
-        prompt = KernelPromptTemplate.quick_render(prompts.ORCHESTRATOR_PROGRESS_LEDGER_PROMPT, values)
-
-        async def judge(options: dict[str, Any]) -> None:
-            parse_ledger(await self._say(prompt, **options), members)
-
-        tiers = tier_settings(self._service.get_prompt_execution_settings_class(), list(members))
-        told = {tier: await _attempt(judge(options)) for tier, options in tiers.items()}
+        values = {"task": "Say hello.", "team": members, "names": ", ".join(members)}
+        prompt = await fill(PROMPTS["progress_ledger"], values)
+        told: dict[str, str] = {}
+        for tier in tier_settings(self._service.get_prompt_execution_settings_class(), ()):
+            ledger = self._voice(tier).ask_ledger(ChatHistory(), prompt, list(members), round=0, attempts=1)
+            told[tier] = await _attempt(ledger)
         best = next((tier for tier, answer in told.items() if answer == "yes"), None)
         mend = f"put `structured_output: {best}` into services.{self._name}"
         wanted = self._config.structured_output
@@ -134,31 +131,34 @@ class _Questions:
             sums.append(a + b)
             return sums[-1]
 
-        kernel = Kernel()
+        kernel, history = Kernel(), ChatHistory()
         kernel.add_function("numbers", add)
+        history.add_user_message("Add 1234 and 4321 with the function add.")
         auto = FunctionChoiceBehavior.Auto(maximum_auto_invoke_attempts=2)
-        ask = self._say("Add 1234 and 4321 with the function add.", kernel, function_choice_behavior=auto)
-        told = await _attempt(ask)
-        works = told == "yes" and bool(sums)
-        team = self._team
+        options = {**self._config.options, "function_choice_behavior": auto}
+        settings = self._service.instantiate_prompt_execution_settings(**options)
+        model = self._lane.connect(self._service)
+
+        async def call() -> None:
+            async for _ in model.get_streaming_chat_message_contents(history, settings, kernel=kernel):
+                pass
+
+        told = await _attempt(call())
+        works, team = told == "yes" and bool(sums), self._team
         needed = any(agent.tools and team.service_of(agent) == self._name for agent in team.config.agents)
         mend = "this model cannot call tools: give its agents no `tools`, or another service"
         found = "function called" if works else "no function called" if told == "yes" else told
         return f"{self._name}: tools", works or not needed, found, mend
 
-    async def _say(self, prompt: str, kernel: Kernel | None = None, **options: Any) -> str:
-        history = ChatHistory()
-        history.add_user_message(prompt)
-        settings = self._service.instantiate_prompt_execution_settings(**{**self._config.options, **options})
-        pieces = self._service.get_streaming_chat_message_contents(history, settings, kernel=kernel)
-        return "".join([content.content async for contents in pieces for content in contents])
+    def _voice(self, tier: str) -> Voice:
+        return Voice(self._lane, self._service, self._config.options, tier)
 
 
 async def _attempt(question: Awaitable[object]) -> str:
     """`yes`, or why not. Raises `ServiceError` if the service failed in a way that says nothing about the answer."""
     try:
         await question
-    except ValueError:
+    except LedgerError:
         return "no (unusable)"
     except ServiceError as error:
         if error.status in _PASSING:

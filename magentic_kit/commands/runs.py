@@ -49,7 +49,7 @@ def show(run_dir: Path, follow: bool, speed: float | None, plain: bool, verbosit
 
     if follow and speed:
         raise click.UsageError("give --follow or --speed, not both")
-    now = 0.0
+    now, event = 0.0, None
     console = make_console(
         mode="plain" if plain else "auto",
         verbosity=verbosity,
@@ -65,7 +65,7 @@ def show(run_dir: Path, follow: bool, speed: float | None, plain: bool, verbosit
             console(event)
     finally:
         console.close()
-    if event.type != "run_finished":
+    if event is None or event.type != "run_finished":
         complain(f"the log ends here; `magentic-kit resume {run_dir}` goes on, `show --follow` waits")
 
 
@@ -112,18 +112,16 @@ def _held(run_dir: Path) -> Iterable[AnyEvent]:
 
 def _followed(run_dir: Path) -> Iterator[AnyEvent]:
     """What holds of a run's log, and what is written to it until the run ends."""
-    from magentic_kit.journal import read_log
+    from magentic_kit.journal import LOG, read_log
 
-    size, last = (run_dir / "events.jsonl").stat().st_size, -1
-    for event in _held(run_dir):
-        last = event.seq
-        yield event
-    while last < 0 or event.type != "run_finished":
+    size, events = 0, [*_held(run_dir)]
+    yield from events
+    while not events or events[-1].type != "run_finished":
         time.sleep(_POLL)
-        if size != (size := (run_dir / "events.jsonl").stat().st_size):
-            for event in read_log(run_dir)[0][last + 1 :]:
-                last = event.seq
-                yield event
+        if size != (size := (run_dir / LOG).stat().st_size):
+            new = read_log(run_dir)[0][events[-1].seq + 1 if events else 0 :]
+            yield from new
+            events += new
 
 
 def _timed(events: Iterable[AnyEvent]) -> Iterator[tuple[float, AnyEvent]]:

@@ -1,0 +1,252 @@
+"""Runs of many machines: a queue and the runs' logs in one database, SQLite for one machine, Postgres for many.
+
+Every change is one statement that commits by itself. So a worker that is frozen between two of them holds no lock,
+and each can be made again when the connection was lost before anybody knew whether it was done.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from magentic_kit.errors import ConfigError, JournalError
+from magentic_kit.events import AnyEvent, from_dict, to_dict
+from magentic_kit.journal import new_run_id
+from magentic_kit.redaction import Redactor
+
+if TYPE_CHECKING:
+    from magentic_kit.factory import TeamFactory
+
+_T = TypeVar("_T")
+
+OUTCOMES = ("satisfied", "limited", "rejected", "cancelled", "failed")
+PATIENCE = 60.0
+"""Seconds that a database may be away before what needs it is given up."""
+
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+_CONNECT: dict[str, dict[str, Any]] = {
+    "sqlite": {"timeout": 30},
+    # A host that vanished is noticed in half a minute, not in the quarter of an hour that TCP takes.
+    "postgresql": {"connect_timeout": 10, "tcp_user_timeout": 30_000},
+}
+_METADATA = sa.MetaData()
+_RUNS = sa.Table(
+    "magentic_runs",
+    _METADATA,
+    sa.Column("id", sa.String(100), primary_key=True),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("created", sa.String(40), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False, index=True),
+    sa.Column("note", sa.Text, nullable=False, default=""),
+    sa.Column("worker", sa.String(200), nullable=False, default=""),
+    sa.Column(
+        "epoch", sa.Integer, nullable=False, default=0
+    ),  # of the worker that has it: who holds a lower one is out
+    sa.Column("beat", sa.Integer, nullable=False, default=0),  # moves as long as its worker lives
+    sa.Column("takes", sa.Integer, nullable=False, default=0),
+    sa.Column("cancel", sa.Boolean, nullable=False, default=False),
+    sa.Column("settled", sa.Text),  # a person's word on tool calls of unknown outcome, as JSON
+    sa.Column("settled_at", sa.Integer),  # the epoch it was given at; it holds for the next one alone
+)
+_EVENTS = sa.Table(
+    "magentic_events",
+    _METADATA,
+    sa.Column("run", sa.String(100), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+
+class Pulse(NamedTuple):
+    """A run that a worker has, and how far its beat has come: one that stands still has lost its worker."""
+
+    id: str
+    epoch: int
+    beat: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A run of the queue. `state` is `queued`, `running`, `parked` (a person is needed: `note`) or its outcome.
+
+    `epoch` counts the workers that took it, `takes` those since a person last looked; `settled` is that
+    person's word on tool calls of unknown outcome: `repeat`, or a result in a list.
+    """
+
+    id: str
+    spec: dict[str, Any]
+    created: str
+    state: str
+    note: str
+    worker: str
+    epoch: int
+    takes: int
+    cancel: bool
+    settled: str | list[str] | None
+
+
+class Database:
+    """The queue, and the log of each run. Its methods raise `JournalError` if the database is away for long."""
+
+    def __init__(self, url: str) -> None:
+        """Opens the database, and makes its tables. Raises `ConfigError` if it cannot be had."""
+        try:
+            parsed = sa.make_url(url)
+            kind, _, driver = parsed.drivername.partition("+")
+            name = _DRIVERS.get(kind, "")
+            if not name or driver not in ("", name.partition("+")[2]):
+                raise ConfigError.one("should be sqlite:///FILE or postgresql://…", file="--database")
+            kind = name.partition("+")[0]
+            self._engine = sa.create_engine(
+                parsed.set(drivername=name), isolation_level="AUTOCOMMIT", connect_args=_CONNECT[kind]
+            )
+            for _ in range(2):  # each may fail once where another process is making the same table
+                with suppress(exc.DBAPIError):
+                    _METADATA.create_all(self._engine)
+            _METADATA.create_all(self._engine)
+        except exc.SQLAlchemyError as error:
+            cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            raise ConfigError.one(f"cannot be opened: {cause}", file="--database") from error
+        if kind == "sqlite":
+            self._do(lambda connection: connection.exec_driver_sql("PRAGMA journal_mode = WAL"))
+
+    # -- for those who want something done
+
+    def submit(
+        self, factory: TeamFactory, task: str | None = None, *, inputs: dict[str, Any] | None = None, id: str = ""
+    ) -> str:
+        """Queues a run of the team as it is now, and returns its id; the same id again is the same run.
+
+        Raises `ConfigError`, also if that id is taken by a run of something else.
+        """
+        run = id or new_run_id(factory.team.config.name)
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
+            raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
+        spec = {
+            "team": Redactor.from_environment().text(factory.team.resolved()),
+            "base_dir": str(factory.team.base_dir.resolve()),
+            "task": factory.task(task, factory.fill_inputs(inputs or {})),
+            "inputs": inputs or {},
+        }
+        now = datetime.now(timezone.utc).isoformat()
+        row = {"id": run, "spec": json.dumps(spec, default=str), "created": now, "state": "queued"}
+
+        def insert(connection: sa.Connection) -> str | None:
+            try:
+                connection.execute(sa.insert(_RUNS).values(row))
+            except exc.IntegrityError:
+                return connection.scalar(sa.select(_RUNS.c.spec).where(_RUNS.c.id == run))
+            return row["spec"]
+
+        if self._do(insert) != row["spec"]:
+            raise ConfigError.one(f"there is a run '{run}' already, of another team, task or inputs", file="--id")
+        return run
+
+    def entries(self, id: str | None = None) -> list[Entry]:
+        """All runs, the oldest first, or the one of that id. Raises `ConfigError` if it is not there."""
+        asked = sa.select(_RUNS).order_by(_RUNS.c.created, _RUNS.c.id)
+        if id is not None:
+            asked = asked.where(_RUNS.c.id == id)
+        found = [_entry(row) for row in self._all(asked)]
+        if id is not None and not found:
+            raise ConfigError.one(f"there is no run '{id}'", file="--database")
+        return found
+
+    def log(self, id: str) -> list[AnyEvent]:
+        """The events of a run so far."""
+        asked = sa.select(_EVENTS.c.body).where(_EVENTS.c.run == id).order_by(_EVENTS.c.seq)
+        return [from_dict(json.loads(row.body)) for row in self._all(asked)]
+
+    def cancel(self, id: str) -> str:
+        """Cancels a run, or asks its worker to; returns the state it is then in. Raises `ConfigError`."""
+        then = sa.case((_RUNS.c.state == "running", "running"), else_="cancelled")
+        cancelled = sa.update(_RUNS).where(_RUNS.c.id == id, _RUNS.c.state.not_in(OUTCOMES))
+        self._all(cancelled.values(cancel=True, state=then).returning(_RUNS.c.id))
+        return self.entries(id)[0].state
+
+    def settle(self, id: str, how: str | list[str] | None) -> None:
+        """Queues a parked run again: with `repeat` or `[result]` for tool calls of unknown outcome, if it has any.
+
+        Raises `ConfigError` if the run is not parked.
+        """
+        parked = sa.update(_RUNS).where(_RUNS.c.id == id, _RUNS.c.state == "parked")
+        word = {"settled": json.dumps(how), "settled_at": _RUNS.c.epoch}
+        if not self._all(parked.values(state="queued", note="", takes=0, **word).returning(_RUNS.c.id)):
+            raise ConfigError.one(f"run '{id}' is {self.entries(id)[0].state}: nobody has to settle it", file=id)
+
+    # -- for workers
+
+    def take(self, worker: str, dead: Collection[Pulse] = ()) -> Entry | None:
+        """Takes the oldest run that is queued, or that one of the `dead` still had; its old worker is out then."""
+        of = _RUNS.alias()
+        lost = sa.and_(of.c.state == "running", sa.tuple_(of.c.id, of.c.epoch, of.c.beat).in_(dead))
+        free = sa.select(of.c.id).where(sa.or_(of.c.state == "queued", lost)).order_by(of.c.created, of.c.id)
+        one = free.limit(1).with_for_update(skip_locked=True).scalar_subquery()
+        counts = {"epoch": _RUNS.c.epoch + 1, "takes": _RUNS.c.takes + 1}
+        taken = sa.update(_RUNS).where(_RUNS.c.id == one).values(state="running", worker=worker, **counts)
+        return next(map(_entry, self._all(taken.returning(*_RUNS.c))), None)
+
+    def beat(self, live: Collection[tuple[str, int]]) -> dict[tuple[str, int], bool]:
+        """Tells that these runs (id, epoch) live; returns those still held, with whether somebody cancels them."""
+        held = sa.update(_RUNS).where(sa.tuple_(_RUNS.c.id, _RUNS.c.epoch).in_(live), _RUNS.c.state == "running")
+        beaten = held.values(beat=_RUNS.c.beat + 1).returning(_RUNS.c.id, _RUNS.c.epoch, _RUNS.c.cancel)
+        return {(row.id, row.epoch): row.cancel for row in self._all(beaten)}
+
+    def pulses(self) -> set[Pulse]:
+        """Every run that a worker has."""
+        asked = sa.select(_RUNS.c.id, _RUNS.c.epoch, _RUNS.c.beat).where(_RUNS.c.state == "running")
+        return {Pulse(*row) for row in self._all(asked)}
+
+    def write(self, held: Entry, event: AnyEvent) -> None:
+        """Adds an event to the log. Raises `JournalError`, also if another worker has taken the run over."""
+        body = json.dumps(to_dict(event))
+        # The lock lets a take wait for this statement, or this one see the take: none comes in between.
+        mine = sa.select(_RUNS.c.id, sa.literal(event.seq), sa.literal(body))
+        mine = mine.where(_RUNS.c.id == held.id, _RUNS.c.epoch == held.epoch).with_for_update(read=True)
+        added = sa.insert(_EVENTS).from_select(["run", "seq", "body"], mine).returning(_EVENTS.c.seq)
+        there = sa.select(_EVENTS.c.body).where(_EVENTS.c.run == held.id, _EVENTS.c.seq == event.seq)
+
+        def insert(connection: sa.Connection) -> bool:
+            try:
+                return bool(connection.execute(added).all())
+            except exc.IntegrityError:  # it was added when the connection was lost, before anybody knew
+                return connection.scalar(there) == body
+
+        if not self._do(insert):
+            raise JournalError(f"another worker has taken {held.id} over")
+
+    def leave(self, held: Entry, state: str, note: str = "") -> bool:
+        """Ends a worker's hold of a run: with its outcome, or `parked`. False if it did not hold it any more."""
+        mine = sa.update(_RUNS).where(_RUNS.c.id == held.id, _RUNS.c.epoch == held.epoch)
+        return bool(self._all(mine.values(state=state, note=note).returning(_RUNS.c.id)))
+
+    def _all(self, statement: sa.Executable) -> list[Any]:
+        return self._do(lambda connection: list(connection.execute(statement).all()))
+
+    def _do(self, work: Callable[[sa.Connection], _T]) -> _T:
+        """Does it; and again for a while when the database is away. It blocks: what is not logged may not happen."""
+        began, wait = time.monotonic(), 0.05
+        while True:
+            try:
+                with self._engine.connect() as connection:
+                    return work(connection)
+            except exc.DBAPIError as error:
+                if time.monotonic() + wait > began + PATIENCE:
+                    raise JournalError(f"the database does not answer: {error.orig}") from error
+            time.sleep(wait)
+            wait = min(2 * wait, 1.0)
+
+
+def _entry(row: Any) -> Entry:
+    held = {name: getattr(row, name) for name in Entry.__dataclass_fields__}
+    holds = row.settled is not None and row.settled_at == row.epoch - 1
+    return Entry(**{**held, "spec": json.loads(row.spec), "settled": json.loads(row.settled) if holds else None})

@@ -1,0 +1,112 @@
+"""`mcp`: teams as tools of an MCP server, by Semantic Kernel's own, over stdio or streamable HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import AsyncExitStack
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from magentic_kit.commands.common import PATH, load_environment, quiet_logs
+from magentic_kit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel import Server
+
+    from magentic_kit.events import AnyEvent
+
+
+@click.command()
+@click.argument("teams", nargs=-1, required=True, type=PATH, metavar="TEAM...")
+@click.option("--http", metavar="HOST:PORT", help="Serve streamable HTTP at this address; default: stdio.")
+@click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Where run directories go.")
+@click.option("--env-file", type=PATH, help="Environment file to read; default: .env.")
+def mcp(teams: tuple[Path, ...], http: str | None, out: Path, env_file: Path | None) -> int:
+    """Serve each TEAM as a tool of an MCP server, with progress for each round; a cancelled request ends its run."""
+    from magentic_kit.check import load_team
+
+    host, _, port = (http or "").rpartition(":")
+    if http and not (host and port.isdecimal()):
+        raise ConfigError.one(f"'{http}' should be HOST:PORT, such as 127.0.0.1:8765", file="--http")
+    for team in teams:
+        load_environment(env_file, beside=team)
+        load_team(team)
+    quiet_logs()
+    asyncio.run(_serve(teams, out, (host.strip("[]"), int(port)) if http else None))
+    return 0
+
+
+async def _serve(teams: tuple[Path, ...], out: Path, address: tuple[str, int] | None) -> None:
+    from semantic_kernel.connectors.mcp import create_mcp_server_from_functions
+
+    from magentic_kit.embed import as_function
+    from magentic_kit.factory import TeamFactory
+    from magentic_kit.openapi import function_name
+
+    async with AsyncExitStack() as stack:
+        functions: dict[str, Any] = {}
+        for team in teams:
+            factory = await stack.enter_async_context(TeamFactory.from_yaml(team))
+            name = function_name(factory.team.config.name)
+            if name in functions:
+                raise ConfigError.one(f"two teams are called '{name}': a tool's name is its team's", file=str(team))
+            functions[name] = as_function(factory, name, _tell, {"out": out})
+        server: Server[Any] = create_mcp_server_from_functions(list(functions.values()), server_name="magentic-kit")
+        await (_http(server, *address) if address else _stdio(server))
+
+
+async def _tell(event: AnyEvent) -> None:
+    """Sends progress to whoever made the request that this run is for; each event's number is higher than the last."""
+    from mcp.server.lowlevel.server import request_ctx
+
+    from magentic_kit import events as ev
+    from magentic_kit.text import one_line
+
+    match event:
+        case ev.PlanCreated():
+            told = "the plan is made"
+        case ev.AgentStarted():
+            told = f"round {event.round}: {event.agent}: {one_line(event.instruction, 100)}"
+        case ev.RunFinished():
+            told = event.outcome
+        case _:
+            return
+    request = request_ctx.get()
+    if request.meta and (token := request.meta.progressToken) is not None:
+        await request.session.send_progress_notification(token, event.seq, None, told, str(request.request_id))
+
+
+async def _stdio(server: Server[Any]) -> None:
+    import anyio
+    from mcp.server.stdio import stdio_server
+
+    protocol = anyio.wrap_file(TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding="utf-8"))
+    os.dup2(2, 1)  # where plugins, their child processes and Semantic Kernel 1.41 print
+    async with stdio_server(stdout=protocol) as streams:
+        await server.run(*streams, server.create_initialization_options())
+
+
+async def _http(server: Server[Any], host: str, port: int) -> None:
+    import uvicorn
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+    from mcp.server.transport_security import TransportSecuritySettings
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    # A page in a browser may not reach a server on loopback by a name of its own for it (DNS rebinding).
+    names = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
+    guard = TransportSecuritySettings(
+        enable_dns_rebinding_protection=host in ("127.0.0.1", "localhost", "::1"),
+        allowed_hosts=names,
+        allowed_origins=[f"http://{name}" for name in names],
+    )
+    manager = StreamableHTTPSessionManager(server, security_settings=guard)
+    app = Starlette(routes=[Mount("/", manager.handle_request)], lifespan=lambda _: manager.run())
+    click.echo(f"serving on http://{host}:{port}/mcp", err=True)
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
+    await uvicorn.Server(config).serve()

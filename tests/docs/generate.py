@@ -1,0 +1,125 @@
+"""Writes configs/README.md, the reference of the team file, from the models that check it; run it after a change."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import jinja2
+
+from magentic_kit import config, providers
+
+TARGET = Path(__file__).parents[2] / "configs" / "README.md"
+TEMPLATE = Path(__file__).with_name("reference.md.j2")
+SECTIONS = {  # model -> heading of its part
+    "InputSpec": "inputs",
+    "AgentConfig": "agents",
+    "ModelSpec": "model",
+    "ModelConnection": "model.connection",
+    "ToolSpec": "tools",
+    "PromptTemplate": "template",
+    "ManagerConfig": "manager",
+    "ManagerPrompts": "prompts",
+    "Limits": "limits",
+    "ReviewConfig": "review",
+    "ReportConfig": "report",
+}
+NAMES = {"string": "text", "integer": "whole number", "boolean": "true or false", "object": "mapping", "null": ""}
+UNUSED = "Part of SK's declarative spec"
+
+
+def reference() -> str:
+    """The whole document."""
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    text = environment.from_string(TEMPLATE.read_text("utf-8")).render(
+        table=table,
+        about=lambda name: _schema(name)["description"],
+        kinds=kinds,
+        sections=SECTIONS,
+        services=[model.__name__ for model in _models(providers.Service)],
+        plugins=[model.__name__ for model in _models(providers.Plugin)],
+    )
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def table(name: str, *, besides: str = "") -> str:
+    """The model's fields; `besides` is a base whose fields have a table of their own."""
+    schema = _schema(name)
+    known = _schema(besides)["properties"] if besides else {}
+    fields = {k: v for k, v in schema["properties"].items() if known.get(k) != v and not v.get("const")}
+    unused = [f"`{key}`" for key, field in fields.items() if field.get("description", "").startswith(UNUSED)]
+    rows = [
+        f"| `{key}` | {kind(field)} | {default(key, field, schema)} | {field['description']} |"
+        for key, field in fields.items()
+        if f"`{key}`" not in unused and key not in ("provider", "transport")
+    ]
+    head = ["| key | value | default | what it is |", "|---|---|---|---|"]
+    notes = ["", f"Part of the spec, and without effect here: {', '.join(unused)}."] if unused else []
+    return "\n".join([*head, *rows, *notes])
+
+
+def kinds(name: str, *keys: str) -> str:
+    """What the keys that choose this model may be."""
+    fields = _schema(name)["properties"]
+    values = [" or ".join(_values(fields[key])) for key in keys if key in fields]
+    return f", {keys[-1]}: ".join(values)
+
+
+def kind(field: dict[str, Any]) -> str:
+    """What a value looks like."""
+    if parts := field.get("anyOf"):
+        types = {part.get("type") for part in parts}
+        if types >= {"string", "number"} and "boolean" not in types:
+            return "time"
+        return " or ".join(dict.fromkeys(filter(None, map(kind, parts))))
+    if reference := field.get("$ref"):
+        section = SECTIONS[reference.rsplit("/")[-1]]
+        return f"[{section}](#{section.replace('.', '')})"
+    if values := _values(field):
+        return ", ".join(f"`{value}`" for value in values)
+    if field.get("type") == "array":
+        return f"list of {plural}" if (plural := {"text": "texts"}.get(one := kind(field["items"]), one)) else "list"
+    names = field.get("patternProperties") or {"": field.get("additionalProperties")}
+    if isinstance(inner := next(iter(names.values())), dict):
+        parts = {"InputSpec": "inputs", "Service": "services", "Plugin": "plugins"}
+        section = next((f"[{section}](#{section})" for word, section in parts.items() if word in str(inner)), None)
+        return f"name → {section or kind(inner)}"
+    return NAMES.get(field.get("type", ""), field.get("type", "anything"))
+
+
+def default(key: str, field: dict[str, Any], schema: dict[str, Any]) -> str:
+    """The value that an absent key stands for."""
+    if key in schema.get("required", ()):
+        return "**required**"
+    value = field.get("default")
+    if value in (None, "", [], {}):
+        return "—"
+    if kind(field) == "time" and isinstance(value, float):
+        return f"`{value:g}s`" if value < 600 else f"`{value / 60:g}m`"
+    if isinstance(value, dict):
+        return "as below"
+    shown = (
+        str(value).lower() if isinstance(value, bool) else f"[{', '.join(value)}]" if isinstance(value, list) else value
+    )
+    return f"`{shown}`"
+
+
+def _values(field: dict[str, Any]) -> list[str]:
+    single = [field["const"]] if "const" in field else []
+    return single or list(field.get("enum", [])) or list(field.get("items", {}).get("enum", []))
+
+
+def _schema(name: str) -> dict[str, Any]:
+    model = getattr(config, name, None) or getattr(providers, name)
+    schema: dict[str, Any] = model.model_json_schema()
+    return schema
+
+
+def _models(union: Any) -> list[type]:
+    """The models of a union, however deep it is."""
+    return [union] if isinstance(union, type) else [m for part in get_args(union) for m in _models(part)]
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), encoding="utf-8")
