@@ -1,95 +1,39 @@
-"""Many tasks of one team: read from a file, run side by side in one directory, checked, and gone on with."""
+"""Many tasks of one team: side by side in one directory, and gone on with after a stop."""
 
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 import json
 import re
 import shutil
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import yaml
 from filelock import FileLock, Timeout
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
-from typing_extensions import Self, Unpack
-from yaml.constructor import SafeConstructor
+from typing_extensions import Unpack
 
 from magentic_kit import events as ev
-from magentic_kit.errors import ConfigError, KitError, Problem
-from magentic_kit.explain import clip, nearest
+from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.journal import LOG, new_run_id, read_log
-from magentic_kit.providers import Model, Target, opt
 from magentic_kit.rates import Throttle
 from magentic_kit.record import RunRecord
 from magentic_kit.redaction import Redactor
-from magentic_kit.targets import module_object
+from magentic_kit.tasks import Check, Task, judge
 from magentic_kit.text import printable
 
 if TYPE_CHECKING:
+    from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
+
     from magentic_kit.factory import RunOptions, TeamFactory
-    from magentic_kit.run import RunResult
+    from magentic_kit.run import Run, RunResult
 
 _ENDED = ("satisfied", "limited", "rejected")
 """Outcomes that are kept when a batch is resumed; other runs go on, or begin."""
-
-
-class Expect(Model):
-    """What an answer has to be; every key that is given is a check of its own."""
-
-    contains: str | None = opt(None, "Text that the answer contains.")
-    regex: re.Pattern[str] | None = opt(None, "Regular expression that is found in the answer.", strict=False)
-    json_schema: dict[str, Any] | None = opt(None, "JSON Schema of the answer, which is JSON then, fenced or not.")
-    python: Target | None = opt(None, "Function beside the tasks file; gets the RunResult, returns bool or raises.")
-
-    @model_validator(mode="after")
-    def _names_a_check(self) -> Self:
-        if not self.given():
-            raise ValueError(f"should be a check: {', '.join(type(self).model_fields)}")
-        return self
-
-    @field_validator("json_schema")
-    @classmethod
-    def _is_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-        from jsonschema import SchemaError, validators
-
-        try:
-            validators.validator_for(schema).check_schema(schema or {})
-        except SchemaError as error:
-            raise ValueError(f"is no JSON Schema: {error.message}") from error
-        return schema
-
-    def given(self) -> dict[str, Any]:
-        """The checks by their kinds."""
-        return {kind: wanted for kind, wanted in self if wanted is not None}
-
-
-def _one_or_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-class Task(Model):
-    """One task of a batch."""
-
-    id: str = Field(description="Unique name; default: the line number.", strict=False, coerce_numbers_to_str=True)
-    task: str | None = opt(None, "What is to be done; default: the team's own task.")
-    inputs: dict[str, JsonValue] = opt({}, "Values for the team's inputs.")
-    expect: Annotated[tuple[Expect, ...], BeforeValidator(_one_or_list), Field(strict=False)] = opt((), "Checks.")
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check of an answer, and why the answer does not pass; `problem` is empty if it does."""
-
-    check: str
-    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,83 +56,6 @@ class TaskResult:
         return not any(check.problem for check in self.checks) if self.checks else self.outcome == "satisfied"
 
 
-def load_tasks(path: Path, factory: TeamFactory) -> list[Task]:
-    """The tasks of a .jsonl, .yaml or .csv file. Raises `ConfigError` with every problem and its line.
-
-    A table's columns are `id`, `task` and `expect` (YAML, such as `contains: East`); all others are inputs.
-    """
-    tasks: dict[str, Task] = {}
-    problems: list[Problem] = []
-    for line, read in _rows(path):
-        try:
-            row = read()
-            task = Task.model_validate({"id": line, **row} if isinstance(row, dict) else row)
-            factory.task(task.task, factory.fill_inputs(task.inputs))
-            for expect in task.expect:
-                module_object(expect.python, path.parent) if expect.python else None
-            if tasks.setdefault(task.id, task) is not task:
-                raise ValueError(f"there is another task with the id {clip(task.id)}")
-        except ValidationError as error:
-            problems += [Problem(str(path), line, 1, _told(e)) for e in error.errors(include_url=False)]
-        except ConfigError as error:
-            problems += [Problem(str(path), line, 1, problem.message) for problem in error.problems]
-        except (ValueError, yaml.YAMLError) as error:
-            problems.append(Problem(str(path), line, 1, getattr(error, "problem", None) or str(error)))
-    if not tasks and not problems:
-        problems.append(Problem(str(path), 0, 0, "there are no tasks"))
-    if problems:
-        raise ConfigError(problems)
-    return list(tasks.values())
-
-
-def _rows(path: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
-    """The line of each task, and what reads it."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError.one(f"cannot be read: {error}", file=str(path)) from error
-    if path.suffix == ".jsonl":
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                yield number, partial(json.loads, line)
-    elif path.suffix == ".csv":
-        table, line_num = csv.DictReader(io.StringIO(text, newline="")), 1
-        for row in table:
-            yield line_num + 1, partial(_from_table, row)
-            line_num = table.line_num
-    elif path.suffix in (".yaml", ".yml"):
-        try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
-            mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
-            place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-            raise ConfigError([Problem(str(path), *place, f"this is not valid YAML: {what}")]) from error
-        if not isinstance(root, yaml.SequenceNode):
-            raise ConfigError.one("the file should hold a list of tasks", file=str(path))
-        for node in root.value:
-            yield node.start_mark.line + 1, partial(SafeConstructor().construct_document, node)
-    else:
-        raise ConfigError.one("a tasks file ends in .jsonl, .yaml or .csv", file=str(path))
-
-
-def _from_table(row: dict[str, Any]) -> dict[str, Any]:
-    if None in row:
-        raise ValueError("the line has more cells than there are columns")
-    cells = {name: cell for name, cell in row.items() if cell}
-    task = {name: cells.pop(name) for name in ("id", "task", "expect") if name in cells}
-    if "expect" in task:
-        task["expect"] = yaml.safe_load(task["expect"])
-    return {**task, "inputs": cells}
-
-
-def _told(error: Any) -> str:
-    where = ".".join(str(step) for step in error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = Expect if "expect" in error["loc"] else Task
-        return f"unknown key {clip(where)}{nearest(str(error['loc'][-1]), known.model_fields)}"
-    return f"{where or 'the task'}: {error['msg'].removeprefix('Value error, ')}"
-
-
 class Batch:
     """The tasks of a team and the directory that holds their runs. One process at a time may work on it.
 
@@ -198,7 +65,7 @@ class Batch:
 
     def __init__(self, factory: TeamFactory, tasks: Sequence[Task], directory: Path, base_dir: Path) -> None:
         self.factory, self.tasks, self.directory, self.base_dir = factory, tasks, directory, base_dir
-        self._runs: set[Any] = set()
+        self._runs: set[Run] = set()
         self._cancelled = False
 
     @classmethod
@@ -212,8 +79,9 @@ class Batch:
     ) -> Batch:
         """A batch in a new directory under `out`; `base_dir` is where functions of checks are looked for."""
         team = factory.team
+        _services(factory)  # a key that is missing is told before anything is written
         directory = Path(out) / new_run_id(team.config.name)
-        data = {
+        data: dict[str, Any] = {
             "v": 1,
             "team": team.config.name,
             "team_dir": str(team.base_dir),
@@ -265,7 +133,9 @@ class Batch:
             raise ConfigError.one("another process is at work on this batch", file=str(self.directory)) from None
         waiting, under_way = deque(enumerate(self.tasks, 1)), set[asyncio.Task[TaskResult]]()
         try:
-            self._pace(rpm, tpm)
+            self.factory.use_loop(asyncio.get_running_loop())
+            for service in _services(self.factory):
+                Throttle.of(service).pace(rpm=rpm, tpm=tpm)
             with (self.directory / "results.jsonl").open("w", encoding="utf-8", buffering=1) as file:
                 while under_way or (waiting and not self._cancelled):
                     while waiting and not self._cancelled and len(under_way) < concurrency:
@@ -281,26 +151,79 @@ class Batch:
             await asyncio.gather(*under_way, return_exceptions=True)
             lock.release()
 
-    def _pace(self, rpm: int | None, tpm: int | None) -> None:
-        factory, team = self.factory, self.factory.team
-        factory.use_loop(asyncio.get_running_loop())
-        seats = {(team.service_of(a), a.model.id) for a in team.config.agents if a.type != "human"}
-        for name, model in {(team.manager_service, None), *seats}:
-            Throttle.of(factory.service(name, model)).pace(rpm=rpm, tpm=tpm)
-
     async def _carry_out(self, number: int, task: Task, options: RunOptions) -> TaskResult:
-        home = self.directory / "tasks" / f"{number:04}-{re.sub(r'[^0-9A-Za-z]+', '-', task.id)[:40].strip('-')}"
-        run_dir = next((log.parent for log in home.glob(f"*/{LOG}")), None)
+        result = await self._run(number, task, options)
+        return await asyncio.to_thread(self._result, task, result)  # a check may take its time
+
+    async def _run(self, number: int, task: Task, options: RunOptions) -> RunResult:
+        home = self.directory / "tasks" / f"{number:04}-{re.sub('[^0-9A-Za-z]+', '-', task.id)[:40]}"
+        run_dir = next((log.parent for log in home.glob(f"*/{LOG}")), home)
+        record = RunRecord()
         try:
-            log = ev.effective(read_log(run_dir)[0]) if run_dir else []
-            if log and (record := RunRecord.of(log)).outcome in _ENDED:
-                return self._result(task, _recorded(record, run_dir))
-            if not log:
-                shutil.rmtree(home, ignore_errors=True)  # what was left was killed before it began
-            go_on: Any = partial(self.factory.resume, run_dir) if log else partial(self._start, task, home)
-            self._runs.add(run := go_on(**options))
-        except KitError as error:
-            if not run_dir:
-                raise
-            return self._failed(task, error, run_dir)
-        ...
+            log = ev.effective(read_log(run_dir)[0]) if run_dir != home else []
+            record = RunRecord.of(log)
+            if record.outcome in _ENDED:
+                return _recorded(record, run_dir)
+            if log:
+                return await self._end_of(self.factory.resume(run_dir, **options))
+        except KitError as error:  # this one alone cannot go on
+            record.outcome, record.error = "failed", {"kind": error.kind, "message": str(error)}
+            return _recorded(record, run_dir)
+        shutil.rmtree(home, ignore_errors=True)  # of a run that was killed before it began
+        return await self._end_of(self.factory.start(task.task, inputs=task.inputs, out=home, **options))  # type: ignore[misc]
+
+    async def _end_of(self, run: Run) -> RunResult:
+        self._runs.add(run)
+        if self._cancelled:
+            run.cancel()
+        try:
+            return await run.result()
+        finally:
+            self._runs.discard(run)
+
+    def _result(self, task: Task, result: RunResult) -> TaskResult:
+        same = {f.name: getattr(result, f.name) for f in fields(TaskResult) if hasattr(result, f.name)}
+        own = {"id": task.id, "error": (result.error or {}).get("message", "")}
+        return TaskResult(**{**same, **own, "checks": judge(task, result, self.base_dir)})
+
+
+def _services(factory: TeamFactory) -> list[ChatCompletionClientBase]:
+    """The services that a run calls. Raises `ConfigError`."""
+    team = factory.team
+    seats = {(team.service_of(agent), agent.model.id) for agent in team.config.agents if agent.type != "human"}
+    return [factory.service(*seat) for seat in {(team.manager_service, None), *seats}]
+
+
+def _recorded(record: RunRecord, run_dir: Path) -> RunResult:
+    from magentic_kit.run import RunResult
+
+    same = {f.name: getattr(record, f.name) for f in fields(RunResult) if hasattr(record, f.name)}
+    own: dict[str, Any] = {name: record.totals[name] for name in ("prompt_tokens", "completion_tokens")}
+    own |= {"seconds": record.seconds or 0.0, "rounds": len(record.turns)}
+    return RunResult(**{**same, **own, "run_dir": run_dir, "record": record})
+
+
+def junit(batch: Batch, results: Iterable[TaskResult]) -> bytes:
+    """The results by task as JUnit XML; what did not run to an end counts as skipped."""
+    name, by_id = batch.factory.team.config.name, {result.id: result for result in results}
+    suite = ElementTree.Element("testsuite", name=name, tests=str(len(batch.tasks)))
+    for task in batch.tasks:
+        case = ElementTree.SubElement(suite, "testcase", classname=name, name=_xml(task.id))
+        result = by_id.get(task.id)
+        if result is None or result.outcome == "cancelled":
+            ElementTree.SubElement(case, "skipped")
+            continue
+        case.set("time", f"{result.seconds:.3f}")
+        if not result.passed:
+            kind = "error" if result.outcome == "failed" else "failure"
+            why = [f"{check.check}: {check.problem}" for check in result.checks if check.problem]
+            ElementTree.SubElement(case, kind, message=_xml(result.error or result.outcome)).text = _xml("\n".join(why))
+        ElementTree.SubElement(case, "system-out").text = _xml(result.answer)
+    for kind, tag in {"failures": "failure", "errors": "error", "skipped": "skipped"}.items():
+        suite.set(kind, str(len(suite.findall(f"*/{tag}"))))
+    xml: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return xml
+
+
+def _xml(text: str) -> str:
+    return re.sub("[\ufffe\uffff]", "\ufffd", printable(text))  # which XML cannot hold either

@@ -17,6 +17,7 @@ _COMMANDS = {
     "run": ("run", "Let a team work on a task."),
     "resume": ("run", "Go on with a run that stopped; nothing is paid twice."),
     "plan": ("run", "Make a team's plan only, to edit and carry out later."),
+    "batch": ("batch", "Let a team work on many tasks, and check the answers."),
     "list": ("runs", "List runs: how they ended, time, tokens, task."),
     "show": ("runs", "Play a run on the console, or follow a live one."),
     "report": ("runs", "Write a run's report again."),

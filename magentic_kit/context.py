@@ -57,7 +57,8 @@ class RunContext:
         self._seq = self.steps.next_seq
         self._resumed_from = self.steps.resumed_from
         self._scopes: set[anyio.CancelScope] = set()
-        self._began = time.monotonic()
+        self._began = self._asked = time.monotonic()
+        self._asking = 0  # people who are being asked just now; the clock stands still
 
     # -- events out
 
@@ -108,8 +109,8 @@ class RunContext:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the run began."""
-        return time.monotonic() - self._began
+        """Seconds since the run began, but for the time that people took to answer."""
+        return (self._asked if self._asking else time.monotonic()) - self._began
 
     def cancel(self) -> None:
         """Ends whatever is under way, in milliseconds; later steps raise `RunCancelled` at once."""
@@ -154,7 +155,9 @@ class RunContext:
         self.check(final=final)
         unbound = float("inf")
         bound = min(unbound if person else self._seconds_left(final=final), unbound if seconds is None else seconds)
-        since = time.monotonic()
+        if person:
+            self._asked = self._asked if self._asking else time.monotonic()
+            self._asking += 1
         with anyio.CancelScope(deadline=anyio.current_time() + max(bound, 0)) as scope:
             self._scopes.add(scope)
             try:
@@ -162,7 +165,8 @@ class RunContext:
             finally:
                 self._scopes.discard(scope)
                 if person:
-                    self._began += time.monotonic() - since
+                    self._asking -= 1
+                    self._began += 0 if self._asking else time.monotonic() - self._asked
         if scope.cancelled_caught:
             self.check(final=final)
             raise TimeoutError

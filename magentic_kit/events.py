@@ -330,7 +330,7 @@ def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
     held: list[AnyEvent] = []
     for event in events:
         if isinstance(event, RunResumed):
-            held = [earlier for earlier in held if earlier.seq <= event.from_seq]
+            held = [e for e in held if e.seq <= event.from_seq and not isinstance(e, RunFinished)]
         held.append(event)
     return held
 

@@ -146,8 +146,9 @@ class RichConsole(Console):
         self._end_text()
         shown = Text(one_line(text), style=style)
         if fold:
-            shown.truncate(self._width(), overflow="ellipsis")
-        self._print(self._lines(shown, self._width()))
+            shown.truncate(self._width() - len(INDENT), overflow="ellipsis")
+        first, *rest = self._lines(shown, self._width() - len(INDENT)) or [[]]
+        self._print([first, *([Segment(INDENT), *line] for line in rest)])  # nobody's text wraps to the margin
 
     def _row(self, where: str, speaker: str, asked: str, judged: str, *, alarm: bool) -> None:
         self._end_text()

@@ -25,7 +25,7 @@ from magentic_kit.manager import last_word
 from magentic_kit.people import People
 from magentic_kit.record import RunRecord
 from magentic_kit.report import write_reports
-from magentic_kit.resume import settle, until_limit
+from magentic_kit.resume import given_plan, settle, until_limit
 from magentic_kit.steps import Steps
 
 if TYPE_CHECKING:
@@ -114,7 +114,9 @@ class Run:
             done = RunRecord.of(held)
             finished = done.outcome in ("satisfied", "rejected")
             if not finished:
-                held = until_limit(held, factory.team.config)
+                held = until_limit([e for e in held if not isinstance(e, ev.RunFinished)], factory.team.config)
+                if "plan" not in options and (plan := given_plan(held)):
+                    options["plan"] = plan
             steps = Steps(held, next_seq=len(log))
             if not finished:
                 settle(steps, factory, options.get("unknown_tools"))
@@ -211,14 +213,16 @@ class Run:
 
     async def _end_of(self, invoked: OrchestrationResult[ChatMessageContent]) -> str:
         """What the orchestration brings; given up when it does not follow a cancel or the deadline."""
+        context, deadline = self._context, self._context.limits.deadline
         ended = asyncio.ensure_future(invoked.get())
-        cancelled = asyncio.ensure_future(self._context.cancelled.wait())
-        deadline = self._context.limits.deadline
-        left = None if deadline is None else max(deadline - self._context.elapsed, 0) + _GRACE
+        cancelled = asyncio.ensure_future(context.cancelled.wait())
         try:
-            await asyncio.wait({ended, cancelled}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            while not ended.done() and not cancelled.done():
+                left = None if deadline is None else max(deadline - context.elapsed, 0) + _GRACE
+                done, _ = await asyncio.wait({ended, cancelled}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    context.check(final=True)
             if not ended.done():
-                self._context.check(final=True) if not cancelled.done() else None
                 await asyncio.wait({ended}, timeout=_GRACE)
             if not ended.done():
                 raise RunCancelled("the run was cancelled")
@@ -252,8 +256,8 @@ class Run:
         if self._journal is not None:
             try:
                 write_reports(self._journal.directory, self.record, self._team.config.report.formats)
-            except OSError as error:
-                logger.error("the report could not be written: %s", error)
+            except Exception as error:
+                logger.error("the report could not be written: %s: %s", type(error).__name__, error)
         self._leave()
 
     def _leave(self) -> None:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import sample_events as sample
+from rich.cells import cell_len
 
 from magentic_kit import events as ev
 from magentic_kit.console import Console, QuietConsole, make_console
@@ -15,8 +16,6 @@ from magentic_kit.live import RichConsole
 
 START = """\
 sales: Which region grew fastest in 2025, and why?
-facts 1:
-  We know the year.
 plan 1:
   - Query
   - Write
@@ -24,10 +23,10 @@ round 1/20: progress (We have just begun.) → Analyst: Sum the sales by region.
 ── Analyst ──
   Let me look.
 """
-QUERY = 'tool: db.query(sql="SELECT region, sum(amount) FROM sales")'
+QUERY = 'tool: db.query(sql="SELECT region, sum(amount) FROM sales") (0.02 s)'
 GOLDEN = {
     sample.satisfied: f"""\
-{START}{QUERY} → north 12 south 9 (0.02 s)
+{START}{QUERY} → north 12 south 9
   North grew
   fastest.
 manager: reply 1 is no progress ledger: the reply is not JSON
@@ -35,20 +34,20 @@ round 2/20: no progress (Nothing new came.), in a loop, stall 1/3, 2 replies, re
 Writer: attempt 1 failed: 429 Too Many Requests; trying again in 2 s
 ── Writer ──
 Writer: The reply was empty.
-facts 2:
-  North leads.
 plan 2, because 1 round in a row stalled:
-  - Ask why
+  - - Query
+  - - Write
+  + - Ask why
 round 3/20: progress → Analyst: Find out why.
 ── Analyst ──
-tool: db.query(sql="SELECT why") failed: no such column: why (1.5 s)
+tool: db.query(sql="SELECT why") failed (1.5 s): no such column: why
 tool: db.drop() denied: not one of the listed tools
   New stores.
-round 4/20: satisfied (Both parts are answered.)
-run satisfied: 4 rounds, 1 stall, 1 reset, at least 728 tokens, 42 s
+after 3 rounds: satisfied (Both parts are answered.)
+run satisfied: 3 rounds, 1 stall, 1 reset, at least 728 tokens, 42 s
 """,
     sample.limited: f"""\
-{START.replace("1/20", "1/1")}{QUERY} → north 12 south 9 (0.02 s)
+{START.replace("1/20", "1/1")}{QUERY} → north 12 south 9
   North grew
   fastest.
 limit max_rounds: 1 round was used; the limit is 1
@@ -60,10 +59,39 @@ manager: the model call failed: service 'default': 401 Unauthorized; check OPENA
 run failed: 0 rounds, 0 stalls, 0 resets, tokens unknown, 0.1 s
 """,
     sample.cancelled: START.replace(
-        "facts 1", "scripted replies: no model is called for manager, Analyst, Writer\nfacts 1"
+        "plan 1", "scripted replies: no model is called for manager, Analyst, Writer\nplan 1"
     )
-    + f"{QUERY} did not finish\nrun cancelled: 1 round, 0 stalls, 0 resets, at least 550 tokens, 3 s\n",
+    + f"{QUERY[:-9]} did not finish\nrun cancelled: 1 round, 0 stalls, 0 resets, at least 550 tokens, 3 s\n",
 }
+ON_A_TERMINAL = f"""\
+sales: Which region grew fastest in 2025, and why?
+╭─ plan 1 {"─" * 99}╮
+│  • Query{" " * 98} │
+│  • Write{" " * 98} │
+╰{"─" * 108}╯
+round 1/20 → Analyst: Sum the sales by region. · progress (We have just begun.)
+── Analyst ──
+  Let me look.
+{QUERY} → north 12 south 9
+  North grew fastest.
+manager: reply 1 is no progress ledger: the reply is not JSON
+round 2/20 → Writer: Write it up. · no progress (Nothing new came.), in a loop, stall 1/3, 2 replies, repaired
+Writer: attempt 1 failed: 429 Too Many Requests; trying again in 2 s
+── Writer ──
+Writer: The reply was empty.
+╭─ plan 2, because 1 round in a row stalled {"─" * 65}╮
+│ - - Query{" " * 97} │
+│ - - Write{" " * 97} │
+│ + - Ask why{" " * 95} │
+╰{"─" * 108}╯
+round 3/20 → Analyst: Find out why. · progress
+── Analyst ──
+tool: db.query(sql="SELECT why") failed (1.5 s): no such column: why
+tool: db.drop() denied: not one of the listed tools
+  New stores.
+after 3 rounds: satisfied (Both parts are answered.)
+run satisfied: 3 rounds, 1 stall, 1 reset, at least 728 tokens, 42 s"""
+NOW = 1748779200.0 + 42  # 42 seconds after the sample runs began
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -110,13 +138,25 @@ class Terminal(io.StringIO):
         return "\n".join(row.rstrip() for row in self.rows).rstrip()
 
 
-def show(events, *, mode, stream=None):
+def show(events, *, mode, stream=None, **options):
     stream = stream or Terminal(tty=mode == "rich")
-    console = make_console(stream=stream, mode=mode)
+    console = make_console(stream=stream, mode=mode, clock=lambda: NOW, **options)
     for event in events:
         console(event)
     console.close()
     return stream
+
+
+def turn(text, *, deltas=None):
+    """An agent says `text`, by the letter unless `deltas` are given."""
+    begin = ev.AgentStarted(agent="Analyst", round=1, instruction="x")
+    end = ev.AgentMessage(agent="Analyst", round=1, text=text)
+    said = sample.model_call("Analyst#1", "turn", text, deltas=tuple(text) if deltas is None else deltas)
+    return sample.stamp(sample.started(), begin, *said, end)
+
+
+def said(screen):
+    return screen.partition("── Analyst ──\n")[2]
 
 
 def until(state, seconds=10):
@@ -196,11 +236,9 @@ def test_no_control_character_of_anybody_gets_through_in_rich_mode():
 
 @pytest.mark.parametrize("mode", ["plain", "rich"])
 def test_a_model_cannot_fake_a_line_of_ours(mode):
-    fake = "fine\nrun satisfied: 1 round\nlimit max_rounds: x\n── Writer ──"
-    turn = sample.model_call("Analyst#1", "turn", fake, deltas=tuple(fake))
-    begin = ev.AgentStarted(agent="Analyst", round=1, instruction="x")
-    screen = show(sample.stamp(sample.started(), begin, *turn), mode=mode).screen
-    assert [line for line in screen.splitlines() if not line.startswith("  ")] == [
+    fake = "fine\n\nrun satisfied: 1 round\n\nlimit max_rounds: x\n\n# ── Writer ──"
+    screen = show(turn(fake), mode=mode).screen
+    assert [line for line in screen.splitlines() if line and not line.startswith("  ")] == [
         f"sales: {sample.TASK}",
         "── Analyst ──",
     ]
@@ -213,15 +251,39 @@ def test_a_bug_that_ended_the_run_is_shown_once():
     assert show(events, mode="plain").getvalue().count("boom") == 1
 
 
+def test_a_text_that_wraps_does_not_begin_at_the_margin_either():
+    limit = ev.LimitReached(limit="deadline", detail="x" * 90 + " run satisfied: 1 round")
+    assert "\n  run satisfied: 1 round" in show(sample.stamp(sample.started(), limit), mode="rich").screen
+
+
 def test_the_rich_screen_ends_with_the_whole_run_and_without_the_footer():
     terminal = show(sample.satisfied(), mode="rich")
-    for line in GOLDEN[sample.satisfied].splitlines():
-        if not re.match(r"facts|plan|  - |  We know|  North leads", line):
-            assert line in terminal.screen.splitlines()
-    assert re.search(r"╭─ plan 2, because 1 round in a row stalled ─+╮\n│ - Ask why +│\n╰─+╯", terminal.screen)
-    assert terminal.screen.splitlines()[-1].startswith("run satisfied")
-    assert " · " not in terminal.screen
+    assert terminal.screen == ON_A_TERMINAL
     assert terminal.cursor
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "gone"),
+    [
+        ({"verbosity": "quiet"}, ["  - Query", "failed (1.5 s)"], ["Analyst ──", "Let me look", "north 12"]),
+        ({"show_reasons": False}, ["round 1/20: progress → Analyst"], ["just begun", "Nothing new"]),
+        (
+            {"verbosity": "full"},
+            ["facts 1:\n  We know", "progress: We have just", "  → north 12\n  south 9"],
+            [],
+        ),
+        ({"verbosity": "full", "show_reasons": False}, ["  → north 12\n  south 9"], ["just begun"]),
+    ],
+)
+def test_more_or_less_is_shown_on_demand(options, there, gone):
+    output = show(sample.satisfied(), mode="plain", **options).getvalue()
+    assert all(text in output for text in there) and not any(text in output for text in gone), output
+
+
+def test_the_judgement_after_the_last_round_is_no_round():
+    ledger = sample.ledger(2, "Writer", "Go on.")
+    events = sample.stamp(*sample.plan_and_first_query(limits={"max_rounds": 1}), ledger)
+    assert show(events, mode="plain").getvalue().endswith("\nafter the last round: progress\n")
 
 
 def test_at_no_moment_is_anything_on_the_rich_screen_twice():
@@ -233,12 +295,127 @@ def test_at_no_moment_is_anything_on_the_rich_screen_twice():
 
 def test_the_footer_counts():
     frames = show(sample.satisfied(), mode="rich").frames
-    footers = [frame.splitlines()[-1] for frame in frames if frame]
-    assert any(
-        re.fullmatch(r". Analyst thinks · round 3/20 · stalls 0/3 · at least 728 tokens · \d s", footer)
-        for footer in footers
-    )
+    footers = [" ".join(frame.splitlines()[-2:]) for frame in frames if frame]
+    tokens = "tokens 550 manager, 80 agents"
+    assert any(f"db.query · round 3/20 · stalls 0/3 · resets 1 · {tokens}" in footer for footer in footers)
     assert any("· round 2/20 · stalls 1/3 ·" in footer for footer in footers)
+    assert any("42 s of 15 min 00 s" in footer for footer in footers)
+
+
+def test_a_limit_that_comes_near_is_marked():
+    limits = {"max_rounds": 1, "max_tokens": 600, "deadline": 50.0, "max_stalls": 3}
+    frames = show(sample.stamp(*sample.plan_and_first_query(limits=limits)), mode="rich").frames
+    assert any("round 1/1!" in f and "550 manager, 0 agents!" in f and "42 s of 50 s!" in f for f in frames)
+    assert not any("stalls 0/3!" in frame for frame in frames)
+
+
+def test_silence_is_counted_while_a_model_thinks():
+    times = iter(range(10**6))
+    terminal = Terminal()
+    console = make_console(stream=terminal, mode="rich", clock=lambda: NOW + next(times))
+    for event in sample.stamp(*sample.plan_and_first_query()[:2]):
+        console(event)
+    until(lambda: re.search(r"manager gathers facts [1-9]\d* s ", terminal.screen))
+    console.close()
+
+
+BLOCKS = """\
+## Growth
+
+| region | growth |
+| --- | ---: |
+| East | 38.9 |
+
+1. chairs
+2. lamps
+
+   of every kind
+
+> said *somebody*
+
+```python
+print("a")
+
+print("b")
+```
+The end.
+"""
+
+
+def test_markdown_is_rendered_and_each_block_is_printed_as_soon_as_the_next_begins():
+    frames = show(turn(BLOCKS), mode="rich").frames
+    lines = [line.strip() for line in said(frames[-1]).splitlines() if line.strip()]
+    assert lines[0] == "Growth" and "East    38.9" in re.sub(" {5,}", "    ", lines[3])
+    assert lines[4:] == [
+        "1 chairs",
+        "2 lamps",
+        "of every kind",
+        "▌ said somebody",
+        'print("a")',
+        'print("b")',
+        "The end.",
+    ]
+    assert not any(mark in frames[-1] for mark in ("##", "---", "```"))
+    assert any("East" in frame and "1 chairs" in frame and "2 la" not in frame for frame in frames)
+
+
+def test_a_reply_of_200_lines_is_whole_and_leaves_room_for_the_footer(monkeypatch):
+    monkeypatch.setenv("LINES", "20")
+    text = "".join(f"- item {number}\n" for number in range(200))
+    terminal = show(turn(text, deltas=tuple(text.splitlines(keepends=True))), mode="rich")
+    assert [line.strip() for line in said(terminal.screen).splitlines()] == [f"• item {n}" for n in range(200)]
+    assert all(len(said(frame).splitlines()) <= 20 for frame in terminal.frames if "item 0" not in frame)
+
+
+@pytest.mark.parametrize("columns", [20, 60])
+def test_wide_characters_and_narrow_terminals_fit(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    events = turn(
+        "売上は東部で" * 20 + "\n\n| 地域 | 売上 |\n|-|-|\n| 東 | 百 |\n\n```\n" + "漢字" * 40 + "\n```\n", deltas=()
+    )
+    tool = {"call": "t1", "who": "Analyst", "function": "db.query"}
+    result = ev.ToolCallFinished(**tool, seconds=0.1, result="結果" * 100)
+    events += [
+        ev.ToolCallStarted(**tool, arguments={"質問": "何" * 100}),
+        result,
+        sample.ledger(1, "Analyst", "東" * 50),
+    ]
+    screen = show(events, mode="rich").screen
+    assert max(cell_len(line) for line in screen.splitlines()) <= columns
+    assert sum(line.startswith("tool:") for line in screen.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 1_000_000,
+        "漢" * 200_000,
+        "[" * 1_000_000,
+        "*a_" * 300_000,
+        "`" + "a` " * 300_000,
+        "- a\n" * 50_000,
+        "> " * 300_000 + "a",
+        "|a" * 5_000 + "\n" + "|-" * 5_000 + "\n",
+        "```python\n" + "'" * 1_000_000,
+    ],
+    ids=lambda text: repr(text[:9]),
+)
+@pytest.mark.parametrize("size", [1000, 10**9])
+def test_an_enormous_text_is_shown_in_bounded_time(text, size):
+    pieces = (text[at : at + size] for at in range(0, len(text), size))
+    stream = io.StringIO()
+    began = time.monotonic()
+    show(turn(text, deltas=tuple(pieces)), mode="rich", stream=stream)
+    assert time.monotonic() - began < 30
+    assert len(stream.getvalue()) > len(text) // 2
+
+
+def test_nothing_is_hidden_in_links_images_html_or_entities():
+    text = "[a](https://one) ![b](https://two) <b>c</b> &#x202e;d &amp; [e]\n\n[e]: https://three"
+    output = show(turn(text), mode="rich").getvalue()
+    for shown in ("https://one", "https://two", "<b>c</b>", "&#x202e;d", "&amp;", "[e]: https://three"):
+        assert shown in output
+    assert "\x1b]" not in output and "\u202e" not in output
 
 
 def test_a_line_longer_than_the_terminal_wraps_and_its_end_stays_in_sight(monkeypatch):
@@ -251,7 +428,7 @@ def test_a_line_longer_than_the_terminal_wraps_and_its_end_stays_in_sight(monkey
     for event in sample.stamp(sample.started(), begin, *sample.model_call("A#1", "turn", "", deltas=tuple(words))):
         console(event)
     until(lambda: "word99" in terminal.screen)
-    assert len(terminal.screen.partition("── Analyst ──")[2].split("\n")) <= 6
+    assert len(terminal.screen.partition("── Analyst ──\n")[2].split("\n")) <= 6
     console(ev.LimitReached(limit="deadline", detail="x"))
     assert all(len(line) <= 30 for line in terminal.screen.splitlines())
     text = terminal.screen.partition("── Analyst ──")[2].partition("limit")[0]
@@ -269,7 +446,7 @@ def test_the_terminal_is_given_back_when_the_run_breaks_off():
     console.close()
     console.close()
     assert terminal.cursor
-    assert terminal.screen.endswith("  North grew\n  fastest.")
+    assert terminal.screen.endswith("  North grew fastest.")
 
 
 def test_readers_of_events_start_without_heavy_imports():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ async def run(brain: TeamBrain, store: Store, options: dict[str, Any], **changes
 @pytest.mark.parametrize("name", ["store-burn", "store-nothing", "nonsense", "store-order-now"])
 async def test_a_function_that_is_not_offered_is_never_reached(name: str) -> None:
     store = Store()
-    result, server = await run(buying(ToolCall(name, {})), store, {})
+    result, _ = await run(buying(ToolCall(name, {})), store, {})
     assert (result.outcome, store.orders) == ("satisfied", [])
     (call,) = result.record.tool_calls
     assert (call.status, call.function) == ("denied", name)
@@ -118,7 +118,7 @@ async def test_a_reviewed_function_needs_a_yes(
 async def test_a_long_result_is_cut_for_the_model_and_whole_in_the_log() -> None:
     store = Store()
     item = "x" * 500
-    result, server = await run(buying(ToolCall("store-order", {"item": item})), store, {}, limits={"result_chars": 100})
+    result, _ = await run(buying(ToolCall("store-order", {"item": item})), store, {}, limits={"result_chars": 100})
     heard = result.record.turns[0].text
     assert "[cut here: the result has 508 characters]" in heard and "x" * 101 not in heard
     assert result.record.tool_calls[0].result == f"ordered {item}"
@@ -135,11 +135,13 @@ async def test_a_plan_is_revised_until_it_is_approved() -> None:
         requests.append(request)
         return answers[len(requests) - 1]
 
-    plans: Callable[[Any], Any] = lambda r: "greener plan" if "greener" in str(r.messages[-1]) else "cheaper plan"
     brain = buying(ORDER)
 
     def answer(request: Any) -> Any:
-        return plans(request) if "The plan was reviewed" in str(request.messages[-1]) else brain(request)
+        last = str(request.messages[-1])
+        if "The plan was reviewed" not in last:
+            return brain(request)
+        return "greener plan" if "greener" in last else "cheaper plan"
 
     result, server = await run(answer, Store(), {"reviewer": reviewer}, review={"plan": True})  # type: ignore[arg-type]
     assert result.outcome == "satisfied"
@@ -148,6 +150,16 @@ async def test_a_plan_is_revised_until_it_is_approved() -> None:
     turn = next(request for request in server.requests if request.purpose == "turn")
     assert "greener plan" in str(turn.messages) and "buy it" not in str(turn.messages)
     assert result.resets == 0, "a revision is no reset"
+
+
+async def test_the_time_that_a_person_takes_does_not_count() -> None:
+    async def slow(request: PlanReviewRequest) -> PlanReview:
+        await asyncio.sleep(1.2)
+        return PlanReview.approve()
+
+    limits = {"deadline": "1s"}
+    result, _ = await run(buying(ORDER), Store(), {"reviewer": slow}, review={"plan": True}, limits=limits)
+    assert result.outcome == "satisfied" and result.seconds < 1
 
 
 async def test_a_rejected_plan_ends_the_run() -> None:
@@ -403,3 +415,19 @@ async def test_reviews_are_not_asked_again_on_resume(tmp_path: Path) -> None:
     assert store.orders == ["lamp", "lamp"]
     assert [type(event) for event in asked] == [PlanReviewRequest, ToolReviewRequest, ToolReviewRequest]
     assert isinstance(ev.PlanReviewed(version=1, decision="approve").key, tuple)
+
+
+async def test_a_run_of_a_given_plan_resumes_with_it(tmp_path: Path) -> None:
+    with OpenAIServer(buying(ORDER, times=2)) as server:
+        plan = TaskLedger(task="t", facts="F", plan="P")
+        store = Store()
+        async with TeamFactory.from_dict(
+            team(server.base_url, manager={"max_rounds": 1}), plugins={"store": store}
+        ) as f:
+            first = await f.run(plan=plan, out=tmp_path)
+        async with TeamFactory.from_dict(
+            team(server.base_url, manager={"max_rounds": 5}), plugins={"store": store}
+        ) as f:
+            again = await f.resume(first.run_dir or "").result()
+        assert (first.outcome, again.outcome) == ("limited", "satisfied")
+        assert "plan" not in {request.purpose for request in server.requests}

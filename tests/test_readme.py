@@ -1,63 +1,64 @@
-"""The README's commands and code work as they stand, and the files it promises are what it says."""
+"""The README's commands and code work as they stand, and what it promises is there."""
 
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
-import yaml
+import pytest
+from openai_server import OpenAIServer, TeamBrain
+from test_docs import ROOT, blocks, checkout, commands, type_in  # noqa: F401
 
 from magentic_kit.check import load_team
+from magentic_kit.cli import cli
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+README = ROOT / "README.md"
+FIRST, SECOND, *OTHERS = commands(README)
 
 
-def test_the_first_command_runs_the_demo(tmp_path: Path) -> None:
-    first, second = re.findall(r"^\$ uv run (.*)$", blocks("console")[0], re.MULTILINE)
-    assert second == "pytest"
-    command = shlex.split(first)
-    assert command[0] == "magentic-kit"
-    done = subprocess.run(
-        [sys.executable, "-m", "magentic_kit", *command[1:], "--out", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert blocks("text")[0] in done.stdout
-    (run_dir,) = tmp_path.iterdir()
-    assert {"events.jsonl", "report.md", "result.json", "team.yaml"} <= {path.name for path in run_dir.iterdir()}
+def test_the_first_command_runs_the_demo(checkout: Path) -> None:  # noqa: F811
+    assert SECOND == "uv run pytest"
+    assert blocks(README, "text")[0] in type_in(FIRST.removeprefix("uv run "))
+    (run_dir,) = (checkout / "runs").iterdir()
+    promised = {"events.jsonl", "report.md", "report.html", "result.json", "team.yaml"}
+    assert promised <= {path.name for path in run_dir.iterdir()}
 
 
-def test_the_team_file_shown_is_valid(tmp_path: Path) -> None:
-    for folder in ("agents", "plugins", "data"):
-        (tmp_path / folder).symlink_to(ROOT / "configs" / folder)
-    (tmp_path / "team.yaml").write_text(blocks("yaml")[0])
-    assert load_team(tmp_path / "team.yaml", env={}).config.name == "sales-analysis"
+@pytest.mark.slow
+def test_the_other_commands_run_in_their_order(checkout: Path) -> None:  # noqa: F811
+    brain = TeamBrain(rounds=[("Analyst", "look")], agents={"Analyst": ["one fact"]})
+    with OpenAIServer(brain) as server:
+        for command in OTHERS:
+            runs = [path.parent for path in sorted((checkout / "runs").glob("*sales*/result.json"))]
+            model = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.base_url}
+            type_in(command, RUN=str(runs[-1]) if runs else "", **model)
+    assert server.requests, "one of them asks a real model"
+    assert (checkout / "configs" / "notes" / "orders.md").exists(), "what a person approved was done"
 
 
-def test_the_python_shown_runs(tmp_path: Path) -> None:
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    done = subprocess.run(
-        [sys.executable, "-c", blocks("python")[0]], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("satisfied **East") and "run_finished" in done.stdout
+def test_the_team_file_shown_is_valid(checkout: Path) -> None:  # noqa: F811
+    team = checkout / "configs" / "team.yaml"
+    team.write_text(blocks(README, "yaml")[0])
+    assert load_team(team, env={}).config.name == "sales-analysis"
 
 
-def test_every_team_in_configs_is_valid() -> None:
-    for path in sorted((ROOT / "configs").glob("*.yaml")):
-        assert "agents" in yaml.safe_load(path.read_text())
-        load_team(path)
+def test_the_python_shown_runs(checkout: Path) -> None:  # noqa: F811
+    (checkout / "app.py").write_text(blocks(README, "python")[0])
+    told = type_in("python app.py")
+    assert told.startswith("satisfied **East") and "run_finished" in told
 
 
-def test_the_readme_stays_short_and_names_what_exists() -> None:
-    assert len(README.splitlines()) < 150
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.slow
+def test_the_tests_shown_pass(checkout: Path) -> None:  # noqa: F811
+    type_in("magentic-kit run configs/sales_analysis.yaml && mv runs/* recorded")
+    (checkout / "test_team.py").write_text(blocks(README, "python")[1])
+    assert "2 passed" in type_in(f"{sys.executable} -m pytest -q -p no:cacheprovider test_team.py")
+
+
+def test_the_readme_stays_short_and_names_every_command() -> None:
+    text = README.read_text("utf-8")
+    assert len(text.splitlines()) < 200
+    table = text.partition("## Commands")[2]
+    named = set(re.findall(r"`([a-z]+)[ `]", table.partition("## ")[0]))
+    assert set(cli.list_commands(None)) == named  # type: ignore[arg-type]

@@ -1,0 +1,155 @@
+"""`batch`: a team on many tasks, with one progress display, a table of how they ended, and JUnit XML."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from magentic_kit.commands.common import PATH, TEAM_OPTIONS, overrides_of, quiet_logs
+from magentic_kit.errors import ConfigError
+from magentic_kit.text import duration, one_line
+
+if TYPE_CHECKING:
+    from magentic_kit.batch import Batch, TaskResult
+    from magentic_kit.factory import RunOptions
+
+_MANY = click.IntRange(min=1)
+
+
+@click.command()
+@click.argument("team", type=PATH, required=False)
+@click.argument("tasks", type=PATH, required=False)
+@click.option("--concurrency", type=_MANY, default=8, show_default=True, help="Tasks under way at a time.")
+@click.option("--rpm", type=_MANY, help="Requests a minute that a service gets at most.")
+@click.option("--tpm", type=_MANY, help="Tokens a minute that a service gets at most.")
+@click.option("--out", type=PATH, default=Path("batches"), show_default=True, help="Where batch directories go.")
+@click.option("--resume", type=PATH, metavar="DIR", help="Go on with this batch; TEAM and TASKS may be left out.")
+@click.option("--junit", type=PATH, metavar="FILE", help="Write the results as JUnit XML.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@TEAM_OPTIONS
+def batch(team: Path | None, tasks: Path | None, as_json: bool, **options: Any) -> int:
+    """Run TEAM on every task of TASKS (.jsonl, .yaml or .csv), several at a time.
+
+    A task has `task` or `inputs`, and if you like an `id` and `expect`: contains, regex, json_schema or python.
+    Exit code: 0 all checks passed, 1 some did not; without any: 0 all satisfied, 1 some failed, 3 limited or
+    rejected; 130 cancelled.
+    """
+    load = _loader(team, tasks, options)
+    results: list[TaskResult] = []
+
+    async def whole() -> Batch:
+        from magentic_kit.terminal import on_signals
+
+        async with (work := load()).factory:
+            with _progress(len(work.tasks)) as (show, give_back):
+                on_signals(work.cancel, give_back)
+                how = {name: options[name] for name in ("concurrency", "rpm", "tpm")}
+                async for result in work.results(**how, **_people(options)):
+                    results.append(result)
+                    show(result)
+        return work
+
+    quiet_logs()
+    work = asyncio.run(whole())
+    if options["junit"]:
+        from magentic_kit.batch import junit
+
+        options["junit"].write_bytes(junit(work, results))
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
+    _tell(work, results)
+    outcomes = {result.outcome for result in results}
+    if len(results) < len(work.tasks) or "cancelled" in outcomes:
+        return 130
+    if any(task.expect for task in work.tasks):
+        return int(not all(result.passed for result in results))
+    return 0 if outcomes == {"satisfied"} else 1 if "failed" in outcomes else 3
+
+
+def _loader(team: Path | None, tasks: Path | None, options: dict[str, Any]) -> Callable[[], Batch]:
+    """What makes the batch; what is wrong with the team is told before Semantic Kernel is imported."""
+    from magentic_kit.check import load_team
+
+    old = options["resume"]
+    if not old and not (team and tasks):
+        raise click.UsageError("give TEAM and TASKS, or --resume DIR")
+    overrides = overrides_of(beside=team or old, **options)
+    digest = load_team(team, overrides=overrides).config_hash if team else None
+
+    def load() -> Batch:
+        from magentic_kit.batch import Batch
+        from magentic_kit.factory import TeamFactory
+        from magentic_kit.tasks import load_tasks
+
+        if team and tasks and not old:
+            factory = TeamFactory.from_yaml(team, overrides=overrides)
+            return Batch.new(factory, load_tasks(tasks, factory), out=options["out"], base_dir=tasks.parent)
+        work = Batch.load(old, overrides=overrides)
+        same = digest in (None, work.factory.team.config_hash)
+        if not same or (tasks and load_tasks(tasks, work.factory) != work.tasks):
+            raise ConfigError.one("the batch began with another team or other tasks: leave them out", file=str(old))
+        return work
+
+    return load
+
+
+def _people(options: dict[str, Any]) -> RunOptions:
+    """Who answers: flags alone, as nobody can be asked in the midst of many runs."""
+    from magentic_kit.console import make_console
+    from magentic_kit.terminal import Terminal
+
+    terminal = Terminal(make_console(mode="quiet"), approve=options["approve"], approve_plan=options["approve_plan"])
+    terminal.there = False
+    people: RunOptions = {"approver": terminal.approver}
+    return {**people, "reviewer": terminal.reviewer} if options["approve_plan"] and terminal.reviewer else people
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tuple[Callable[[TaskResult], None], Callable[[], None]]]:
+    """What shows a task that has ended, on a bar and a line for trouble, or as lines; and what ends the display."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    ended: Counter[str] = Counter()
+
+    def show(result: TaskResult) -> None:
+        ended[result.outcome] += 1
+        progress.update(bar, advance=1, description=", ".join(f"{n} {outcome}" for outcome, n in ended.items()))
+        trouble = result.error or next((f"{c.check}: {c.problem}" for c in result.checks if c.problem), "")
+        line = f"{ended.total()}/{total} {result.id}: {result.outcome}, {duration(result.seconds)} {trouble}"
+        if trouble or not live:
+            progress.console.print(one_line(line, 300), markup=False, highlight=False, soft_wrap=True)
+
+    with Progress(console=Console(stderr=True), disable=not live) as progress:
+        bar = progress.add_task("", total=total)
+        yield show, progress.stop
+
+
+def _tell(work: Batch, results: list[TaskResult]) -> None:
+    """The table at the end."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("outcome", "tasks", "tokens", "median time", "longest", "checks passed")
+    for outcome in sorted({result.outcome for result in results}):
+        some = [result for result in results if result.outcome == outcome]
+        tokens = sum((r.prompt_tokens or 0) + (r.completion_tokens or 0) for r in some)
+        times = [r.seconds for r in some]
+        checks = [not check.problem for r in some for check in r.checks]
+        passed = f"{sum(checks)} of {len(checks)}" if checks else ""
+        table.add_row(outcome, str(len(some)), f"{tokens:,}", duration(median(times)), duration(max(times)), passed)
+    Console(stderr=True).print(table)
+    left = len(work.tasks) - len(results)
+    click.echo(f"{f'{left} not begun; ' if left else ''}see {work.directory}", err=True)

@@ -1,0 +1,420 @@
+"""Runs queued in a database are finished once, whatever happens to the workers, the team file or the database."""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from durable import ROUNDS, note, write_team
+from openai_server import OpenAIServer, Reply, Request, ledger
+
+pytest.importorskip("sqlalchemy")
+
+from magentic_kit import ConfigError, JournalError, TeamFactory, cluster
+from magentic_kit import events as ev
+from magentic_kit.cluster import OUTCOMES, Database, Entry
+from magentic_kit.worker import Worker
+
+MODEL_CALLS, NOTES = 13, ("one", "two", "three")
+PLUGIN = """
+import asyncio, pathlib
+from semantic_kernel.functions import kernel_function
+
+class Notes:
+    def __init__(self, file: str):
+        self.file = pathlib.Path(file)
+
+    @kernel_function(description="Writes a note.")
+    async def add(self, text: str) -> str:
+        await asyncio.sleep(0.05)
+        with self.file.open("a") as file:
+            file.write(text + "\\n")
+        await asyncio.sleep(0.05)
+        return "noted " + text
+"""
+
+
+def brain(request: Request) -> Any:
+    """Replies by what was asked alone: three turns, each with one note that names its task."""
+    done = sum("Transferred to" in str(message["content"]) for message in request.messages)
+    if request.purpose == "ledger":
+        return ledger(*ROUNDS[done]) if done < len(ROUNDS) else ledger(satisfied=True)
+    if request.purpose != "turn":
+        return Reply(f"the {request.purpose} of {request.task}", chunk_delay=0.01)
+    if results := request.last_tool_results:
+        return Reply(f"heard {results}", chunk_delay=0.01)
+    before = sum(message["role"] == "tool" for message in request.messages)
+    nth = "two" if request.who == "Writer" else "three" if before else "one"
+    return Reply("Noting.", tool_calls=[note(f"{request.task}/{nth}")], chunk_delay=0.01)
+
+
+@pytest.fixture
+def server() -> Iterator[OpenAIServer]:
+    with OpenAIServer(brain) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+
+
+class Postgres:
+    """A server on loopback in a directory of its own; as root it runs as the user `postgres`, which it insists on."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self._data = folder / "data"
+        if os.getuid() == 0:
+            shutil.chown(folder, "postgres")
+        self._call("initdb", "-D", self._data, "-A", "trust", "-U", "postgres", "--no-sync")
+        self.control("start")
+
+    def control(self, action: str, *more: str) -> None:
+        options = f"-p {self.port} -k {self._data} -c listen_addresses=127.0.0.1"
+        self._call("pg_ctl", action, "-D", self._data, "-w", "-l", self._data / "log", "-o", options, *more)
+
+    def _call(self, program: str, *arguments: str | Path) -> None:
+        path = max(glob.glob(f"/usr/lib/postgresql/*/bin/{program}"))
+        user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        # No pipe: the server would hold it open.
+        subprocess.run([*user, path, *arguments], check=True, cwd="/", stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    if not glob.glob("/usr/lib/postgresql/*/bin/postgres"):
+        pytest.skip("no PostgreSQL here: apt-get install postgresql")
+    pytest.importorskip("psycopg")
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        started = Postgres(Path(folder))
+        yield started
+        started.control("stop", "-m", "immediate")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        yield Database(f"sqlite:///{tmp_path}/queue.db")
+        return
+    found = Database(request.getfixturevalue("postgres").url)
+    yield found
+    cluster._METADATA.drop_all(found._engine)
+
+
+def team(folder: Path, server: OpenAIServer | None = None, **changes: Any) -> TeamFactory:
+    path = write_team(folder, server.base_url if server else "http://127.0.0.1:9/v1", **changes)
+    (folder / "notes.py").write_text(PLUGIN)
+    return TeamFactory.from_yaml(path)
+
+
+def event(seq: int, text: str = "") -> ev.AnyEvent:
+    return ev.AgentStarted(seq=seq, agent="Writer", round=1, instruction=text)
+
+
+# -- the queue
+
+
+def test_two_submits_of_one_id_are_one_run(database: Database, tmp_path: Path) -> None:
+    factory = team(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: database.submit(factory, "Do it.", id="mine"), range(8)))
+    assert set(ids) == {"mine"} and len(database.entries()) == 1
+    with pytest.raises(ConfigError, match="there is a run 'mine' already, of another team, task or inputs"):
+        database.submit(factory, "Do something else.", id="mine")
+
+
+@pytest.mark.parametrize("id", ["../up", "a b", "x" * 101, "ä"])
+def test_an_id_is_a_safe_name(id: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="should be up to 100 letters"):
+        Database("sqlite://").submit(team(tmp_path), id=id)
+
+
+def test_each_run_is_taken_once_and_the_oldest_first(database: Database, tmp_path: Path) -> None:
+    factory = team(tmp_path)
+    ids = [database.submit(factory, id=f"run-{n}") for n in range(20)]
+    assert (first := database.take("w")) is not None and first.id == "run-0"
+    with ThreadPoolExecutor(8) as pool:
+        taken = [entry.id for entry in pool.map(lambda n: database.take(f"w{n}"), range(24)) if entry]
+    assert sorted([first.id, *taken]) == sorted(ids)
+    assert database.take("late") is None
+
+
+def test_who_lost_a_run_cannot_write_into_it(database: Database, tmp_path: Path) -> None:
+    database.submit(team(tmp_path), id="run")
+    old = database.take("old")
+    assert old is not None
+    database.write(old, event(0))
+    database.write(old, event(0))  # made again, as nobody knew: it is there once
+    (pulse,) = database.pulses()
+    assert database.beat([(old.id, old.epoch)]) == {("run", 1): False}
+    assert database.take("hasty", {pulse}) is None, "its heart has beaten since"
+    new = database.take("new", database.pulses())
+    assert new is not None and new.takes == 2
+    for write in (event(1), event(0)):
+        with pytest.raises(JournalError, match="another worker has taken run over"):
+            database.write(old, write)
+    assert not database.beat([(old.id, old.epoch)]) and not database.leave(old, "failed")
+    database.write(new, event(1, "snow ☃ \x00 \ud800"))
+    assert [e.seq for e in database.log("run")] == [0, 1] and database.log("run")[1] == event(1, "snow ☃ \x00 \ud800")
+    assert database.leave(new, "satisfied") and database.entries("run")[0].state == "satisfied"
+
+
+def test_a_run_is_cancelled_wherever_it_is(database: Database, tmp_path: Path) -> None:
+    factory = team(tmp_path)
+    for id in ("running", "parked", "done", "queued"):
+        database.submit(factory, id=id)
+    running, parked, done = (database.take("w") for _ in range(3))
+    assert running and parked and done
+    database.leave(parked, "parked", "a person is needed")
+    database.leave(done, "satisfied")
+    states = [database.cancel(id) for id in ("running", "parked", "done", "queued")]
+    assert states == ["running", "cancelled", "satisfied", "cancelled"]
+    assert database.beat([("running", 1)]) == {("running", 1): True}
+    with pytest.raises(ConfigError, match="there is no run 'nope'"):
+        database.cancel("nope")
+
+
+def test_a_persons_word_holds_once(database: Database, tmp_path: Path) -> None:
+    database.submit(team(tmp_path), id="run")
+    with pytest.raises(ConfigError, match="run 'run' is queued: nobody has to settle it"):
+        database.settle("run", "repeat")
+    for how in ("repeat", ["by hand"], None):
+        taken = database.take("w", database.pulses())
+        assert taken and database.leave(taken, "parked", "?")
+        database.settle("run", how)
+        assert (again := database.take("w")) is not None and again.settled == how
+        assert (lost := database.take("w", database.pulses())) is not None and lost.settled is None
+
+
+@pytest.mark.parametrize("url", ["postgresql://127.0.0.1:9/x", "mysql://h/x", "nonsense", "sqlite:////no/where.db"])
+def test_a_database_that_cannot_be_had_is_one_line(url: str) -> None:
+    if "postgres" in url:
+        pytest.importorskip("psycopg")
+    with pytest.raises(ConfigError) as caught:
+        Database(url)
+    assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+
+
+# -- one worker, in this process
+
+
+async def until(predicate: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not await asyncio.to_thread(predicate):
+        assert time.monotonic() < deadline, "this has not come in time"
+        await asyncio.sleep(0.02)
+
+
+@contextmanager
+def at_work(database: Database, **options: Any) -> Iterator[list[str]]:
+    told: list[str] = []
+    worker = Worker(database, tell=told.append, **{"lease": 1.0, **options})
+    task = asyncio.ensure_future(worker.work())
+    yield told
+    worker.stop()
+    told.append("stopped")
+    task.add_done_callback(lambda _: told.append("over"))
+
+
+async def test_a_run_is_of_its_team_as_it_was_submitted(tmp_path: Path, server: OpenAIServer) -> None:
+    database = Database(f"sqlite:///{tmp_path}/queue.db")
+    database.submit(team(tmp_path, server), "job", id="run")
+    (tmp_path / "team.yaml").write_text("name: other")
+    with at_work(database) as told:
+        await until(lambda: database.entries("run")[0].state in OUTCOMES)
+    await until(lambda: told[-1] == "over")
+    assert database.entries("run")[0].state == "satisfied"
+    assert len(server.requests) == MODEL_CALLS
+    assert (tmp_path / "effects").read_text().split() == [f"job/{name}" for name in NOTES]
+
+
+async def test_a_team_that_cannot_run_here_waits_for_a_person(tmp_path: Path, server: OpenAIServer) -> None:
+    database = Database(f"sqlite:///{tmp_path}/queue.db")
+    database.submit(team(tmp_path, server), "job", id="run")
+    (tmp_path / "notes.py").rename(tmp_path / "elsewhere.py")
+    sys.modules.pop("notes", None)
+    with at_work(database) as told:
+        await until(lambda: database.entries("run")[0].state == "parked")
+        assert "notes" in database.entries("run")[0].note
+        (tmp_path / "elsewhere.py").rename(tmp_path / "notes.py")
+        database.settle("run", None)
+        await until(lambda: database.entries("run")[0].state == "satisfied")
+    await until(lambda: told[-1] == "over")
+
+
+async def test_a_running_run_is_cancelled_by_its_worker(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/queue.db")
+    with OpenAIServer(Reply(hang="before")) as server, at_work(database) as told:
+        database.submit(team(tmp_path, server), "job", id="run")
+        await server.reached(lambda s: s.hanging, 20)
+        assert database.cancel("run") == "running"
+        await until(lambda: database.entries("run")[0].state == "cancelled")
+        assert isinstance(ended := database.log("run")[-1], ev.RunFinished) and ended.outcome == "cancelled"
+    await until(lambda: told[-1] == "over")
+
+
+async def test_a_run_that_costs_every_worker_its_life_is_parked(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/queue.db")
+    database.submit(team(tmp_path), "job", id="run")
+    for n in range(5):
+        assert database.take(f"w{n}", database.pulses())
+    with at_work(database, lease=0.2) as told:
+        await until(lambda: database.entries("run")[0].state == "parked")
+        assert database.entries("run")[0].note == "5 workers were lost with it"
+    await until(lambda: told[-1] == "over")
+
+
+# -- several workers, in processes of their own, and what happens to them
+
+
+class Process:
+    """A worker as its command starts it; `told` is what it said so far."""
+
+    def __init__(self, url: str, folder: Path, name: str, concurrency: int) -> None:
+        self._said = folder / f"{name}.log"
+        command = [sys.executable, "-m", "magentic_kit", "worker", "--lease", "2", "--concurrency", str(concurrency)]
+        environment = {**os.environ, "MAGENTIC_KIT_DATABASE": url}
+        with self._said.open("w") as said:
+            self.process = subprocess.Popen(command, stderr=said, env=environment, cwd=folder)
+        self.lost: set[tuple[str, int]] = set()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    @property
+    def told(self) -> str:
+        return self._said.read_text()
+
+    def holds(self, database: Database) -> list[Entry]:
+        return [e for e in database.entries() if e.state == "running" and f"-{self.process.pid}-" in e.worker]
+
+    def signal(self, number: int, database: Database) -> None:
+        """Sends the signal while the worker is in the middle of several runs, and notes which it then has."""
+        wait_for(lambda: len(self.holds(database)) >= 2)
+        os.kill(self.process.pid, number)
+        if number == signal.SIGKILL:
+            self.process.wait(10)
+        self.lost = {(entry.id, entry.epoch) for entry in self.holds(database)}
+
+    def knows(self, id: str) -> bool:
+        """Whether it has ended everything that it began for this run."""
+        said = [line.removeprefix(f"{id}: ") for line in self.told.splitlines() if line.startswith(f"{id}: ")]
+        return sum(line.startswith("taken") and "another" not in line for line in said) * 2 == len(said)
+
+
+def wait_for(predicate: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not predicate():
+        assert time.monotonic() < deadline, "this has not come in time"
+        time.sleep(0.05)
+
+
+def settle_as_a_person(database: Database, effects: Path, frozen: Process | None) -> int:
+    """Looks whether the effect is there and says so, once a worker that may still be about it has been seen to."""
+    parked = [entry for entry in database.entries() if entry.state == "parked"]
+    for entry in parked:
+        if frozen is not None and not frozen.knows(entry.id):
+            continue
+        found = re.search(r"nobody knows whether notes.add\(text='([^']+)'\)", entry.note)
+        assert found, entry.note
+        database.settle(entry.id, [f"noted {found[1]}"] if found[1] in effects.read_text().split() else "repeat")
+    return len(parked)
+
+
+def check_done_once(database: Database, server: OpenAIServer, effects: Path, runs: int, disturbed: set[str]) -> None:
+    asked = Counter(request.task for request in server.requests)
+    for entry in database.entries():
+        assert entry.state == "satisfied", (entry.id, entry.note)
+        log = database.log(entry.id)
+        assert [e.seq for e in log] == list(range(len(log)))
+        held = ev.effective(log)
+        for kind, number in ((ev.ModelCallFinished, MODEL_CALLS), (ev.ToolCallFinished, 3), (ev.RunFinished, 1)):
+            assert len([e for e in held if isinstance(e, kind)]) == number
+        calls = [e.call for e in held if isinstance(e, ev.ModelCallFinished)]
+        assert len(set(calls)) == MODEL_CALLS
+        paid = asked[entry.spec["task"]] - MODEL_CALLS  # a call in flight when its worker was lost is made again
+        assert 0 <= paid <= (entry.id in disturbed), f"{entry.id}: {paid} calls more than needed"
+    tasks = [entry.spec["task"] for entry in database.entries()]
+    assert len(tasks) == runs
+    assert sorted(effects.read_text().split()) == sorted(f"{task}/{name}" for task in tasks for name in NOTES)
+
+
+@pytest.mark.slow
+def test_sixty_runs_outlive_a_kill_a_freeze_and_a_restart(
+    tmp_path: Path, postgres: Postgres, server: OpenAIServer
+) -> None:
+    database, effects = Database(postgres.url), tmp_path / "effects"
+    factory = team(tmp_path, server)
+    for n in range(60):
+        database.submit(factory, f"job-{n}", id=f"run-{n}")
+        if n % 10 == 0:
+            database.submit(factory, f"job-{n}", id=f"run-{n}")
+    with ExitStack() as stack:
+        killed, frozen, steady = (
+            stack.enter_context(Process(postgres.url, tmp_path, name, 4)) for name in ("killed", "frozen", "steady")
+        )
+        wait_for(lambda: len(server.requests) > 60)
+        killed.signal(signal.SIGKILL, database)
+        frozen.signal(signal.SIGSTOP, database)
+        wait_for(lambda: not frozen.holds(database))  # others have taken its runs over, or parked them
+        postgres.control("restart", "-m", "immediate")
+        frozen.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: all(frozen.knows(id) for id, _ in frozen.lost))
+        wait_for(
+            lambda: (
+                settle_as_a_person(database, effects, frozen) == 0
+                and all(entry.state in OUTCOMES for entry in database.entries())
+            )
+        )
+        assert "given up: another worker has taken" in frozen.told
+        for worker in (frozen, steady):
+            worker.process.send_signal(signal.SIGTERM)
+            assert worker.process.wait(20) == 0, worker.told
+    check_done_once(database, server, effects, 60, {id for id, _ in killed.lost | frozen.lost})
+    # Any machine derives the log and the reports.
+    command = [sys.executable, "-m", "magentic_kit", "result", "run-7", "--database", postgres.url, "--out", tmp_path]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert told.stdout == "the answer of job-7\n"
+    assert (tmp_path / "run-7" / "report.md").read_text().count("job-7") and (tmp_path / "run-7" / "team.yaml").exists()
+    assert len((tmp_path / "run-7" / "events.jsonl").read_text().splitlines()) == len(database.log("run-7"))
+
+
+@pytest.mark.slow
+def test_one_machine_with_sqlite_outlives_a_kill(tmp_path: Path, server: OpenAIServer) -> None:
+    url, effects = f"sqlite:///{tmp_path}/queue.db", tmp_path / "effects"
+    database, factory = Database(url), team(tmp_path, server)
+    for n in range(12):
+        database.submit(factory, f"job-{n}", id=f"run-{n}")
+    with Process(url, tmp_path, "killed", 3) as killed, Process(url, tmp_path, "steady", 3):
+        killed.signal(signal.SIGKILL, database)
+        wait_for(
+            lambda: (
+                settle_as_a_person(database, effects, None) == 0
+                and all(entry.state in OUTCOMES for entry in database.entries())
+            )
+        )
+    check_done_once(database, server, effects, 12, {id for id, _ in killed.lost})
