@@ -52,7 +52,7 @@ async def events(request: Request) -> Response:
     async def stream() -> AsyncIterator[dict[str, Any]]:
         try:
             async for event in run.events():
-                yield {"event": event.type, "id": event.seq, "data": json.dumps(to_dict(event))}
+                yield {"event": event.type, "id": str(event.seq), "data": json.dumps(to_dict(event))}
         finally:
             run.cancel()
             del runs[run.run_id]

@@ -203,6 +203,13 @@ def _recorded(record: RunRecord, run_dir: Path) -> RunResult:
     return RunResult(**{**same, **own, "run_dir": run_dir, "record": record})
 
 
+def run_batch(
+    factory: TeamFactory, tasks: Iterable[Task], *, out: str | Path = "batches", **how: Any
+) -> AsyncGenerator[TaskResult, None]:
+    """Carries out the tasks in a new directory under `out`; `how` as for `Batch.results`."""
+    return Batch.new(factory, list(tasks), out=out).results(**how)
+
+
 def junit(batch: Batch, results: Iterable[TaskResult]) -> bytes:
     """The results by task as JUnit XML; what did not run to an end counts as skipped."""
     name, by_id = batch.factory.team.config.name, {result.id: result for result in results}
@@ -217,7 +224,9 @@ def junit(batch: Batch, results: Iterable[TaskResult]) -> bytes:
         if not result.passed:
             kind = "error" if result.outcome == "failed" else "failure"
             why = [f"{check.check}: {check.problem}" for check in result.checks if check.problem]
-            ElementTree.SubElement(case, kind, message=_xml(result.error or result.outcome)).text = _xml("\n".join(why))
+            ElementTree.SubElement(case, kind, message=_xml(result.error or (why or [result.outcome])[0])).text = _xml(
+                "\n".join(why)
+            )
         ElementTree.SubElement(case, "system-out").text = _xml(result.answer)
     for kind, tag in {"failures": "failure", "errors": "error", "skipped": "skipped"}.items():
         suite.set(kind, str(len(suite.findall(f"*/{tag}"))))

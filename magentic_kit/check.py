@@ -86,7 +86,7 @@ def load_team(
         if agent.team in above:
             names = " > ".join(file.name for file in (*above[above.index(agent.team) :], agent.team))
             source.report(("agents", n, "team"), f"a team cannot be its own member: {names}")
-        elif agent.team:
+        elif agent.team and agent.team.is_file():
             try:
                 load_team(agent.team, env=env, known_services=known_services, known_plugins=known_plugins, above=above)
             except ConfigError as error:

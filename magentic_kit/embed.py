@@ -73,11 +73,12 @@ def as_agent(
 def as_function(
     factory: TeamFactory, name: str, on_event: OnEvent | None, options: RunOptions
 ) -> KernelFunctionFromMethod:
-    """The team as one kernel function: its parameters are the task and the team's inputs."""
+    """The team as one kernel function: its parameters are the task and those inputs that `options` leaves open."""
+    given = options.get("inputs", {})
 
     @kernel_function(name=name, description=_description(factory))
     async def run(task: str | None = None, **inputs: Any) -> str:
-        ended = await _call(factory, task, {**options, "inputs": {**options.get("inputs", {}), **inputs}}, on_event)
+        ended = await _call(factory, task, {**options, "inputs": {**inputs, **given}}, on_event)
         return _says(ended)
 
     config = factory.team.config
@@ -87,6 +88,7 @@ def as_function(
         *(
             _parameter(key, _about(spec), _JSON.get(type(spec.default), "string"), spec.required)
             for key, spec in config.inputs.items()
+            if key not in given
         ),
     ]
     return KernelFunctionFromMethod(run, parameters=parameters)

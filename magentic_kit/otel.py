@@ -21,12 +21,9 @@ from magentic_kit.record import RunRecord
 
 logger = logging.getLogger(__name__)
 
-_PLAIN = {"agent", "call", "decision", "function", "kind", "limit", "model", "next_speaker", "outcome", "purpose"}
-_PLAIN |= {"service", "team", "tier", "who"}
-"""The texts of events that are names and not what somebody said."""
-
-_ELSEWHERE = {"v", "time", "run_id", "type", "request"}
-"""What the span or its event says by itself, and what Semantic Kernel's spans say."""
+_NAMES = {"agent", "call", "decision", "function", "kind", "limit", "model", "next_speaker", "outcome", "purpose"}
+_NAMES |= {"service", "team", "tier", "who"}
+"""Fields of events whose texts are names and not what somebody said."""
 
 _PROVIDERS = {"azure_openai": "azure.ai.openai", "azure_ai_inference": "azure.ai.inference", "bedrock": "aws.bedrock"}
 _PROVIDERS |= {"google": "gcp.gen_ai", "mistral": "mistral_ai"}
@@ -99,7 +96,6 @@ class OtelSink:
     ) -> None:
         self._tracer = trace.get_tracer("magentic_kit", __version__, tracer_provider)
         meter = metrics.get_meter("magentic_kit", __version__, meter_provider)
-
         self._calls = meter.create_histogram("gen_ai.client.operation.duration", "s", "Model calls.", **_SECONDS)
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens of calls.", **_TOKENS)
         self._ended = meter.create_histogram("magentic_kit.run.duration", "s", "Runs by outcome.", **_SECONDS)
@@ -134,53 +130,51 @@ class OtelSink:
 
     def _end(self, run: _Run, event: ev.RunFinished) -> None:
         record, span = run.record, run.span
+        ending = {"magentic_kit.outcome": event.outcome}
+        if event.outcome in ("limited", "failed"):  # else the reason is a person's words
+            ending["magentic_kit.reason"] = event.reason
         own = {"rounds": len(record.turns), "stalls": record.stalls, "resets": record.resets}
-        span.set_attributes({**_ending(event), **{f"magentic_kit.{name}": number for name, number in own.items()}})
-        span.set_attributes(_usage(**{kind: record.totals[kind] for kind in ("prompt_tokens", "completion_tokens")}))
+        span.set_attributes({**ending, **{f"magentic_kit.{name}": number for name, number in own.items()}})
+        tokens = ev.Usage(**{kind: record.totals[kind] for kind in ("prompt_tokens", "completion_tokens")})
+        span.set_attributes({f"gen_ai.usage.{kind}_tokens": count for kind, count in _counts(tokens).items()})
         if event.error:
             span.set_attribute("error.type", event.error["kind"])
             span.set_status(trace.StatusCode.ERROR, event.error["message"] if self._words else None)
         span.end()
         context.detach(run.token)
+        if event.time >= run.since:
+            self._ended.record(event.seconds, {"gen_ai.workflow.name": record.team, **ending})
 
     def _measure(self, event: ev.AnyEvent, record: RunRecord) -> None:
         match event:
             case ev.ModelCallFinished(reused=False) | ev.ModelCallFailed():
                 seat = record.participants.get(event.who, {})
-                call = {"gen_ai.operation.name": "chat", "gen_ai.agent.name": event.who}
-                call["gen_ai.provider.name"] = _PROVIDERS.get(seat.get("provider", ""), seat.get("provider", ""))
-                call["gen_ai.request.model"] = seat.get("model", "")
+                provider, model = seat.get("provider", ""), seat.get("model", "")
+                call = {"gen_ai.operation.name": "chat", "gen_ai.agent.name": event.who, "gen_ai.request.model": model}
+                call["gen_ai.provider.name"] = _PROVIDERS.get(provider, provider)
                 if isinstance(event, ev.ModelCallFailed):
                     return self._calls.record(event.seconds, {**call, "error.type": event.kind})
                 self._calls.record(event.seconds, call)
-                for name, tokens in _usage(**vars(event.usage)).items():
-                    self._tokens.record(tokens, {**call, "gen_ai.token.type": name.split(".")[-1].split("_")[0]})
-            case ev.ToolCallFinished(reused=False) | ev.ToolCallFailed():
+                for kind, count in _counts(event.usage).items():
+                    self._tokens.record(count, {**call, "gen_ai.token.type": kind})
+            case ev.ToolCallFinished(reused=False) | ev.ToolCallFailed() | ev.ToolCallDenied():
                 status = event.type.removeprefix("tool_call_")
-                self._tools.add(1, {"gen_ai.tool.name": event.function, "magentic_kit.status": status})
-            case ev.ToolCallDenied():  # its name may be made up
-                self._tools.add(1, {"magentic_kit.status": "denied"})
+                name = event.function if status != "denied" else ""  # which the model may have made up
+                self._tools.add(1, {"gen_ai.tool.name": name, "magentic_kit.status": status})
             case ev.AgentMessage():
                 self._rounds.add(1, {"gen_ai.workflow.name": record.team, "gen_ai.agent.name": event.agent})
-            case ev.RunFinished():
-                self._ended.record(event.seconds, {"gen_ai.workflow.name": record.team, **_ending(event)})
 
     def _attributes(self, event: ev.AnyEvent) -> Iterator[tuple[str, Any]]:
-        for name, value in ev.to_dict(event).items():
-            if name == "usage":
-                yield from _usage(**value).items()
-            elif name not in _ELSEWHERE:
-                value = value if self._words or not isinstance(value, dict) else value.get("answer")
-                if isinstance(value, int | float) or (value and (self._words or name in _PLAIN)):
-                    yield f"magentic_kit.{name}", value if isinstance(value, str | int | float) else json.dumps(value)
+        for name, value in vars(event).items():
+            value = value.answer if isinstance(value, ev.Judgement) else value
+            if isinstance(value, ev.Usage):
+                yield from ((f"gen_ai.usage.{kind}_tokens", count) for kind, count in _counts(value).items())
+            elif isinstance(value, int | float) or (isinstance(value, str) and (name in _NAMES or self._words)):
+                yield f"magentic_kit.{name}", value
+            elif value and self._words and name != "request":  # that is Semantic Kernel's to tell
+                yield f"magentic_kit.{name}", json.dumps(value, default=str)
 
 
-def _ending(event: ev.RunFinished) -> dict[str, str]:
-    """Outcome and, unless it is a person's words, reason."""
-    reason = {"magentic_kit.reason": event.reason} if event.outcome in ("limited", "failed") else {}
-    return {"magentic_kit.outcome": event.outcome, **reason}
-
-
-def _usage(prompt_tokens: int | None, completion_tokens: int | None) -> dict[str, int]:
-    given = {"gen_ai.usage.input_tokens": prompt_tokens, "gen_ai.usage.output_tokens": completion_tokens}
-    return {name: tokens for name, tokens in given.items() if tokens is not None}
+def _counts(usage: ev.Usage) -> dict[str, int]:
+    counts = {"input": usage.prompt_tokens, "output": usage.completion_tokens}
+    return {kind: count for kind, count in counts.items() if count is not None}

@@ -165,8 +165,8 @@ def _rows(path: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+            mark: Any = getattr(error, "problem_mark", None)
+            place: tuple[int, int] = (mark.line + 1, mark.column + 1) if mark else (0, 0)
             raise ConfigError([Problem(str(path), *place, f"this is not valid YAML: {_words(error)}")]) from error
         if not isinstance(root, yaml.SequenceNode):
             raise ConfigError.one("the file should hold a list of tasks", file=str(path))
@@ -187,6 +187,8 @@ def _from_table(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"this is not valid JSON: {error.msg}"
     return getattr(error, "problem", None) or str(error)
 
 

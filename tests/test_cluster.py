@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from durable import ROUNDS, note, write_team
-from openai_server import OpenAIServer, Reply, Request, ledger
+from openai_server import OpenAIServer, Reply, Request, ledger, text_of
 
 pytest.importorskip("sqlalchemy")
 
@@ -52,7 +52,7 @@ class Notes:
 
 def brain(request: Request) -> Any:
     """Replies by what was asked alone: three turns, each with one note that names its task."""
-    done = sum("Transferred to" in str(message["content"]) for message in request.messages)
+    done = sum("Transferred to" in text_of(message) for message in request.messages)
     if request.purpose == "ledger":
         return ledger(*ROUNDS[done]) if done < len(ROUNDS) else ledger(satisfied=True)
     if request.purpose != "turn":

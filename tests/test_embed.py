@@ -28,7 +28,8 @@ from openai_server import OpenAIServer, Reply, TeamBrain
 from semantic_kernel import Kernel
 from semantic_kernel.agents import ChatCompletionAgent, SequentialOrchestration
 from semantic_kernel.agents.runtime import InProcessRuntime
-from semantic_kernel.functions import KernelArguments, kernel_function
+from semantic_kernel.contents import ChatHistory, ChatMessageContent
+from semantic_kernel.functions import KernelArguments
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
@@ -110,9 +111,9 @@ async def reached(condition: Callable[[], Any], seconds: float = 10) -> float:
     return time.monotonic() - began
 
 
-def app_with(plugin: Any) -> ChatCompletionAgent:
+def app_with(plugin: Any, **inputs: Any) -> ChatCompletionAgent:
     """An SK app: an agent that asks the team once and tells what it said."""
-    call = {"tool_calls": [{"name": f"{plugin.name}.run", "arguments": {"task": "buy lamps", "year": 1999}}]}
+    call = {"tool_calls": [{"name": f"{plugin.name}.run", "arguments": {"task": "buy lamps", **inputs}}]}
     model = ScriptedChatCompletion({"App": [call, "They say: {{tool_result}}"]})
     return ChatCompletionAgent(name="App", instructions="Ask.", service=model, plugins=[plugin])
 
@@ -137,9 +138,8 @@ async def test_an_agent_calls_a_team_by_a_function_that_the_team_file_describes(
         assert {p.name: (p.schema_data["type"], p.is_required) for p in run.parameters if p.schema_data} == {
             "task": ("string", False),
             "year": ("integer", False),
-            "city": ("string", True),
         }
-        agent = app_with(factory.as_plugin(on_event=on_event, out=tmp_path, inputs={"city": "Rome"}))
+        agent = app_with(plugin, year=1999)
         answer = str(await agent.get_response("hi"))
     assert answer.startswith("They say: ") and "buy lamps" in answer
     assert (told[0], told[-1]) == ("run_started", "run_finished")
@@ -216,14 +216,16 @@ async def test_a_team_is_an_agent_of_semantic_kernel(tmp_path: Path) -> None:
 
 
 async def test_a_team_is_a_member_of_another_orchestration(tmp_path: Path) -> None:
-    writer = ChatCompletionAgent(
-        name="Writer", description="Writes.", service=ScriptedChatCompletion({"manager": ["So: {{task}}"]})
-    )
+    def quote(history: ChatHistory) -> str:
+        return f"So: {history.messages[-1].content}"
+
+    model = ScriptedChatCompletion({"manager": [quote]})
+    writer = ChatCompletionAgent(name="Writer", description="Writes.", service=model)
     async with TeamFactory.from_dict(team("desk", SOLO, answer="12 lamps")) as factory:
         runtime = InProcessRuntime()
         runtime.start()
         members: list[Any] = [factory.as_agent(out=tmp_path), writer]
-        invoked = await SequentialOrchestration[str, Any](members=members).invoke("lamps?", runtime)
+        invoked = await SequentialOrchestration[str, ChatMessageContent](members=members).invoke("lamps?", runtime)
         assert str(await invoked.get(30)) == "So: 12 lamps"
         await runtime.stop_when_idle()
     assert ends(tmp_path) == {"desk": "satisfied"}
@@ -282,12 +284,12 @@ async def test_a_resumed_run_goes_on_with_the_run_of_its_team(tmp_path: Path) ->
     [
         (
             team("desk", {**DESK, "team": "office.yaml"}),
-            "desk.yaml:3:9: a team cannot be its own member: office.yaml > ",
+            "its own member: office.yaml > desk.yaml > office.yaml",
         ),
         (team("desk", {**DESK, "team": "desk.yaml"}), "a team cannot be its own member: desk.yaml > desk.yaml"),
         (team("desk", {**SOLO, "modl": 1}), "unknown key 'modl' in agent 'Solo'; did you mean 'model'?"),
         (team("desk", {**DESK, "team": "dsk.yaml"}), "there is no file 'dsk.yaml'; did you mean 'desk.yaml'?"),
-        (team("desk", {**DESK, "model": {}}), "agent 'Desk' is a team and has no 'model'"),
+        (team("desk", {**DESK, "team": "lamps.yaml", "model": {}}), "agent 'Desk' is a team and has no 'model'"),
         (team("desk", {"type": "team", "name": "Desk"}), "agent 'Desk': 'type: team' and 'team: FILE' go together"),
         (team("desk", {**SOLO, "team": "desk.yaml"}), "agent 'Solo': 'type: team' and 'team: FILE' go together"),
     ],
@@ -295,7 +297,7 @@ async def test_a_resumed_run_goes_on_with_the_run_of_its_team(tmp_path: Path) ->
 def test_what_is_wrong_with_a_member_team_is_told_at_once_and_in_its_place(
     desk: Any, message: str, tmp_path: Path
 ) -> None:
-    path = write(tmp_path, desk=desk, office=team("office", DESK))
+    path = write(tmp_path, lamps=team("lamps", SOLO), desk=desk, office=team("office", DESK))
     with pytest.raises(ConfigError) as raised:
         load_team(path)
     (problem,) = raised.value.problems

@@ -128,7 +128,9 @@ def _progress(total: int) -> Iterator[tuple[Callable[[TaskResult], None], Callab
         ended[result.outcome] += 1
         progress.update(bar, advance=1, description=", ".join(f"{n} {outcome}" for outcome, n in ended.items()))
         trouble = result.error or next((f"{c.check}: {c.problem}" for c in result.checks if c.problem), "")
-        line = f"{ended.total()}/{total} {result.id}: {result.outcome}, {duration(result.seconds)} {trouble}"
+        line = f"{ended.total()}/{total} {result.id}: {result.outcome}, {duration(result.seconds)}; {trouble}".rstrip(
+            "; "
+        )
         if trouble or not live:
             progress.console.print(one_line(line, 300), markup=False, highlight=False, soft_wrap=True)
 
