@@ -43,7 +43,7 @@ _RUNS = sa.Table(
     "magentic_runs",
     _METADATA,
     sa.Column("id", sa.String(100), primary_key=True),
-    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("created", sa.String(40), nullable=False),
     sa.Column("state", sa.String(20), nullable=False, index=True),
     sa.Column("note", sa.Text, nullable=False, default=""),
@@ -54,7 +54,7 @@ _RUNS = sa.Table(
     sa.Column("beat", sa.Integer, nullable=False, default=0),  # moves as long as its worker lives
     sa.Column("takes", sa.Integer, nullable=False, default=0),
     sa.Column("cancel", sa.Boolean, nullable=False, default=False),
-    sa.Column("settled", sa.Text),  # a person's word on tool calls of unknown outcome, as JSON
+    sa.Column("settled", sa.JSON),  # a person's word on tool calls of unknown outcome
     sa.Column("settled_at", sa.Integer),  # the epoch it was given at; it holds for the next one alone
 )
 _EVENTS = sa.Table(
@@ -78,8 +78,7 @@ class Pulse(NamedTuple):
 class Entry:
     """A run of the queue. `state` is `queued`, `running`, `parked` (a person is needed: `note`) or its outcome.
 
-    `epoch` counts the workers that took it, `takes` those since a person last looked; `settled` is that
-    person's word on tool calls of unknown outcome: `repeat`, or a result in a list.
+    `epoch` counts the workers that took it, `takes` those since a person last looked.
     """
 
     id: str
@@ -89,9 +88,16 @@ class Entry:
     note: str
     worker: str
     epoch: int
+    beat: int
     takes: int
     cancel: bool
     settled: str | list[str] | None
+    settled_at: int | None
+
+    @property
+    def word(self) -> str | list[str] | None:
+        """What a person said for this take, of tool calls of unknown outcome: `repeat`, or a result in a list."""
+        return self.settled if self.settled_at == self.epoch - 1 else None
 
 
 class Database:
@@ -131,23 +137,21 @@ class Database:
         run = id or new_run_id(factory.team.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
-        spec = {
+        spec: dict[str, Any] = {
             "team": Redactor.from_environment().text(factory.team.resolved()),
             "base_dir": str(factory.team.base_dir.resolve()),
             "task": factory.task(task, factory.fill_inputs(inputs or {})),
-            "inputs": inputs or {},
+            "inputs": json.loads(json.dumps(inputs or {}, default=str)),
         }
         now = datetime.now(timezone.utc).isoformat()
-        row = {"id": run, "spec": json.dumps(spec, default=str), "created": now, "state": "queued"}
+        row = {"id": run, "spec": spec, "created": now, "state": "queued"}
 
-        def insert(connection: sa.Connection) -> str | None:
-            try:
+        def insert(connection: sa.Connection) -> None:
+            with suppress(exc.IntegrityError):  # it is there already
                 connection.execute(sa.insert(_RUNS).values(row))
-            except exc.IntegrityError:
-                return connection.scalar(sa.select(_RUNS.c.spec).where(_RUNS.c.id == run))
-            return row["spec"]
 
-        if self._do(insert) != row["spec"]:
+        self._do(insert)
+        if self.entries(run)[0].spec != spec:
             raise ConfigError.one(f"there is a run '{run}' already, of another team, task or inputs", file="--id")
         return run
 
@@ -156,7 +160,7 @@ class Database:
         asked = sa.select(_RUNS).order_by(_RUNS.c.created, _RUNS.c.id)
         if id is not None:
             asked = asked.where(_RUNS.c.id == id)
-        found = [_entry(row) for row in self._all(asked)]
+        found = [Entry(**row._mapping) for row in self._all(asked)]
         if id is not None and not found:
             raise ConfigError.one(f"there is no run '{id}'", file="--database")
         return found
@@ -179,7 +183,7 @@ class Database:
         Raises `ConfigError` if the run is not parked.
         """
         parked = sa.update(_RUNS).where(_RUNS.c.id == id, _RUNS.c.state == "parked")
-        word = {"settled": json.dumps(how), "settled_at": _RUNS.c.epoch}
+        word = {"settled": how, "settled_at": _RUNS.c.epoch}
         if not self._all(parked.values(state="queued", note="", takes=0, **word).returning(_RUNS.c.id)):
             raise ConfigError.one(f"run '{id}' is {self.entries(id)[0].state}: nobody has to settle it", file=id)
 
@@ -193,7 +197,8 @@ class Database:
         one = free.limit(1).with_for_update(skip_locked=True).scalar_subquery()
         counts = {"epoch": _RUNS.c.epoch + 1, "takes": _RUNS.c.takes + 1}
         taken = sa.update(_RUNS).where(_RUNS.c.id == one).values(state="running", worker=worker, **counts)
-        return next(map(_entry, self._all(taken.returning(*_RUNS.c))), None)
+        found = self._all(taken.returning(*_RUNS.c))
+        return Entry(**found[0]._mapping) if found else None
 
     def beat(self, live: Collection[tuple[str, int]]) -> dict[tuple[str, int], bool]:
         """Tells that these runs (id, epoch) live; returns those still held, with whether somebody cancels them."""
@@ -244,9 +249,3 @@ class Database:
                     raise JournalError(f"the database does not answer: {error.orig}") from error
             time.sleep(wait)
             wait = min(2 * wait, 1.0)
-
-
-def _entry(row: Any) -> Entry:
-    held = {name: getattr(row, name) for name in Entry.__dataclass_fields__}
-    holds = row.settled is not None and row.settled_at == row.epoch - 1
-    return Entry(**{**held, "spec": json.loads(row.spec), "settled": json.loads(row.settled) if holds else None})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +21,8 @@ from magentic_kit.record import RunRecord, ToolCall, stalled
 from magentic_kit.text import count, duration, one_line, printable
 
 Mode: TypeAlias = Literal["auto", "rich", "plain", "quiet"]
+Clock: TypeAlias = Callable[[], float]
 INDENT = "  "
-_JUDGED = {"satisfied": "is_request_satisfied", "progress": "is_progress_being_made", "in a loop": "is_in_loop"}
 
 
 def make_console(
@@ -30,7 +31,7 @@ def make_console(
     mode: Mode = "auto",
     verbosity: str = "normal",
     show_reasons: bool = True,
-    clock: Callable[[], float] = time.time,
+    clock: Clock = time.time,
 ) -> Console:
     """A sink that shows a run on `stream` (default: stderr).
 
@@ -53,12 +54,7 @@ class Console:
     """Lines without control codes, and agents' text as it comes."""
 
     def __init__(
-        self,
-        stream: TextIO,
-        *,
-        verbosity: str = "normal",
-        show_reasons: bool = True,
-        clock: Callable[[], float] = time.time,
+        self, stream: TextIO, *, verbosity: str = "normal", show_reasons: bool = True, clock: Clock = time.time
     ) -> None:
         self._stream, self._verbosity, self._reasons, self._clock = stream, verbosity, show_reasons, clock
         self._record = RunRecord()
@@ -148,12 +144,10 @@ class Console:
                 self._tool(call)
         if record.errors and record.errors[-1].who == "run":  # else it was shown when it happened
             self._line(f"error: {record.errors[-1].message}", "red")
-        sums = {"round": len(record.turns), "stall": record.stalls, "reset": record.resets}
-        parts = [count(number, noun) for noun, number in sums.items()]
+        parts = [count(len(record.turns), "round"), count(record.stalls, "stall"), count(record.resets, "reset")]
         parts += [self._tokens(), duration(event.seconds)]
         outcome = f"{event.outcome} ({event.reason})" if event.reason else event.outcome
-        style = "bold green" if event.outcome == "satisfied" else "bold yellow"
-        self._line(f"run {outcome}: {', '.join(parts)}", style)
+        self._line(f"run {outcome}: {', '.join(parts)}", f"bold {'green' if outcome == 'satisfied' else 'yellow'}")
 
     def _ledger(self, event: ev.ProgressLedger) -> None:
         satisfied, moving = event.is_request_satisfied, event.is_progress_being_made
@@ -173,12 +167,13 @@ class Console:
             then = one_line(str(event.next_speaker.answer)), one_line(str(event.instruction_or_question.answer), 400)
         self._row("after the last round" if over else where, *then, ", ".join(judged), alarm=stalled(event))
         if self._verbosity == "full" and self._reasons:
-            whole = {about: getattr(event, name) for about, name in _JUDGED.items()}
-            whole |= {"speaker": event.next_speaker, "instruction": event.instruction_or_question}
             reasons: dict[str, list[str]] = {}
-            for about, judgement in whole.items():
-                reasons.setdefault(one_line(judgement.reason), []).append(about)
-            self._verbatim("\n".join(f"{', '.join(about)}: {reason}" for reason, about in reasons.items() if reason))
+            for name, answer in vars(event).items():
+                if isinstance(answer, ev.Judgement) and answer.reason:
+                    about = name.removeprefix("is_").replace("_", " ")
+                    reasons.setdefault(one_line(answer.reason), []).append(about)
+            for reason, abouts in reasons.items():
+                self._verbatim(f"{', '.join(abouts)}: {reason}")
 
     def _because(self, state: str, judgement: ev.Judgement) -> str:
         shown = judgement.reason and self._reasons and self._verbosity != "full"
@@ -239,24 +234,14 @@ class Console:
 
     def _text(self, text: str) -> None:
         """A piece of what an agent says."""
-        first, *rest = printable(text).split("\n")
-        self._put(first)
-        for piece in rest:
-            self._newline()
-            self._put(piece)
-
-    def _put(self, piece: str) -> None:
-        if piece:
-            self._write(piece if self._tail else f"{INDENT}{piece}")
-            self._tail = piece
-
-    def _newline(self) -> None:
-        self._tail = ""
-        self._write("\n")
+        shown = re.sub(r"(?<=\n)(?=[^\n])", INDENT, printable(text))
+        self._write(shown if self._tail or shown[:1] in ("", "\n") else f"{INDENT}{shown}")
+        self._tail = shown.rpartition("\n")[2] if "\n" in shown else self._tail or shown
 
     def _end_text(self) -> None:
         if self._tail:
-            self._newline()
+            self._tail = ""
+            self._write("\n")
 
 
 class QuietConsole(Console):

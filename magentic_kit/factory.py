@@ -176,7 +176,8 @@ class TeamFactory:
 
         The function returns the answer, or says in words how a run ended that was not satisfied. Whatever ends
         the call ends the run: the caller being cancelled, or a limit of the run that calls. Inside another run's
-        call the run is logged in that run's directory, under `teams/`. `tool_timeout` holds for the whole call.
+        call the run is logged in that run's directory, under `teams/`; the calling team's `tool_timeout` holds for
+        the whole call. Made again on resume, a call goes on with the run that it had begun.
         """
         return embed.as_plugin(self, name, on_event, options)
 

@@ -192,7 +192,7 @@ class RichConsole(Console):
             *done, last = _blocks(self._tail[:whole])
         rest = last + self._tail[whole:]
         if ended or len(rest) > _BLOCK_LIMIT:
-            done, rest, self._raw = [*done, rest], "", not ended
+            done, rest, self._raw = [*done, rest], "", self._raw or not ended
         lines: list[list[Segment]] = []
         for block in filter(str.strip, done):
             apart = (self._spaced or lines) and not self._raw

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,15 +126,13 @@ class Run:
             journal.close()
             raise
         run._log_to(journal)
-        for event in held:
-            for sink in run._sinks:
-                run._context.show(sink, event)
         if finished:
+            run._show(held)
             journal.close()
             run._queue.put_nowait(None)
             run._task.set_result(run._result())
         else:
-            run._begin()
+            run._begin(held)
         return run
 
     def cancel(self) -> None:
@@ -153,16 +151,23 @@ class Run:
         while (event := await self._queue.get()) is not None:
             yield event
 
-    def _begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._main(self._of_task), name=f"run {self.run_id}")
+    def _begin(self, held: Iterable[ev.AnyEvent] = ()) -> None:
+        main = self._main(self._of_task, held)
+        self._task = asyncio.get_running_loop().create_task(main, name=f"run {self.run_id}")
+
+    def _show(self, held: Iterable[ev.AnyEvent]) -> None:
+        for event in held:
+            for sink in self._sinks:
+                self._context.show(sink, event)
 
     def _log_to(self, journal: Journal) -> None:
         self._journal, self.run_dir = journal, journal.directory
         self._context.directory, self._context.log = journal.directory, journal.write
 
-    async def _main(self, task: str) -> RunResult:
+    async def _main(self, task: str, held: Iterable[ev.AnyEvent]) -> RunResult:
         context = self._context
         context.begin()
+        self._show(held)  # in this task, whose context a sink may set
         answer, error = "", None
         try:
             context.emit(self._started(task))

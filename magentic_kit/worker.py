@@ -133,7 +133,7 @@ class Worker:
         try:
             factory = await self._factory(taken)
             steps = Steps(held, next_seq=len(log))
-            word = taken.settled
+            word = taken.word
             settle(steps, factory, SkipTool(*word) if isinstance(word, list) else "repeat" if word else None)
             run = _Carried(factory, taken, steps, self._database)
             self._live[taken.id, taken.epoch] = run

@@ -202,8 +202,8 @@ def test_a_persons_word_holds_once(database: Database, tmp_path: Path) -> None:
         taken = database.take("w", database.pulses())
         assert taken and database.leave(taken, "parked", "?")
         database.settle("run", how)
-        assert (again := database.take("w")) is not None and again.settled == how
-        assert (lost := database.take("w", database.pulses())) is not None and lost.settled is None
+        assert (again := database.take("w")) is not None and again.word == how
+        assert (lost := database.take("w", database.pulses())) is not None and lost.word is None
 
 
 @pytest.mark.parametrize("url", ["postgresql://127.0.0.1:9/x", "mysql://h/x", "nonsense", "sqlite:////no/where.db"])
@@ -260,6 +260,74 @@ async def test_a_team_that_cannot_run_here_waits_for_a_person(tmp_path: Path, se
         database.settle("run", None)
         await until(lambda: database.entries("run")[0].state == "satisfied")
     await until(lambda: told[-1] == "over")
+
+
+async def carried_log(database: Database, tmp_path: Path, server: OpenAIServer, **changes: Any) -> list[ev.AnyEvent]:
+    """The log of a whole run of `job`; its effects are forgotten."""
+    database.submit(team(tmp_path, server, **changes), "job", id="whole")
+    with at_work(database) as told:
+        await until(lambda: database.entries("whole")[0].state == "satisfied")
+    await until(lambda: told[-1] == "over")
+    (tmp_path / "effects").write_text("")
+    return database.log("whole")
+
+
+def leave_behind(database: Database, factory: TeamFactory, id: str, log: list[ev.AnyEvent]) -> None:
+    """A run whose worker was lost after these events."""
+    database.submit(factory, "job", id=id)
+    assert (taken := database.take("lost")) is not None and taken.id == id
+    for event in log:
+        database.write(taken, event)
+
+
+async def test_a_run_that_lost_its_worker_anywhere_is_finished(tmp_path: Path, server: OpenAIServer) -> None:
+    database = Database(f"sqlite:///{tmp_path}/queue.db")
+    log = await carried_log(database, tmp_path, server)
+    factory, paid, due, unknown = team(tmp_path, server), len(server.requests), 0, set()
+    for at in range(0, len(log) + 1, 4):
+        leave_behind(database, factory, f"run-{at}", log[:at])
+        due += MODEL_CALLS - sum(isinstance(event, ev.ModelCallFinished) for event in log[:at])
+        unknown |= {f"run-{at}"} if at and isinstance(log[at - 1], ev.ToolCallStarted) else set()
+    with at_work(database) as told:
+        await until(lambda: not {entry.state for entry in database.entries()} & {"queued", "running"})
+        assert {entry.id for entry in database.entries() if entry.state == "parked"} == unknown
+        for id in unknown:
+            database.settle(id, "repeat")
+        await until(lambda: {entry.state for entry in database.entries()} == {"satisfied"})
+    await until(lambda: told[-1] == "over")
+    assert len(server.requests) - paid == due, "what was finished is not paid for again"
+    assert all(ev.to_dict(database.log(e.id)[-1])["answer"] == "the answer of job" for e in database.entries())
+
+
+@pytest.mark.parametrize(
+    ("repeatable", "word", "noted"),
+    [
+        ([], "repeat", ["job/two", "job/three"]),
+        ([], ["noted by hand"], ["job/three"]),
+        (["add"], None, ["job/two", "job/three"]),
+    ],
+    ids=["a person lets it be repeated", "a person tells its result", "it may be repeated"],
+)
+async def test_a_tool_of_unknown_outcome_is_not_repeated_silently(
+    repeatable: list[str], word: Any, noted: list[str], tmp_path: Path, server: OpenAIServer
+) -> None:
+    database = Database(f"sqlite:///{tmp_path}/queue.db")
+    plugin = {"type": "python", "target": "notes:Notes", "args": {"file": str(tmp_path / "effects")}}
+    plugins = {"plugins": {"notes": {**plugin, "repeatable": repeatable}}}
+    log = await carried_log(database, tmp_path, server, **plugins)
+    began = next(e.seq for e in log if isinstance(e, ev.ToolCallStarted) and e.arguments == {"text": "job/two"})
+    leave_behind(database, team(tmp_path, server, **plugins), "run", log[: began + 1])
+    with at_work(database) as told:
+        if word:
+            await until(lambda: database.entries("run")[0].state == "parked")
+            note = database.entries("run")[0].note
+            assert "nobody knows whether notes.add(text='job/two'), called by Writer, had its effect" in note
+            assert (tmp_path / "effects").read_text() == ""
+            database.settle("run", word)
+        await until(lambda: database.entries("run")[0].state == "satisfied")
+    await until(lambda: told[-1] == "over")
+    assert (tmp_path / "effects").read_text().split() == noted
+    assert ("noted by hand" in str(server.requests[-1].messages)) == (word == ["noted by hand"])
 
 
 async def test_a_running_run_is_cancelled_by_its_worker(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_the_rich_screen_ends_with_the_whole_run_and_without_the_footer():
         ({"show_reasons": False}, ["round 1/20: progress → Analyst"], ["just begun", "Nothing new"]),
         (
             {"verbosity": "full"},
-            ["facts 1:\n  We know", "progress: We have just", "  → north 12\n  south 9"],
+            ["facts 1:\n  We know", "progress being made: We have just", "  → north 12\n  south 9"],
             [],
         ),
         ({"verbosity": "full", "show_reasons": False}, ["  → north 12\n  south 9"], ["just begun"]),

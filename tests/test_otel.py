@@ -220,3 +220,21 @@ def test_the_command_exports_the_run_with_semantic_kernel_s_spans_below_it(
     assert {"chat m", "invoke_agent Analyst"} <= set(names), "Semantic Kernel's own"
     assert names.count("chat m") == len(server.requests)
     assert {"gen_ai.client.token.usage", "magentic_kit.run.duration"} <= set(collector.metrics)
+
+
+async def test_a_resumed_run_is_a_span_of_its_own_for_what_is_new(heard: Heard, tmp_path: Path) -> None:
+    async with TeamFactory.from_yaml(DEMO) as factory:
+        run = factory.start(sinks=[heard.sink], out=tmp_path)
+        async for event in run.events():
+            if isinstance(event, ev.AgentMessage):
+                run.cancel()
+        run_dir = (await run.result()).run_dir
+    assert run_dir is not None
+    async with TeamFactory.from_run(run_dir) as factory:
+        result = await factory.resume(run_dir, sinks=[heard.sink]).result()
+    first, second = heard.spans
+    assert [event.name for event in second.events][:2] == ["run_started", "run_resumed"]
+    assert [event.name for event in first.events].count("agent_message") == 1
+    assert dict(second.attributes or {})["magentic_kit.rounds"] == result.rounds == 3
+    assert sum(count for _, count in heard.points("magentic_kit.rounds")) == 3, "nothing is counted twice"
+    assert trace.get_current_span() is trace.INVALID_SPAN, "the caller's context is as it was"

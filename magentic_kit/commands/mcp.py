@@ -5,42 +5,34 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import AsyncExitStack
-from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from magentic_kit import events as ev
 from magentic_kit.commands.common import PATH, load_environment, quiet_logs
 from magentic_kit.errors import ConfigError
-
-if TYPE_CHECKING:
-    from mcp.server.lowlevel import Server
-
-    from magentic_kit.events import AnyEvent
+from magentic_kit.text import one_line
 
 
 @click.command()
 @click.argument("teams", nargs=-1, required=True, type=PATH, metavar="TEAM...")
-@click.option("--http", metavar="HOST:PORT", help="Serve streamable HTTP at this address; default: stdio.")
+@click.option("--http", default="", metavar="HOST:PORT", help="Serve streamable HTTP here; default: stdio.")
 @click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Where run directories go.")
 @click.option("--env-file", type=PATH, help="Environment file to read; default: .env.")
-def mcp(teams: tuple[Path, ...], http: str | None, out: Path, env_file: Path | None) -> int:
+def mcp(teams: tuple[Path, ...], http: str, out: Path, env_file: Path | None) -> None:
     """Serve each TEAM as a tool of an MCP server, with progress for each round; a cancelled request ends its run."""
-    from magentic_kit.check import load_team
-
-    host, _, port = (http or "").rpartition(":")
+    host, _, port = http.rpartition(":")
     if http and not (host and port.isdecimal()):
         raise ConfigError.one(f"'{http}' should be HOST:PORT, such as 127.0.0.1:8765", file="--http")
     for team in teams:
         load_environment(env_file, beside=team)
-        load_team(team)
     quiet_logs()
-    asyncio.run(_serve(teams, out, (host.strip("[]"), int(port)) if http else None))
-    return 0
+    asyncio.run(_serve(teams, out, host, port))
 
 
-async def _serve(teams: tuple[Path, ...], out: Path, address: tuple[str, int] | None) -> None:
+async def _serve(teams: tuple[Path, ...], out: Path, host: str, port: str) -> None:
     from semantic_kernel.connectors.mcp import create_mcp_server_from_functions
 
     from magentic_kit.embed import as_function
@@ -55,24 +47,19 @@ async def _serve(teams: tuple[Path, ...], out: Path, address: tuple[str, int] | 
             if name in functions:
                 raise ConfigError.one(f"two teams are called '{name}': a tool's name is its team's", file=str(team))
             functions[name] = as_function(factory, name, _tell, {"out": out})
-        server: Server[Any] = create_mcp_server_from_functions(list(functions.values()), server_name="magentic-kit")
-        await (_http(server, *address) if address else _stdio(server))
+        server = create_mcp_server_from_functions(list(functions.values()), server_name="magentic-kit")
+        await (_http(server, host, int(port)) if host else _stdio(server))
 
 
-async def _tell(event: AnyEvent) -> None:
+async def _tell(event: ev.AnyEvent) -> None:
     """Sends progress to whoever made the request that this run is for; each event's number is higher than the last."""
     from mcp.server.lowlevel.server import request_ctx
-
-    from magentic_kit import events as ev
-    from magentic_kit.text import one_line
 
     match event:
         case ev.PlanCreated():
             told = "the plan is made"
         case ev.AgentStarted():
             told = f"round {event.round}: {event.agent}: {one_line(event.instruction, 100)}"
-        case ev.RunFinished():
-            told = event.outcome
         case _:
             return
     request = request_ctx.get()
@@ -80,17 +67,17 @@ async def _tell(event: AnyEvent) -> None:
         await request.session.send_progress_notification(token, event.seq, None, told, str(request.request_id))
 
 
-async def _stdio(server: Server[Any]) -> None:
+async def _stdio(server: Any) -> None:
     import anyio
     from mcp.server.stdio import stdio_server
 
-    protocol = anyio.wrap_file(TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding="utf-8"))
+    protocol = anyio.wrap_file(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)  # where plugins, their child processes and Semantic Kernel 1.41 print
-    async with stdio_server(stdout=protocol) as streams:
-        await server.run(*streams, server.create_initialization_options())
+    async with stdio_server(stdout=protocol) as (read, write):
+        await server.run(read, write, server.create_initialization_options())
 
 
-async def _http(server: Server[Any], host: str, port: int) -> None:
+async def _http(server: Any, host: str, port: int) -> None:
     import uvicorn
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from mcp.server.transport_security import TransportSecuritySettings
@@ -98,14 +85,11 @@ async def _http(server: Server[Any], host: str, port: int) -> None:
     from starlette.routing import Mount
 
     # A page in a browser may not reach a server on loopback by a name of its own for it (DNS rebinding).
-    names = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
-    guard = TransportSecuritySettings(
-        enable_dns_rebinding_protection=host in ("127.0.0.1", "localhost", "::1"),
-        allowed_hosts=names,
-        allowed_origins=[f"http://{name}" for name in names],
-    )
+    local = host in ("127.0.0.1", "localhost")
+    allowed = [f"{host}:{port}", f"localhost:{port}"]
+    guard = TransportSecuritySettings(enable_dns_rebinding_protection=local, allowed_hosts=allowed)
     manager = StreamableHTTPSessionManager(server, security_settings=guard)
     app = Starlette(routes=[Mount("/", manager.handle_request)], lifespan=lambda _: manager.run())
     click.echo(f"serving on http://{host}:{port}/mcp", err=True)
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, host, port, log_level="warning", timeout_graceful_shutdown=1)
     await uvicorn.Server(config).serve()
