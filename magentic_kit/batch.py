@@ -65,37 +65,16 @@ class Batch:
 
     def __init__(self, factory: TeamFactory, tasks: Sequence[Task], directory: Path, base_dir: Path) -> None:
         self.factory, self.tasks, self.directory, self.base_dir = factory, tasks, directory, base_dir
+        self._limits: dict[str, Any] = {"concurrency": 8, "rpm": None, "tpm": None}
         self._runs: set[Run] = set()
         self._cancelled = False
 
     @classmethod
     def new(
-        cls,
-        factory: TeamFactory,
-        tasks: Sequence[Task],
-        *,
-        out: str | Path = "batches",
-        base_dir: str | Path = ".",
+        cls, factory: TeamFactory, tasks: Iterable[Task], *, out: str | Path = "batches", base_dir: str | Path = "."
     ) -> Batch:
         """A batch in a new directory under `out`; `base_dir` is where functions of checks are looked for."""
-        team = factory.team
-        _services(factory)  # a key that is missing is told before anything is written
-        directory = Path(out) / new_run_id(team.config.name)
-        data: dict[str, Any] = {
-            "v": 1,
-            "team": team.config.name,
-            "team_dir": str(team.base_dir),
-            "base_dir": str(Path(base_dir).resolve()),
-            "tasks": [task.model_dump(mode="json", exclude_defaults=True) for task in tasks],
-        }
-        try:
-            directory.mkdir(parents=True)
-            (directory / "team.yaml").write_text(Redactor.from_environment().text(team.resolved()), encoding="utf-8")
-            (directory / "batch.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
-        except OSError as error:
-            told = f"cannot write here: {error.strerror or error}; choose another --out"
-            raise ConfigError.one(told, file=str(directory)) from error
-        return cls(factory, tasks, directory, Path(data["base_dir"]))
+        return cls(factory, list(tasks), Path(out) / new_run_id(factory.team.config.name), Path(base_dir).resolve())
 
     @classmethod
     def load(cls, directory: str | Path, **source: Any) -> Batch:
@@ -110,7 +89,9 @@ class Batch:
         except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
             raise ConfigError.one(f"there is no batch here: {error}", file=str(directory)) from error
         factory = TeamFactory.from_dict(team, base_dir=data["team_dir"], **source)
-        return cls(factory, tasks, directory, Path(data["base_dir"]))
+        batch = cls(factory, tasks, directory, Path(data["base_dir"]))
+        batch._limits = data["limits"]
+        return batch
 
     def cancel(self) -> None:
         """Ends the runs that are under way as `cancelled`; no other task begins."""
@@ -119,26 +100,31 @@ class Batch:
             run.cancel()
 
     async def results(
-        self, *, concurrency: int = 8, rpm: int | None = None, tpm: int | None = None, **options: Unpack[RunOptions]
+        self,
+        *,
+        concurrency: int | None = None,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        **options: Unpack[RunOptions],
     ) -> AsyncGenerator[TaskResult, None]:
         """Carries out what is left to do and tells of every task as it ends; leaving the loop cancels the rest.
 
-        At most `concurrency` runs are under way, each service gets at most `rpm` requests and `tpm` tokens a
-        minute. `options` are for every run. Raises `ConfigError` if runs cannot begin at all.
+        At most `concurrency` (8) runs are under way, each service gets at most `rpm` requests and `tpm` tokens a
+        minute; a batch that goes on keeps what it had. `options` are for every run. Raises `ConfigError` if runs
+        cannot begin at all.
         """
-        lock = FileLock(self.directory / ".lock", timeout=0)
+        given = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
+        self._limits |= {name: limit for name, limit in given.items() if limit is not None}
+        self.factory.use_loop(asyncio.get_running_loop())
+        for service in _services(self.factory):
+            Throttle.of(service).pace(rpm=self._limits["rpm"], tpm=self._limits["tpm"])
+        lock = self._save()
+        waiting = deque(enumerate(self.tasks, 1))
+        ended, under_way = set[asyncio.Task[TaskResult]](), set[asyncio.Task[TaskResult]]()
         try:
-            lock.acquire()
-        except Timeout:
-            raise ConfigError.one("another process is at work on this batch", file=str(self.directory)) from None
-        waiting, under_way = deque(enumerate(self.tasks, 1)), set[asyncio.Task[TaskResult]]()
-        try:
-            self.factory.use_loop(asyncio.get_running_loop())
-            for service in _services(self.factory):
-                Throttle.of(service).pace(rpm=rpm, tpm=tpm)
             with (self.directory / "results.jsonl").open("w", encoding="utf-8", buffering=1) as file:
                 while under_way or (waiting and not self._cancelled):
-                    while waiting and not self._cancelled and len(under_way) < concurrency:
+                    while waiting and not self._cancelled and len(under_way) < self._limits["concurrency"]:
                         under_way.add(asyncio.create_task(self._carry_out(*waiting.popleft(), options)))
                     ended, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                     for task in ended:
@@ -148,8 +134,28 @@ class Batch:
                         yield result
         finally:
             self.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*ended, *under_way, return_exceptions=True)
             lock.release()
+
+    def _save(self) -> FileLock:
+        """Writes what the batch is made from, and keeps others away from it. Raises `ConfigError`."""
+        team, lock = self.factory.team, FileLock(self.directory / ".lock", timeout=0)
+        tasks = [task.model_dump(mode="json", exclude_defaults=True) for task in self.tasks]
+        places = {"team_dir": str(team.base_dir), "base_dir": str(self.base_dir)}
+        data = {"v": 1, "team": team.config.name, **places, "limits": self._limits, "tasks": tasks}
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+            if not (team_file := self.directory / "team.yaml").exists():
+                team_file.write_text(Redactor.from_environment().text(team.resolved()), encoding="utf-8")
+            (new := self.directory / "batch.new").write_text(json.dumps(data, indent=1), encoding="utf-8")
+            new.replace(self.directory / "batch.json")
+        except Timeout:
+            raise ConfigError.one("another process is at work on this batch", file=str(self.directory)) from None
+        except OSError as error:
+            told = f"cannot write here: {error.strerror or error}; choose another --out"
+            raise ConfigError.one(told, file=str(self.directory)) from error
+        return lock
 
     async def _carry_out(self, number: int, task: Task, options: RunOptions) -> TaskResult:
         result = await self._run(number, task, options)
@@ -207,7 +213,7 @@ def run_batch(
     factory: TeamFactory, tasks: Iterable[Task], *, out: str | Path = "batches", **how: Any
 ) -> AsyncGenerator[TaskResult, None]:
     """Carries out the tasks in a new directory under `out`; `how` as for `Batch.results`."""
-    return Batch.new(factory, list(tasks), out=out).results(**how)
+    return Batch.new(factory, tasks, out=out).results(**how)
 
 
 def junit(batch: Batch, results: Iterable[TaskResult]) -> bytes:
@@ -222,11 +228,11 @@ def junit(batch: Batch, results: Iterable[TaskResult]) -> bytes:
             continue
         case.set("time", f"{result.seconds:.3f}")
         if not result.passed:
-            kind = "error" if result.outcome == "failed" else "failure"
             why = [f"{check.check}: {check.problem}" for check in result.checks if check.problem]
-            ElementTree.SubElement(case, kind, message=_xml(result.error or (why or [result.outcome])[0])).text = _xml(
-                "\n".join(why)
-            )
+            message = result.error or (why or [result.outcome])[0]
+            trouble = ElementTree.SubElement(case, "error" if result.outcome == "failed" else "failure")
+            trouble.set("message", _xml(message))
+            trouble.text = _xml("\n".join(why))
         ElementTree.SubElement(case, "system-out").text = _xml(result.answer)
     for kind, tag in {"failures": "failure", "errors": "error", "skipped": "skipped"}.items():
         suite.set(kind, str(len(suite.findall(f"*/{tag}"))))

@@ -115,6 +115,7 @@ class Database:
             self._engine = sa.create_engine(
                 parsed.set(drivername=name), isolation_level="AUTOCOMMIT", connect_args=_CONNECT[kind]
             )
+            self._engine.connect().close()
             for _ in range(2):  # each may fail once where another process is making the same table
                 with suppress(exc.DBAPIError):
                     _METADATA.create_all(self._engine)
@@ -231,7 +232,7 @@ class Database:
 
     def leave(self, held: Entry, state: str, note: str = "") -> bool:
         """Ends a worker's hold of a run: with its outcome, or `parked`. False if it did not hold it any more."""
-        mine = sa.update(_RUNS).where(_RUNS.c.id == held.id, _RUNS.c.epoch == held.epoch)
+        mine = sa.update(_RUNS).where(_RUNS.c.id == held.id, _RUNS.c.epoch == held.epoch, _RUNS.c.state == "running")
         return bool(self._all(mine.values(state=state, note=note).returning(_RUNS.c.id)))
 
     def _all(self, statement: sa.Executable) -> list[Any]:
@@ -244,8 +245,8 @@ class Database:
             try:
                 with self._engine.connect() as connection:
                     return work(connection)
-            except exc.DBAPIError as error:
+            except exc.SQLAlchemyError as error:
                 if time.monotonic() + wait > began + PATIENCE:
-                    raise JournalError(f"the database does not answer: {error.orig}") from error
+                    raise JournalError(f"the database does not answer: {error}") from error
             time.sleep(wait)
             wait = min(2 * wait, 1.0)

@@ -26,7 +26,7 @@ from semantic_kernel.contents.utils.finish_reason import FinishReason
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
 from magentic_kit.context import CALL
-from magentic_kit.errors import ReplayError
+from magentic_kit.errors import ConfigError, ReplayError
 from magentic_kit.events import AnyEvent
 from magentic_kit.journal import read_log
 from magentic_kit.openapi import function_name
@@ -159,7 +159,10 @@ def _begin(factory: TeamFactory, task: str | None, options: RunOptions) -> Run:
     name = next(names)
     for caller in (parent / "teams").glob(f"*/{_CALLER}"):
         if caller.read_text(encoding="utf-8") == name and read_log(caller.parent)[0]:
-            return factory.resume(caller.parent, **options)
+            try:
+                return factory.resume(caller.parent, **options)
+            except ConfigError as error:
+                raise ConfigError.one(f"resume this run first: {error}", file=str(caller.parent)) from error
     run = factory.start(task, **inside)
     if run.run_dir is not None:
         (run.run_dir / _CALLER).write_text(name, encoding="utf-8")

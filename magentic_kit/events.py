@@ -6,9 +6,15 @@ import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from typing_extensions import dataclass_transform
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:  # costs milliseconds of every command that reads a log
+
+    def dataclass_transform(**_):
+        return lambda cls: cls
+
 
 VERSION = 1
 """Version of the event format, written as `v` on every line of events.jsonl."""

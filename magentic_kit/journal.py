@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import zlib
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
-
-from filelock import FileLock, Timeout
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
@@ -43,6 +40,8 @@ class Journal:
     """
 
     def __init__(self, directory: Path) -> None:
+        from filelock import FileLock, Timeout  # who only reads a log does not wait for it
+
         self.directory = directory
         self.path = directory / LOG
         self._lock = FileLock(directory / ".lock", timeout=0)
@@ -104,7 +103,9 @@ def read_log(directory: Path) -> tuple[list[AnyEvent], int]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ConfigError.one(f"there is no run here: {error.strerror or error}", file=str(path)) from error
+        raise ConfigError.one(
+            f"there is no run here: {error.strerror or error}; `magentic-kit list` shows runs", file=str(path)
+        ) from error
     events: list[AnyEvent] = []
     whole = 0
     for number, line in enumerate(data.splitlines(keepends=True), 1):
@@ -134,6 +135,8 @@ def _event(line: str) -> AnyEvent:
 
 def new_run_id(team: str) -> str:
     """`<UTC time>-<team>-<random>`: sorts by time and is a safe directory name."""
+    import secrets
+
     slug = re.sub(r"[^a-z0-9]+", "-", team.lower()).strip("-")[:40] or "team"
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(3)}"
 

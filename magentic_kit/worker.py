@@ -126,11 +126,11 @@ class Worker:
             return "cancelled", ""
         if taken.takes > _TAKES:
             return "parked", f"{_TAKES} workers were lost with it"
-        log = await asyncio.to_thread(self._database.log, taken.id)
-        held = ev.effective(log)
-        if held and isinstance(ended := held[-1], ev.RunFinished):
-            return ended.outcome, ""
         try:
+            log = await asyncio.to_thread(self._database.log, taken.id)
+            held = ev.effective(log)
+            if held and isinstance(ended := held[-1], ev.RunFinished):
+                return ended.outcome, ""
             factory = await self._factory(taken)
             steps = Steps(held, next_seq=len(log))
             word = taken.word

@@ -17,7 +17,6 @@ from xml.etree import ElementTree
 import anyio
 import pytest
 import yaml
-from click.testing import CliRunner
 from openai_server import OpenAIServer, Reply, Request, error, ledger, text_of
 
 from magentic_kit import ConfigError, TeamFactory
@@ -221,6 +220,30 @@ async def test_a_batch_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
                     await Batch.load(batch.directory).results().__anext__()
 
 
+async def test_a_batch_that_goes_on_keeps_its_limits(tmp_path: Path) -> None:
+    with OpenAIServer(pure) as server:
+        async with TeamFactory.from_yaml(write_team(tmp_path, server.base_url)) as factory:
+            batch = Batch.new(factory, [Task(id="a", task="A.")], out=tmp_path / "batches")
+            [_ async for _ in batch.results(concurrency=3, rpm=6000)]
+            [_ async for _ in Batch.load(batch.directory).results(concurrency=2)]
+    assert json.loads((batch.directory / "batch.json").read_text())["limits"] == {
+        "concurrency": 2,
+        "rpm": 6000,
+        "tpm": None,
+    }
+
+
+async def test_a_missing_key_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    services = {"default": {"provider": "openai", "model": "m"}}
+    factory = TeamFactory.from_yaml(write_team(tmp_path, "", services=services))
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        await run_batch(factory, [Task(id="a", task="A.")], out=tmp_path / "batches").__anext__()
+    assert not (tmp_path / "batches").exists()
+
+
 async def test_one_run_that_cannot_go_on_leaves_the_others_alone(tmp_path: Path) -> None:
     with OpenAIServer(pure) as server:
         async with TeamFactory.from_yaml(write_team(tmp_path, server.base_url)) as factory:
@@ -413,6 +436,18 @@ async def test_answers_are_checked_and_told_as_junit(tmp_path: Path) -> None:
     assert "␛[31m ]]> & <b>" in suite.findtext("testcase/system-out", "")
 
 
+async def test_what_no_run_can_do_without_ends_the_batch_before_anything_is_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with OpenAIServer(pure) as server:
+        team = write_team(tmp_path, server.base_url, review={"plan": True})
+        async with TeamFactory.from_yaml(team) as factory:
+            tasks = [Task(id=str(n), task="A.") for n in range(3)]
+            with pytest.raises(ConfigError, match="asks for a person"):
+                await run_batch(factory, tasks, out=tmp_path / "batches").__anext__()
+        assert not server.requests and "never retrieved" not in caplog.text
+
+
 CODES = {
     "all satisfied": ({}, {}, 0),
     "a limit": ({"max_rounds": 1}, {}, 3),
@@ -423,16 +458,16 @@ CODES = {
 
 @pytest.mark.parametrize("name", CODES)
 def test_the_exit_code_is_by_checks_or_else_by_outcomes(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manager, expect, code = CODES[name]
     monkeypatch.chdir(tmp_path)
     with OpenAIServer(pure) as server:
         team = write_team(tmp_path, server.base_url, manager=manager)
         Path("tasks.jsonl").write_text(json.dumps({"task": "A.", **({"expect": expect} if expect else {})}))
-        ended = CliRunner().invoke(cli, ["batch", str(team), "tasks.jsonl"], standalone_mode=False)
-    assert ended.exception is None and ended.return_value == code
-    assert ended.stdout == "" and "see batches/many" not in ended.stderr and "batches/" in ended.stderr
+        assert cli.main(["batch", str(team), "tasks.jsonl"], standalone_mode=False) == code
+    out, err = capsys.readouterr()
+    assert out == "" and f"see {directory(Path()).as_posix()}" in err
 
 
 def test_a_batch_cannot_go_on_with_other_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,9 +475,9 @@ def test_a_batch_cannot_go_on_with_other_tasks(tmp_path: Path, monkeypatch: pyte
     with OpenAIServer(pure) as server:
         team, tasks = write_team(tmp_path, server.base_url), write_tasks(tmp_path, 1)
         asked = ["batch", str(team), str(tasks)]
-        CliRunner().invoke(cli, asked, standalone_mode=False)
+        assert cli.main(asked, standalone_mode=False) == 0
         paid = len(server.requests)
         tasks.write_text('{"task": "another"}')
-        ended = CliRunner().invoke(cli, [*asked, "--resume", str(directory(tmp_path))], standalone_mode=False)
-        assert isinstance(ended.exception, ConfigError) and "other tasks" in str(ended.exception)
+        with pytest.raises(ConfigError, match="other tasks"):
+            cli.main([*asked, "--resume", str(directory(tmp_path))], standalone_mode=False)
         assert len(server.requests) == paid

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from durable import ROUNDS, note, write_team
 from openai_server import OpenAIServer, Reply, Request, ledger, text_of
 
@@ -28,6 +29,7 @@ pytest.importorskip("sqlalchemy")
 
 from magentic_kit import ConfigError, JournalError, TeamFactory, cluster
 from magentic_kit import events as ev
+from magentic_kit.cli import cli
 from magentic_kit.cluster import OUTCOMES, Database, Entry
 from magentic_kit.worker import Worker
 
@@ -215,6 +217,31 @@ def test_a_database_that_cannot_be_had_is_one_line(url: str) -> None:
     assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
 
 
+def test_the_commands_say_how_a_run_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    team(tmp_path)
+    url = f"sqlite:///{tmp_path}/queue.db"
+    monkeypatch.setenv("MAGENTIC_KIT_DATABASE", url)
+
+    def command(*arguments: str) -> tuple[int, str]:
+        found = CliRunner().invoke(cli, arguments, standalone_mode=False)
+        if found.exception:
+            raise found.exception
+        return found.return_value, found.stdout.strip()
+
+    assert command("submit", str(tmp_path / "team.yaml"), "Do it.", "--id", "run") == (0, "run")
+    assert command("status") == (0, "run\tqueued")
+    taken = Database(url).take("host-1")
+    assert taken is not None
+    Database(url).leave(taken, "parked", "nobody knows")
+    assert command("status", "run") == (0, "run\tparked\thost-1\tnobody knows")
+    assert command("result", "run")[0] == 1
+    assert command("settle", "run", "--skip-tool", "done by hand")[0] == 0
+    assert Database(url).entries("run")[0].settled == ["done by hand"]
+    assert command("cancel", "run") == (0, "cancelled")
+    assert command("result", "run", "--out", str(tmp_path / "out")) == (130, "")
+    assert '"outcome": "cancelled"' in (tmp_path / "out" / "run" / "result.json").read_text()
+
+
 # -- one worker, in this process
 
 
@@ -275,7 +302,8 @@ async def carried_log(database: Database, tmp_path: Path, server: OpenAIServer, 
 def leave_behind(database: Database, factory: TeamFactory, id: str, log: list[ev.AnyEvent]) -> None:
     """A run whose worker was lost after these events."""
     database.submit(factory, "job", id=id)
-    assert (taken := database.take("lost")) is not None and taken.id == id
+    taken = database.take("lost")
+    assert taken is not None and taken.id == id
     for event in log:
         database.write(taken, event)
 
@@ -284,7 +312,7 @@ async def test_a_run_that_lost_its_worker_anywhere_is_finished(tmp_path: Path, s
     database = Database(f"sqlite:///{tmp_path}/queue.db")
     log = await carried_log(database, tmp_path, server)
     factory, paid, due, unknown = team(tmp_path, server), len(server.requests), 0, set()
-    for at in range(0, len(log) + 1, 4):
+    for at in range(0, len(log) + 1, 6):
         leave_behind(database, factory, f"run-{at}", log[:at])
         due += MODEL_CALLS - sum(isinstance(event, ev.ModelCallFinished) for event in log[:at])
         unknown |= {f"run-{at}"} if at and isinstance(log[at - 1], ev.ToolCallStarted) else set()
@@ -450,6 +478,7 @@ def test_sixty_runs_outlive_a_kill_a_freeze_and_a_restart(
         frozen.signal(signal.SIGSTOP, database)
         wait_for(lambda: not frozen.holds(database))  # others have taken its runs over, or parked them
         postgres.control("restart", "-m", "immediate")
+        assert any(entry.state == "queued" for entry in database.entries()), "this is the middle"
         frozen.process.send_signal(signal.SIGCONT)
         wait_for(lambda: all(frozen.knows(id) for id, _ in frozen.lost))
         wait_for(

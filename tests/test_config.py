@@ -381,7 +381,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "agent of another type": (
         agent("type: azure_assistant"),
-        "team.yaml:1:42: agent 'A' type cannot be 'azure_assistant'; there is chat_completion_agent, human",
+        "team.yaml:1:42: agent 'A' type cannot be 'azure_assistant'; there is chat_completion_agent, human, team",
     ),
     "agent called manager": (
         "agents: [{name: Manager, description: d}]\n",

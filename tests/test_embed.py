@@ -279,6 +279,33 @@ async def test_a_resumed_run_goes_on_with_the_run_of_its_team(tmp_path: Path) ->
         assert [request.purpose for request in server.requests[paid:]] == ["turn", "ledger", "answer"]
 
 
+@pytest.mark.slow
+async def test_a_killed_run_whose_team_was_at_a_tool_asks_for_the_team_to_be_resumed_first(
+    teams: list[str], tmp_path: Path
+) -> None:
+    write(tmp_path, office=team("office", {**DESK, "team": "slow.yaml"}))
+    runs, command = tmp_path / "runs", [sys.executable, "-m", "magentic_kit"]
+    process = subprocess.Popen([*command, "run", "office.yaml", "t", "--quiet"], cwd=tmp_path)
+    try:
+        inner = "office/teams/slow"
+        await reached(lambda: any(event.type == "tool_call_started" for event in logs(runs).get(inner, ())), 30)
+    finally:
+        process.kill()
+        process.wait()
+    (outer,) = runs.iterdir()
+    (child,) = (outer / "teams").iterdir()
+
+    def resume(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, "resume", *arguments, "--quiet"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert resume(outer).returncode == 1
+    told = logs(runs)["office"][-1].error["message"]
+    assert f"{child.name}: resume this run first: " in told and "nobody knows whether desk.wait()" in told
+    assert resume(child, "--skip-tool", "waited").returncode == 0
+    assert resume(outer).returncode == 0
+    assert ends(runs) == {"office": "satisfied", inner: "satisfied"}
+
+
 @pytest.mark.parametrize(
     ("desk", "message"),
     [
@@ -311,7 +338,7 @@ def test_what_is_wrong_with_a_member_team_is_told_at_once_and_in_its_place(
 def teams(tmp_path: Path) -> list[str]:
     """Two team files: one that ends, and one whose tool never does."""
     (tmp_path / "desk.py").write_text(PLUGIN)
-    wait = [{"tool_calls": [{"name": "desk.wait"}]}]
+    wait = [{"tool_calls": [{"name": "desk.wait"}]}, "{{tool_result}}"]
     plugins = {"desk": {"type": "python", "target": "desk:Desk"}}
     slow = team("slow", {**SOLO, "tools": [{"id": "desk.wait"}]}, turns=wait, plugins=plugins)
     write(tmp_path, quick=team("quick shop", SOLO, answer="{{task}}", inputs={"year": 2025}), slow=slow)

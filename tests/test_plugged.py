@@ -116,6 +116,9 @@ def stdio(fault: str = "", **more: Any) -> dict[str, Any]:
     return {"type": "mcp", "transport": "stdio", "command": sys.executable, "args": args, **more}
 
 
+MUTE, MISSING = stdio("mute", start_timeout="1s"), stdio() | {"command": "no-such-program"}
+
+
 def write_team(folder: Path, base_url: str, shop: str, *tools: str, **plugins: Any) -> Path:
     (folder / "desk.py").write_text(PLUGIN)
     (folder / "shop.json").write_text(json.dumps(SPEC))
@@ -178,8 +181,8 @@ async def test_every_kind_of_plugin_at_once(tmp_path: Path, shop: str, mcp_over_
         ("local.fail", ToolCall("local-fail", {}), "no such thing", {"local": stdio()}),
         ("local.die", ToolCall("local-die", {}), "Error: ", {"local": stdio()}),
         ("local.big", ToolCall("local-big", {"size": 5_000_000}), "", {"local": stdio()}),
-        ("local.add", ToolCall("local-add", {"a": 1}), "The functions local.add are not there", {"local": stdio("mute", start_timeout="1s")}),
-        ("local.add", ToolCall("local-add", {"a": 1}), "The functions local.add are not there", {"local": stdio() | {"command": "no-such-program"}}),
+        ("local.add", ToolCall("local-add", {"a": 1}), "local.add are not there", {"local": MUTE}),
+        ("local.add", ToolCall("local-add", {"a": 1}), "local.add are not there", {"local": MISSING}),
         ("desk.add", ToolCall("desk-add", {"a": 1, "b": 2, "settings": "x"}), "", {}),
     ],
 )  # fmt: skip

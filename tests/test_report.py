@@ -155,7 +155,7 @@ def test_a_satisfied_report_tells_the_whole_story():
     for part in (
         "# sales: satisfied\n\nTask:\n\n> Which region",
         "## Answer\n\n> North, because of **new stores**.\n",
-        "It took 4 rounds (1 stalled), 1 reset, 7 model calls and 1 retry in 42 s.",
+        "It took 3 rounds (1 stalled), 1 reset, 7 model calls and 1 retry in 42 s.",
         "| Writer | openai/gpt-4.1-mini | 1 | 80 | 0 | 0 |",
         "### Plan 2, because 1 round in a row stalled\n\n> - Ask why\n",
         "### Facts 2\n\n> North leads.\n",

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,78 +31,72 @@ _MANY = click.IntRange(min=1)
 @click.command()
 @click.argument("team", type=PATH, required=False)
 @click.argument("tasks", type=PATH, required=False)
-@click.option("--concurrency", type=_MANY, default=8, show_default=True, help="Tasks under way at a time.")
+@click.option("--concurrency", type=_MANY, help="Tasks under way at a time; default: 8.")
 @click.option("--rpm", type=_MANY, help="Requests a minute that a service gets at most.")
 @click.option("--tpm", type=_MANY, help="Tokens a minute that a service gets at most.")
 @click.option("--out", type=PATH, default=Path("batches"), show_default=True, help="Where batch directories go.")
 @click.option("--resume", type=PATH, metavar="DIR", help="Go on with this batch; TEAM and TASKS may be left out.")
-@click.option("--junit", type=PATH, metavar="FILE", help="Write the results as JUnit XML.")
+@click.option("--junit", type=click.File("wb", lazy=False), metavar="FILE", help="Write the results as JUnit XML.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @TEAM_OPTIONS
-def batch(team: Path | None, tasks: Path | None, as_json: bool, **options: Any) -> int:
+def batch(team: Path | None, tasks: Path | None, **options: Any) -> int:
     """Run TEAM on every task of TASKS (.jsonl, .yaml or .csv), several at a time.
 
     A task has `task` or `inputs`, and if you like an `id` and `expect`: contains, regex, json_schema or python.
     Exit code: 0 all checks passed, 1 some did not; without any: 0 all satisfied, 1 some failed, 3 limited or
     rejected; 130 cancelled.
     """
-    load = _loader(team, tasks, options)
-    results: list[TaskResult] = []
-
-    async def whole() -> Batch:
-        from magentic_kit.terminal import on_signals
-
-        async with (work := load()).factory:
-            with _progress(len(work.tasks)) as (show, give_back):
-                on_signals(work.cancel, give_back)
-                how = {name: options[name] for name in ("concurrency", "rpm", "tpm")}
-                async for result in work.results(**how, **_people(options)):
-                    results.append(result)
-                    show(result)
-        return work
-
-    quiet_logs()
-    work = asyncio.run(whole())
-    if options["junit"]:
-        from magentic_kit.batch import junit
-
-        options["junit"].write_bytes(junit(work, results))
-    if as_json:
-        click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
-    _tell(work, results)
-    outcomes = {result.outcome for result in results}
-    if len(results) < len(work.tasks) or "cancelled" in outcomes:
-        return 130
-    if any(task.expect for task in work.tasks):
-        return int(not all(result.passed for result in results))
-    return 0 if outcomes == {"satisfied"} else 1 if "failed" in outcomes else 3
-
-
-def _loader(team: Path | None, tasks: Path | None, options: dict[str, Any]) -> Callable[[], Batch]:
-    """What makes the batch; what is wrong with the team is told before Semantic Kernel is imported."""
     from magentic_kit.check import load_team
 
-    old = options["resume"]
-    if not old and not (team and tasks):
+    if not options["resume"] and not (team and tasks):
         raise click.UsageError("give TEAM and TASKS, or --resume DIR")
-    overrides = overrides_of(beside=team or old, **options)
+    overrides = overrides_of(beside=team or options["resume"], **options)
     digest = load_team(team, overrides=overrides).config_hash if team else None
 
-    def load() -> Batch:
-        from magentic_kit.batch import Batch
-        from magentic_kit.factory import TeamFactory
-        from magentic_kit.tasks import load_tasks
+    codes: list[int] = []
+    # As in `run`: a thread that cannot be interrupted must not keep the process when all is said and written.
+    leave = threading.Timer(5, lambda: os._exit(codes[0]))
+    leave.daemon = True
 
-        if team and tasks and not old:
-            factory = TeamFactory.from_yaml(team, overrides=overrides)
-            return Batch.new(factory, load_tasks(tasks, factory), out=options["out"], base_dir=tasks.parent)
-        work = Batch.load(old, overrides=overrides)
-        same = digest in (None, work.factory.team.config_hash)
-        if not same or (tasks and load_tasks(tasks, work.factory) != work.tasks):
-            raise ConfigError.one("the batch began with another team or other tasks: leave them out", file=str(old))
-        return work
+    async def whole() -> None:
+        from magentic_kit.terminal import on_signals
 
-    return load
+        work = _open(team, tasks, digest, overrides, options)
+        limits = {name: options[name] for name in ("concurrency", "rpm", "tpm")}
+        results: list[TaskResult] = []
+        async with work.factory:
+            with _progress(len(work.tasks)) as (show, give_back):
+                on_signals(work.cancel, give_back)
+                async for result in work.results(**limits, **_people(options)):
+                    results.append(result)
+                    show(result)
+        codes.append(_tell(work, results, options))
+        leave.start()
+
+    quiet_logs()
+    try:
+        asyncio.run(whole())
+    finally:
+        leave.cancel()
+    return codes[0]
+
+
+def _open(
+    team: Path | None, tasks: Path | None, digest: str | None, overrides: dict[str, Any], options: dict[str, Any]
+) -> Batch:
+    from magentic_kit.batch import Batch
+    from magentic_kit.factory import TeamFactory
+    from magentic_kit.tasks import load_tasks
+
+    old = options["resume"]
+    if team and tasks and not old:
+        factory = TeamFactory.from_yaml(team, overrides=overrides)
+        return Batch.new(factory, load_tasks(tasks, factory), out=options["out"], base_dir=tasks.parent)
+    work = Batch.load(old, overrides=overrides)
+    same = digest in (None, work.factory.team.config_hash)
+    if not same or (tasks and load_tasks(tasks, work.factory) != work.tasks):
+        raise ConfigError.one("the batch began with another team or other tasks: leave them out", file=str(old))
+    return work
 
 
 def _people(options: dict[str, Any]) -> RunOptions:
@@ -139,10 +134,12 @@ def _progress(total: int) -> Iterator[tuple[Callable[[TaskResult], None], Callab
         yield show, progress.stop
 
 
-def _tell(work: Batch, results: list[TaskResult]) -> None:
-    """The table at the end."""
+def _tell(work: Batch, results: list[TaskResult], options: dict[str, Any]) -> int:
+    """Tells of all tasks together, in a table and as it was asked for; the exit code."""
     from rich.console import Console
     from rich.table import Table
+
+    from magentic_kit.batch import junit
 
     table = Table("outcome", "tasks", "tokens", "median time", "longest", "checks passed")
     for outcome in sorted({result.outcome for result in results}):
@@ -155,3 +152,13 @@ def _tell(work: Batch, results: list[TaskResult]) -> None:
     Console(stderr=True).print(table)
     left = len(work.tasks) - len(results)
     click.echo(f"{f'{left} not begun; ' if left else ''}see {work.directory}", err=True)
+    if options["junit"]:
+        options["junit"].write(junit(work, results))
+    if options["as_json"]:
+        click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
+    outcomes = {result.outcome for result in results}
+    if len(results) < len(work.tasks) or "cancelled" in outcomes:
+        return 130
+    if any(task.expect for task in work.tasks):
+        return int(not all(result.passed for result in results))
+    return 0 if outcomes == {"satisfied"} else 1 if "failed" in outcomes else 3

@@ -35,10 +35,10 @@ _DATABASE = click.option(
 @click.command()
 @_DATABASE
 @click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Runs at once.")
-@click.option("--lease", type=click.FloatRange(1), default=15, show_default=True, metavar="SECONDS")
+@click.option("--lease", type=click.FloatRange(1), default=15, show_default=True, help="Seconds; the same for all.")
 @click.option("--env-file", type=PATH, help="Environment file to read; default: .env.")
 def worker(url: str, concurrency: int, lease: float, env_file: Path | None) -> int:
-    """Carry out runs of the queue, and finish those of workers that were silent for a lease (the same for all).
+    """Carry out runs of the queue, and finish those of workers that have been silent for a lease.
 
     Ctrl-C or SIGTERM ends it after the runs under way, a second one at once: others then finish those.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +117,8 @@ def pair(text: str, option: str) -> tuple[str, Any]:
 
 def quiet_logs() -> None:
     """Keeps Semantic Kernel's own log lines off the terminal: what they tell are events of the run."""
+    import logging
+
     # Whatever Semantic Kernel would log as an error is an event of the run.
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     for name in ("semantic_kernel", "mcp"):
