@@ -83,6 +83,10 @@ class Lane:
         request = self.request(heard, model)
         recorded = context.steps.reply(self.call, request)
         context.begin_call(ev.ModelCallStarted(**head, service=self.service, model=model), request)
+        if isinstance(recorded, ev.ModelCallFailed):
+            if not context.steps.known:
+                context.emit(recorded)
+            raise ServiceError(recorded.error, service=self.service, status=recorded.status)
         if recorded:
             for content in contents_of(recorded, model, attempt=attempt):
                 yield [content]
@@ -95,7 +99,8 @@ class Lane:
             except BaseException as error:
                 kind = error.kind if isinstance(error, KitError) else "cancelled"
                 seconds = time.monotonic() - began
-                context.emit(ev.ModelCallFailed(**head, seconds=seconds, kind=kind, error=str(error)))
+                status = getattr(error, "status", None)
+                context.emit(ev.ModelCallFailed(**head, seconds=seconds, kind=kind, error=str(error), status=status))
                 raise
             finished = ev.ModelCallFinished(
                 **head,
@@ -120,8 +125,8 @@ class Lane:
     def request(self, heard: ChatHistory, model: str) -> Request:
         """What decides the reply, as the log has it: redacted, as the log is."""
         fixed = {"model": model, "options": self.options, "tools": self.tools}
-        request: Request = json.loads(json.dumps(fixed, default=str))
-        return {**request, "messages": self.context.redactor.value(plain(heard))}
+        request: Request = {**json.loads(json.dumps(fixed, default=str)), "messages": plain(heard)}
+        return cast(Request, self.context.redactor.value(request))
 
     async def _attempts(
         self, service: ChatCompletionClientBase, send: Callable[[], AsyncIterator[list[Any]]], reply: Reply
@@ -162,6 +167,7 @@ class Lane:
                         contents = await stream.__anext__()
                     except StopAsyncIteration:
                         break
+                contents = [piece for content in contents for piece in reply.apart(content, self.call)]
                 for content in contents:
                     reply.add(content)
                     self._show(shown.feed(content.content))

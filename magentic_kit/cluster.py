@@ -214,7 +214,7 @@ class Database:
 
     def write(self, held: Entry, event: AnyEvent) -> None:
         """Adds an event to the log. Raises `JournalError`, also if another worker has taken the run over."""
-        body = json.dumps(to_dict(event))
+        body = json.dumps(to_dict(event), default=str)
         # The lock lets a take wait for this statement, or this one see the take: none comes in between.
         mine = sa.select(_RUNS.c.id, sa.literal(event.seq), sa.literal(body))
         mine = mine.where(_RUNS.c.id == held.id, _RUNS.c.epoch == held.epoch).with_for_update(read=True)

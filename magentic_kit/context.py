@@ -85,7 +85,9 @@ class RunContext:
     def begin_call(self, event: ev.ModelCallStarted, request: Request) -> None:
         """Emits the start of a model call, with its request packed for the log."""
         if event.key in self.steps.known:
-            return
+            if self.steps.asked(event.call) == request:
+                return
+            self.steps.known.discard(event.key)  # it broke off, and is now asked differently
         self.emit(replace(event, request=self.steps.requests.pack(event.who, request)) if self.log else event)
 
     def show(self, sink: Sink, event: AnyEvent) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 else:  # costs milliseconds of every command that reads a log
 
     def dataclass_transform(**_):
+        """Says nothing while the program runs."""
         return lambda cls: cls
 
 
@@ -75,6 +76,7 @@ class RunStarted(Event):
     manager: dict[str, Any]
     limits: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, str] = field(default_factory=dict)
     base_dir: str = ""
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
@@ -214,6 +216,7 @@ class ModelCallFailed(Event):
     seconds: float
     kind: str
     error: str
+    status: int | None = None
 
 
 class ToolReviewed(Event):

@@ -147,7 +147,13 @@ class TeamFactory:
 
     async def run(self, task: str | None = None, **options: Unpack[RunOptions]) -> RunResult:
         """Runs the team to its end. How it ended is in `RunResult.outcome`."""
-        return await self.start(task, **options).result()
+        run = self.start(task, **options)
+        try:
+            return await run.result()
+        except asyncio.CancelledError:  # nobody waits any more: nothing more is to be paid for
+            run.cancel()
+            await run.result()
+            raise
 
     async def stream(self, task: str | None = None, **options: Unpack[RunOptions]) -> AsyncGenerator[AnyEvent, None]:
         """The events of a run as they come. Leaving the loop cancels the run."""

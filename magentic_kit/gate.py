@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 import json
 import time
@@ -72,14 +73,19 @@ class ToolGate:
             }
             text = await self._pass(head, invocation)
             most = self._context.limits.result_chars
-            if len(text) > most:
+            if len(text) > most:  # redacted first: the log has it so, and where to cut must not depend on that
+                text = self._context.redactor.text(text)
                 text = f"{text[:most]}\n[cut here: the result has {len(text)} characters]"
             invocation.function_result = FunctionResult(function=function.metadata, value=text)
 
         return call_tool
 
     async def _pass(self, head: dict[str, Any], invocation: AutoFunctionInvocationContext) -> str:
-        recorded = self._context.steps.find("tool", head["call"])
+        steps = self._context.steps
+        match steps.find("tool review", head["call"]):
+            case ev.ToolReviewed(decision="approve_for_run", function=function):
+                self._approved.add(function)
+        recorded = steps.find("tool", head["call"])
         match recorded:
             case ev.ToolCallFinished():
                 self._context.emit(replace(recorded, reused=True))
@@ -94,6 +100,7 @@ class ToolGate:
             denied = ev.ToolCallDenied(**head, reason=review.reason or "a person denied this call")
             self._context.emit(denied)
             return _told(denied)
+        self._context.check()  # what does not begin must not look as if it had
         self._context.emit(ev.ToolCallStarted(**head, arguments=arguments))
         return await self._call(head, invocation)
 
@@ -108,7 +115,10 @@ class ToolGate:
             text = result_text(result.value if result else None)
         except RunStopped:
             raise  # whether the function has had its effect is not known: the call stays unfinished
-        except Exception as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            cancelling = getattr(asyncio.current_task(), "cancelling", lambda: 1)  # Python 3.10 cannot tell
+            if isinstance(error, asyncio.CancelledError) and cancelling():
+                raise
             told = f"no answer within {seconds:g} s" if isinstance(error, TimeoutError) else _plain(error)
             failed = ev.ToolCallFailed(**head, seconds=time.monotonic() - began, error=told)
             self._context.emit(failed)
@@ -154,8 +164,8 @@ def _position(invocation: AutoFunctionInvocationContext) -> int:
 
 def result_text(value: Any) -> str:
     """A tool's result as the text that the model is given."""
-    if isinstance(value, str):
-        return value
+    if isinstance(value, str):  # a lone surrogate, as in names of files, cannot be sent to a model
+        return value.encode("utf-8", "replace").decode()
     if isinstance(value, BaseModel):
         return value.model_dump_json()
     if value is None or isinstance(value, dict | list | tuple | bool | int | float):

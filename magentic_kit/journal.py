@@ -71,7 +71,7 @@ class Journal:
 
     def write(self, event: AnyEvent) -> None:
         """Appends the event. Raises `JournalError` when the disk does not take it."""
-        body = json.dumps(to_dict(event), ensure_ascii=False).encode("utf-8", "backslashreplace")
+        body = json.dumps(to_dict(event), ensure_ascii=False, default=str).encode("utf-8", "backslashreplace")
         line = body[:-1] + b', "sum": "%08x"}\n' % zlib.crc32(body)
         try:
             if self._file is None:  # the first new line of a run that is resumed takes a torn one's place

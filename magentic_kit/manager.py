@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import PrivateAttr
 from semantic_kernel.agents.orchestration import magentic as sk
-from semantic_kernel.contents import ChatMessageContent
+from semantic_kernel.contents import ChatHistory, ChatMessageContent
 
 from magentic_kit import events as ev
 from magentic_kit import prompts
@@ -39,6 +39,7 @@ class TeamManager(sk.MagenticManagerBase):
     _version: int = PrivateAttr(default=0)
     _spoken: set[str] = PrivateAttr(default_factory=set)
     _ledger: ev.ProgressLedger | None = PrivateAttr(default=None)
+    _heard: ChatHistory | None = PrivateAttr(default=None)
 
     def __init__(
         self,
@@ -88,10 +89,12 @@ class TeamManager(sk.MagenticManagerBase):
 
     async def replan(self, magentic_context: sk.MagenticContext) -> ChatMessageContent:
         """Writes a new task ledger after too many stalls; has it reviewed."""
-        with suppress(LimitReached):
+        try:
             await self._write_task_ledger(magentic_context, facts="facts_update", plan="plan_update")
             self._replanned(f"stalled in round {self.turn()[0]}", is_stalled=True)
             await self._review(magentic_context, is_stalled=True)
+        except LimitReached:
+            self._heard = magentic_context.chat_history  # SK clears it now; the answer needs what was said
         return await self._task_ledger(magentic_context)
 
     async def create_progress_ledger(self, magentic_context: sk.MagenticContext) -> sk.ProgressLedger:
@@ -104,20 +107,21 @@ class TeamManager(sk.MagenticManagerBase):
     async def prepare_final_answer(self, magentic_context: sk.MagenticContext) -> ChatMessageContent:
         """Writes the answer; after a limit the best one there is, from what was said if no model will."""
         limit = self._context.limit
+        heard = self._heard or magentic_context.chat_history
         answer = ""
         try:
             if limit is None:
                 prompt = await self._render("final_answer", magentic_context)
             else:
                 prompt = await prompts.fill(prompts.LIMITED, {"task": _task(magentic_context), "limit": str(limit)})
-            answer = await self._voice.ask("answer", magentic_context.chat_history, prompt)
+            answer = await self._voice.ask("answer", heard, prompt)
         except (LimitReached, ServiceError):
             if self._context.limit is None:
                 raise
         if not answer.strip():
             if self._context.limit is None:
                 raise ServiceError("the model gave an empty final answer", service=self._voice.service)
-            spoken = reversed(magentic_context.chat_history.messages)
+            spoken = reversed(heard.messages)
             answer = last_word((message.name, message.content) for message in spoken)
         return said(answer)
 
@@ -139,7 +143,9 @@ class TeamManager(sk.MagenticManagerBase):
     async def _review(self, context: sk.MagenticContext, *, is_stalled: bool) -> None:
         """Shows the plan to the person until it is approved. Raises `PlanRejected`."""
         while self._reviewer is not None:
-            recorded = self._context.steps.find("plan review", self._version)
+            recorded = self._context.steps.find(
+                "plan review", tuple(self._context.redactor.value([self._version, self._facts, self._plan]))
+            )
             if isinstance(recorded, ev.PlanReviewed):
                 review = PlanReview(recorded.decision, recorded.feedback)
             else:

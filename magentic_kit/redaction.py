@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -19,9 +20,9 @@ _LOOKS_SECRET = (
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}"
     r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"  # Slack
-    r"|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"  # JSON web tokens
+    r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"  # JSON web tokens
     r"|(?<=Bearer )[A-Za-z0-9._~+/-]{16,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"
+    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"
 )
 _MASK = "[secret]"
 _E = TypeVar("_E")
@@ -32,7 +33,8 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # A short value would mask ordinary words; longest first, or a prefix would leave the rest to see.
-        known = sorted({secret for secret in secrets if len(secret) >= 8}, key=len, reverse=True)
+        written = {form for secret in secrets if len(secret) >= 8 for form in (secret, json.dumps(secret)[1:-1])}
+        known = sorted(written, key=len, reverse=True)
         self._pattern = re.compile("|".join([*map(re.escape, known), _LOOKS_SECRET]))
         # A conversation is looked at again with every request.
         self.text = lru_cache(maxsize=4096)(self._text)
@@ -76,6 +78,11 @@ class RedactedStream:
         """What may be shown now that `piece` has come."""
         self._held += piece
         cut = max(self._held.rfind(" "), self._held.rfind("\n")) + 1
+        begin = self._held.rfind("-----BEGIN ", 0, cut)
+        if begin >= 0 and self._held.count("KEY-----", begin, cut) < 2:
+            cut = begin
+        if self._held[:cut].endswith("Bearer "):
+            cut -= len("Bearer ")
         if not cut and len(self._held) > self._LONGEST:
             cut = len(self._held)
         ready, self._held = self._held[:cut], self._held[cut:]

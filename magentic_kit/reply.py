@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
@@ -36,6 +37,21 @@ class Reply:
     def shown(self) -> bool:
         """Whether a part of the reply has been passed on, so that it cannot be taken back."""
         return bool(self.text or self._calls)
+
+    def apart(self, content: ChatMessageContent, name: str) -> list[ChatMessageContent]:
+        """The piece as a replay would bring it: text before function calls, whole calls without an id named.
+
+        SK's agent passes no text on that comes with calls, and merges calls that have no id into one.
+        """
+        calls = [item for item in content.items if isinstance(item, FunctionCallContent)]
+        for index, call in enumerate(calls, len(self._calls)):
+            if not call.id and isinstance(call.arguments, Mapping):
+                call.id, call.index = f"{name}.{index}", index
+        rest = [item for item in content.items if not isinstance(item, FunctionCallContent)]
+        if not calls or not rest or not isinstance(content, StreamingChatMessageContent):
+            return [content]
+        first = content.model_copy(update={"items": rest, "finish_reason": None, "metadata": {}})
+        return [first, content.model_copy(update={"items": calls})]
 
     def add(self, content: ChatMessageContent) -> None:
         """Takes in the next piece."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from magentic_kit import events as ev
 from magentic_kit.config import TeamConfig
 from magentic_kit.errors import ConfigError
-from magentic_kit.plan import TaskLedger
 from magentic_kit.steps import Steps
 
 if TYPE_CHECKING:
@@ -39,17 +38,6 @@ def until_limit(held: list[ev.AnyEvent], config: TeamConfig) -> list[ev.AnyEvent
         flag = f"--{limit.limit.replace('_', '-')}"
         raise ConfigError.one(f"the run was ended by {limit.limit} {before}: raise it with {flag} to go on")
     return held[:at]
-
-
-def given_plan(held: list[ev.AnyEvent]) -> TaskLedger | None:
-    """The plan that the run was given to carry out, None if its manager made one."""
-    for event in held:
-        match event:
-            case ev.ModelCallStarted():
-                return None
-            case ev.PlanCreated():
-                return TaskLedger(task="", facts=event.facts, plan=event.plan)
-    return None
 
 
 def settle(steps: Steps, factory: TeamFactory, how: UnknownTools | None) -> None:

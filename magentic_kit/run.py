@@ -23,9 +23,10 @@ from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError
 from magentic_kit.journal import Journal, new_run_id, read_log
 from magentic_kit.manager import last_word
 from magentic_kit.people import People
+from magentic_kit.plan import TaskLedger
 from magentic_kit.record import RunRecord
 from magentic_kit.report import write_reports
-from magentic_kit.resume import given_plan, settle, until_limit
+from magentic_kit.resume import settle, until_limit
 from magentic_kit.steps import Steps
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Run:
         self._journal: Journal | None = None
         self._inputs = factory.fill_inputs(options.get("inputs", {}))
         self._runtime = options.get("runtime")
+        self._plan = options.get("plan")
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._sinks: list[Sink] = [self.record.apply, self._queue.put_nowait, *options.get("sinks", ())]
         self._context = RunContext(run_id=run_id, limits=factory.team.config.limits, sinks=self._sinks, steps=steps)
@@ -92,13 +94,13 @@ class Run:
         steps = Steps()
         if (earlier := options.get("reuse")) is not None:
             steps = Steps(ev.effective(read_log(Path(earlier))[0]), strict=False)
+            settle(steps, factory, options.get("unknown_tools"))
         filled = factory.task(task, factory.fill_inputs(options.get("inputs", {})))
         run = cls(factory, filled, options, new_run_id(factory.team.config.name), steps)
         out = options.get("out", "runs")
         if out is not None:  # only now, when nothing can be wrong with the team any more
             run._log_to(Journal.create(Path(out), run.run_id))
-            text = run._context.redactor.text(factory.team.resolved())
-            run._journal.save("team.yaml", text)  # type: ignore[union-attr]
+            run._save_team()
         run._begin()
         return run
 
@@ -115,12 +117,12 @@ class Run:
             finished = done.outcome in ("satisfied", "rejected")
             if not finished:
                 held = until_limit([e for e in held if not isinstance(e, ev.RunFinished)], factory.team.config)
-                if "plan" not in options and (plan := given_plan(held)):
-                    options["plan"] = plan
             steps = Steps(held, next_seq=len(log))
             if not finished:
                 settle(steps, factory, options.get("unknown_tools"))
             options["inputs"] = started.inputs
+            if started.plan:
+                options["plan"] = TaskLedger(task=started.task, **started.plan)
             run = cls(factory, started.task, options, started.run_id, steps)
         except BaseException:
             journal.close()
@@ -162,7 +164,17 @@ class Run:
 
     def _log_to(self, journal: Journal) -> None:
         self._journal, self.run_dir = journal, journal.directory
-        self._context.directory, self._context.log = journal.directory, journal.write
+        self._context.directory, self._context.log = journal.directory, self._log
+
+    def _log(self, event: ev.AnyEvent) -> None:
+        assert self._journal is not None
+        if isinstance(event, ev.RunResumed):  # with raised limits, say; from here on these hold
+            self._save_team()
+        self._journal.write(event)
+
+    def _save_team(self) -> None:
+        assert self._journal is not None
+        self._journal.save("team.yaml", self._context.redactor.text(self._team.resolved()))
 
     async def _main(self, task: str, held: Iterable[ev.AnyEvent]) -> RunResult:
         context = self._context
@@ -197,6 +209,7 @@ class Run:
             agents=seats,
             limits={**manager, **config.limits.model_dump()},
             inputs=self._inputs,
+            plan={"facts": plan.facts, "plan": plan.plan} if (plan := self._plan) else {},
             base_dir=str(self._team.base_dir),
             config_hash=self._team.config_hash,
             versions={
@@ -294,4 +307,5 @@ async def _stop(runtime: InProcessRuntime) -> None:
     await asyncio.wait({idle}, timeout=_GRACE)
     if not idle.done():  # something does not follow its cancellation; leave it behind
         await runtime.stop()
+        idle.cancel()  # it waits for the queue that `stop` has replaced
     await asyncio.gather(idle, return_exceptions=True)

@@ -88,6 +88,8 @@ class Steps:
         self._asked: dict[str, Request] = {}
         self._done: dict[tuple[str, Any], ev.AnyEvent] = {}
         self._live = False
+        self._failed: ev.ModelCallFailed | None = None
+        self._plan: tuple[str, str] = ("", "")
         for event in log:
             self._take(event)
         if log and strict:  # the new events go behind the old ones
@@ -100,6 +102,10 @@ class Steps:
         match event:
             case ev.ModelCallStarted():
                 self._asked[event.call] = self.requests.unpack(event.who, event.request)
+                if self._failed and self._failed.call != event.call:  # the run got over it: a refused ledger tier
+                    self._done.setdefault(("model", self._failed.call), self._failed)
+            case ev.ModelCallFailed(kind="service"):
+                self._failed = event
             case ev.ToolCallStarted():
                 self.unfinished[event.call] = event
             case ev.ModelCallFinished():
@@ -110,7 +116,9 @@ class Steps:
             case ev.ToolReviewed():
                 self._done["tool review", event.call] = event
             case ev.PlanReviewed():
-                self._done["plan review", event.version] = event
+                self._done["plan review", (event.version, *self._plan)] = event
+            case ev.PlanCreated() | ev.Replanned():
+                self._plan = (event.facts, event.plan)
         self.requests.learn(event)
 
     def asked(self, call: str) -> Request:
@@ -119,10 +127,13 @@ class Steps:
             raise ReplayError(call, "the log has no such call")
         return self._asked[call]
 
-    def reply(self, call: str, request: Request) -> ev.ModelCallFinished | None:
-        """The recorded reply to this request, None if it has to be asked. Raises `ReplayError`."""
+    def reply(self, call: str, request: Request) -> ev.ModelCallFinished | ev.ModelCallFailed | None:
+        """The recorded reply to this request, or the failure that the run got over; None if it has to be asked.
+
+        Raises `ReplayError` if the log has another request under this name.
+        """
         found = self.find("model", call)
-        if not isinstance(found, ev.ModelCallFinished):
+        if not isinstance(found, ev.ModelCallFinished | ev.ModelCallFailed):
             self._live = True
             return None
         if self._asked[call] == request:
@@ -132,7 +143,7 @@ class Steps:
             raise ReplayError(call, difference(self._asked[call], request))
         return None
 
-    def find(self, kind: str, name: str | int) -> ev.AnyEvent | None:
+    def find(self, kind: str, name: Any) -> ev.AnyEvent | None:
         """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
         return None if self._live else self._done.get((kind, name))
 

@@ -26,6 +26,7 @@ class Terminal:
     def __init__(self, console: Console, *, approve: tuple[str, ...] = (), approve_plan: bool = False) -> None:
         self._console = console
         self._approve = approve
+        self._asking = asyncio.Lock()  # parallel calls are asked about one after another
         self.there = sys.stdin.isatty() and sys.stderr.isatty()
         self.reviewer = self._approved_plan if approve_plan else self._review if self.there else None
         self.humans = {"*": self._speak} if self.there else {}
@@ -38,7 +39,7 @@ class Terminal:
             return ToolReview.deny("nobody is at a terminal; --approve names what may be called")
         arguments = one_line(json.dumps(dict(request.arguments), ensure_ascii=False, default=str), 1000)
         question = f"{one_line(request.agent)} wants to call {one_line(request.function)}({arguments})"
-        answers = {"y": ToolReview.approve, "a": ToolReview.approve_for_run, "n": ToolReview.deny}
+        answers = {"y yes": ToolReview.approve, "a always": ToolReview.approve_for_run, "n no": ToolReview.deny}
         return await self._choose(f"{question}\n[y]es, [a]lways in this run, [n]o and why: ", answers)
 
     async def _review(self, request: PlanReviewRequest) -> PlanReview:
@@ -46,9 +47,9 @@ class Terminal:
         if request.progress:
             why += f"({one_line(request.progress.is_progress_being_made.reason)}) "
         answers: dict[str, Callable[..., PlanReview]] = {
-            "a": PlanReview.approve,
-            "r": PlanReview.revise,
-            "j": PlanReview.reject,
+            "a approve": PlanReview.approve,
+            "r revise": PlanReview.revise,
+            "j reject": PlanReview.reject,
         }
         return await self._choose(f"{why}[a]pprove, [r]evise and how, re[j]ect and why: ", answers)
 
@@ -60,15 +61,15 @@ class Terminal:
         return await self._ask(f"{instructions}{turn.name}, it is your turn: ")
 
     async def _choose(self, question: str, answers: dict[str, Callable[..., _T]]) -> _T:
-        """The answer whose letter begins the line; the rest of the line are its words."""
-        while True:
-            line = (await self._ask(question)).strip()
-            letter, words = line[:1].lower(), line[1:].strip()
-            if letter in answers:
-                takes_words = letter in ("n", "r", "j")
-                if letter == "r" and not words:
+        """The answer whose letter or name begins the line; the rest of the line are its words."""
+        async with self._asking:
+            while True:
+                first, _, words = (await self._ask(question)).strip().partition(" ")
+                key = next((key for key in answers if first.lower() in key.split()), "")
+                if key.startswith("r") and not words:
                     words = (await self._ask("how? ")).strip()
-                return answers[letter](words) if takes_words else answers[letter]()
+                if key:
+                    return answers[key](words.strip()) if key[0] in "nrj" else answers[key]()
 
     async def _ask(self, question: str) -> str:
         with self._console.paused():

@@ -26,7 +26,7 @@ from semantic_kernel.contents.utils.author_role import AuthorRole
 from semantic_kernel.contents.utils.finish_reason import FinishReason
 
 from magentic_kit.errors import ReplayError, ServiceError
-from magentic_kit.events import MANAGER, effective
+from magentic_kit.events import MANAGER, ModelCallFinished, effective
 from magentic_kit.journal import read_log
 from magentic_kit.reply import contents_of
 from magentic_kit.steps import Steps
@@ -187,7 +187,7 @@ class ReplayChatCompletion(ChatCompletionClientBase):
         asked = lane.request(chat_history, self.ai_model_id)
         recorded = self._steps.asked(lane.call)
         reply = self._steps.reply(lane.call, {**recorded, "messages": asked["messages"], "tools": asked["tools"]})
-        if reply is None:
+        if not isinstance(reply, ModelCallFinished):
             raise ReplayError(lane.call, "the log has no reply to this call")
         for content in contents_of(reply, self.ai_model_id, attempt=function_invoke_attempt):
             yield [content]

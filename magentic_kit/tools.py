@@ -150,6 +150,8 @@ async def _in_daemon_thread(call: Callable[[], Any]) -> Any:
 
     def settle(result: Any, error: BaseException | None) -> None:
         if not future.done():
+            if isinstance(error, StopIteration | SystemExit | KeyboardInterrupt):  # no future takes these
+                error = RuntimeError(f"{type(error).__name__}: {error}")
             if error is None:
                 future.set_result(result)
             else:

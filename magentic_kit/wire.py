@@ -57,7 +57,9 @@ def plain(history: ChatHistory) -> list[dict[str, Any]]:
             ]
             continue
         if results:
-            messages.append({"role": "tool", "results": sorted(results, key=lambda result: str(result["id"]))})
+            messages.append(
+                {"role": "tool", "results": sorted(results, key=lambda result: (str(result["id"]), result["result"]))}
+            )
             results = []
         calls = [
             {"id": item.id, "name": item.name, "arguments": item.arguments}
@@ -67,7 +69,9 @@ def plain(history: ChatHistory) -> list[dict[str, Any]]:
         told = {"role": message.role.value, "name": message.name, "text": message.content, "calls": calls}
         messages.append({key: value for key, value in told.items() if value})
     if results:
-        messages.append({"role": "tool", "results": sorted(results, key=lambda result: str(result["id"]))})
+        messages.append(
+            {"role": "tool", "results": sorted(results, key=lambda result: (str(result["id"]), result["result"]))}
+        )
     return messages
 
 

@@ -158,9 +158,9 @@ def test_a_killed_batch_goes_on_without_paying_twice(number: int, concurrency: i
     with OpenAIServer(brain) as server:
         team, tasks = write_team(tmp_path, server.base_url), write_tasks(tmp_path, number)
         first = start(tmp_path, team, tasks, "--concurrency", concurrency)
-        server.wait_for(lambda it: len(it.requests) > number * CALLS / 2, timeout=120)
+        server.wait_for(lambda it: len(it.requests) > number * CALLS / 2 or first.poll() is not None, timeout=120)
         first.kill()
-        first.communicate()
+        assert first.communicate() and first.returncode == -signal.SIGKILL
         server.wait_for(lambda it: it.open_connections == 0)
         paid, kept = brain.answered.total(), finished_calls(tmp_path)
         assert 0 < kept < number * CALLS and paid - kept <= concurrency

@@ -56,7 +56,8 @@ async def cost(rounds: int, repeats: int = 5) -> None:
                 on.append(await timed(factory, Path(folder)))
     calls = 2 * rounds + 4
     each = (min(on) - min(off)) / calls * 1000
-    print(f"journal on / off, {rounds} rounds of {SIZE} characters: {min(on) / min(off):.2f} times, {each:.2f} ms a call")
+    ratio = min(on) / min(off)
+    print(f"journal on against off, {rounds} rounds of {SIZE} characters: {ratio:.2f} times, {each:.2f} ms a call")
 
 
 async def size(rounds: int) -> None:
