@@ -121,7 +121,7 @@ def quiet_logs() -> None:
 
     # Whatever Semantic Kernel would log as an error is an event of the run.
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
-    for name in ("semantic_kernel", "mcp"):
+    for name in ("semantic_kernel", "in_process_runtime", "mcp"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
