@@ -162,6 +162,8 @@ class Batch:
         return await asyncio.to_thread(self._result, task, result)  # a check may take its time
 
     async def _run(self, number: int, task: Task, options: RunOptions) -> RunResult:
+        from magentic_kit.run import RunResult  # brings Semantic Kernel
+
         home = self.directory / "tasks" / f"{number:04}-{re.sub('[^0-9A-Za-z]+', '-', task.id)[:40]}"
         run_dir = next((log.parent for log in home.glob(f"*/{LOG}")), home)
         record = RunRecord()
@@ -169,12 +171,12 @@ class Batch:
             log = ev.effective(read_log(run_dir)[0]) if run_dir != home else []
             record = RunRecord.of(log)
             if record.outcome in _ENDED:
-                return _recorded(record, run_dir)
+                return RunResult.of(record, run_dir)
             if log:
                 return await self._end_of(self.factory.resume(run_dir, **options))
         except KitError as error:  # this one alone cannot go on
             record.outcome, record.error = "failed", {"kind": error.kind, "message": str(error)}
-            return _recorded(record, run_dir)
+            return RunResult.of(record, run_dir)
         shutil.rmtree(home, ignore_errors=True)  # of a run that was killed before it began
         return await self._end_of(self.factory.start(task.task, inputs=task.inputs, out=home, **options))  # type: ignore[misc]
 
@@ -198,15 +200,6 @@ def _services(factory: TeamFactory) -> list[ChatCompletionClientBase]:
     team = factory.team
     seats = {(team.service_of(agent), agent.model.id) for agent in team.config.agents if agent.type != "human"}
     return [factory.service(*seat) for seat in {(team.manager_service, None), *seats}]
-
-
-def _recorded(record: RunRecord, run_dir: Path) -> RunResult:
-    from magentic_kit.run import RunResult
-
-    same = {f.name: getattr(record, f.name) for f in fields(RunResult) if hasattr(record, f.name)}
-    own: dict[str, Any] = {name: record.totals[name] for name in ("prompt_tokens", "completion_tokens")}
-    own |= {"seconds": record.seconds or 0.0, "rounds": len(record.turns)}
-    return RunResult(**{**same, **own, "run_dir": run_dir, "record": record})
 
 
 def run_batch(

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import platform
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import semantic_kernel
 from semantic_kernel.agents.orchestration.orchestration_base import OrchestrationResult
@@ -60,6 +60,14 @@ class RunResult:
     run_id: str
     run_dir: Path | None
     record: RunRecord
+
+    @classmethod
+    def of(cls, record: RunRecord, run_dir: Path | None) -> RunResult:
+        """The result that a record tells of."""
+        same = {f.name: getattr(record, f.name) for f in fields(cls) if hasattr(record, f.name)}
+        tokens: dict[str, Any] = {name: record.totals[name] for name in ("prompt_tokens", "completion_tokens")}
+        own = {"rounds": len(record.turns), "seconds": record.seconds or 0.0, "run_dir": run_dir, "record": record}
+        return cls(**{**same, **tokens, **own})
 
 
 class Run:
@@ -132,7 +140,7 @@ class Run:
             run._show(held)
             journal.close()
             run._queue.put_nowait(None)
-            run._task.set_result(run._result())
+            run._task.set_result(RunResult.of(run.record, run.run_dir))
         else:
             run._begin(held)
         return run
@@ -197,7 +205,7 @@ class Run:
         self._finish(
             ev.RunFinished(outcome=outcome, answer=answer, reason=reason, error=details, seconds=context.elapsed)
         )
-        return self._result()
+        return RunResult.of(self.record, self.run_dir)
 
     def _started(self, task: str) -> ev.RunStarted:
         config, seats = self._team.config, dict(self._assembly.seats)
@@ -282,24 +290,6 @@ class Run:
         if self._journal is not None:
             self._journal.close()
         self._queue.put_nowait(None)
-
-    def _result(self) -> RunResult:
-        record, totals = self.record, self.record.totals
-        return RunResult(
-            outcome=record.outcome,
-            answer=record.answer,
-            reason=record.reason,
-            error=record.error,
-            rounds=len(record.turns),
-            stalls=record.stalls,
-            resets=record.resets,
-            prompt_tokens=totals["prompt_tokens"],
-            completion_tokens=totals["completion_tokens"],
-            seconds=record.seconds or 0.0,
-            run_id=self.run_id,
-            run_dir=self.run_dir,
-            record=record,
-        )
 
 
 async def _stop(runtime: InProcessRuntime) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from magentic_kit.commands.common import PATH, TEAM_OPTIONS, overrides_of, quiet_logs
+from magentic_kit.commands.common import PATH, TEAM_OPTIONS, overrides_of, quiet_logs, run_to_end
 from magentic_kit.errors import ConfigError
 from magentic_kit.text import duration, one_line
 
@@ -53,12 +51,7 @@ def batch(team: Path | None, tasks: Path | None, **options: Any) -> int:
     overrides = overrides_of(beside=team or options["resume"], **options)
     digest = load_team(team, overrides=overrides).config_hash if team else None
 
-    codes: list[int] = []
-    # As in `run`: a thread that cannot be interrupted must not keep the process when all is said and written.
-    leave = threading.Timer(5, lambda: os._exit(codes[0]))
-    leave.daemon = True
-
-    async def whole() -> None:
+    async def whole() -> int:
         from magentic_kit.terminal import on_signals
 
         work = _open(team, tasks, digest, overrides, options)
@@ -70,15 +63,10 @@ def batch(team: Path | None, tasks: Path | None, **options: Any) -> int:
                 async for result in work.results(**limits, **_people(options)):
                     results.append(result)
                     show(result)
-        codes.append(_tell(work, results, options))
-        leave.start()
+        return _tell(work, results, options)
 
     quiet_logs()
-    try:
-        asyncio.run(whole())
-    finally:
-        leave.cancel()
-    return codes[0]
+    return run_to_end(whole)
 
 
 def _open(

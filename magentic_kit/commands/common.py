@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,6 +125,28 @@ def quiet_logs() -> None:
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     for name in ("semantic_kernel", "in_process_runtime", "mcp"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Like `asyncio.run`, but five seconds after `main` has returned its exit code the process ends, come what may.
+
+    A connector's thread that cannot be interrupted would keep it for as long as it likes.
+    """
+    import asyncio
+
+    codes: list[int] = []
+    leave = threading.Timer(5, lambda: os._exit(codes[0]))
+    leave.daemon = True
+
+    async def whole() -> None:
+        codes.append(await main())
+        leave.start()
+
+    try:
+        asyncio.run(whole())
+    finally:
+        leave.cancel()
+    return codes[0]
 
 
 def complain(*messages: str) -> None:

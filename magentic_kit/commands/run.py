@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ from magentic_kit.commands.common import (
     pair,
     quiet_logs,
     read,
+    run_to_end,
     task_of,
 )
 from magentic_kit.commands.runs import VERBOSITY_OPTIONS
@@ -167,7 +166,6 @@ def _follow(
     flags: Mapping[str, Any],
 ) -> int:
     """Runs to the end, with the console on standard error and the answer on standard output."""
-    import asyncio
 
     from magentic_kit.console import Mode, make_console
     from magentic_kit.otel import otel_sinks
@@ -191,7 +189,7 @@ def _follow(
 
     quiet_logs()
     try:
-        return asyncio.run(whole())
+        return run_to_end(whole)
     finally:
         console.close()
 
@@ -205,12 +203,7 @@ def _tell(result: RunResult, form: str | None, *, quiet: bool) -> int:
         click.echo(printable(result.answer))
     if result.run_dir and not quiet:
         click.echo(f"{result.outcome}: see {result.run_dir}", err=True)
-    code = EXIT_CODES[result.outcome]
-    # A connector's thread that cannot be interrupted must not keep the process: all is said and written.
-    leave = threading.Timer(5, os._exit, [code])
-    leave.daemon = True
-    leave.start()
-    return code
+    return EXIT_CODES[result.outcome]
 
 
 def _print_event(event: AnyEvent) -> None:
