@@ -295,14 +295,18 @@ def test_plan_and_tools_are_reviewed_at_a_terminal(tmp_path: Path) -> None:
     brain = buying(ORDER, times=2)
 
     def answer(request: Any) -> Any:
-        return "a cheaper plan" if "The plan was reviewed" in str(request.messages[-1]) else brain(request)
+        last = str(request.messages[-1])
+        if "The plan was reviewed" not in last:
+            return brain(request)
+        return "the greener way" if "greener" in last else "the cheaper way"
 
     with OpenAIServer(answer) as server:
         write_team(tmp_path, server.base_url, review={"plan": True, "tools": ["store.order"]})
         child = spawn(tmp_path, "run", "team.yaml", "t")
-        child.expect_exact("[a]pprove, [r]evise and how, re[j]ect and why: ")
-        child.sendline("r cheaper")
-        child.expect_exact("a cheaper plan")
+        for words, plan in (("r cheaper", "the cheaper way"), ("revise greener", "the greener way")):
+            child.expect_exact("[a]pprove, [r]evise and how, re[j]ect and why: ")
+            child.sendline(words)
+            child.expect_exact(plan)
         child.expect_exact("[a]pprove, [r]evise and how, re[j]ect and why: ")
         child.sendline("a")
         child.expect_exact('Buyer wants to call store.order({"item": "lamp"})')

@@ -117,6 +117,7 @@ def stdio(fault: str = "", **more: Any) -> dict[str, Any]:
 
 
 MUTE, MISSING = stdio("mute", start_timeout="1s"), stdio() | {"command": "no-such-program"}
+GARBAGE = stdio("garbage", start_timeout="1s")
 
 
 def write_team(folder: Path, base_url: str, shop: str, *tools: str, **plugins: Any) -> Path:
@@ -182,6 +183,7 @@ async def test_every_kind_of_plugin_at_once(tmp_path: Path, shop: str, mcp_over_
         ("local.die", ToolCall("local-die", {}), "Error: ", {"local": stdio()}),
         ("local.big", ToolCall("local-big", {"size": 5_000_000}), "", {"local": stdio()}),
         ("local.add", ToolCall("local-add", {"a": 1}), "local.add are not there", {"local": MUTE}),
+        ("local.add", ToolCall("local-add", {"a": 1}), "local.add are not there", {"local": GARBAGE}),
         ("local.add", ToolCall("local-add", {"a": 1}), "local.add are not there", {"local": MISSING}),
         ("desk.add", ToolCall("desk-add", {"a": 1, "b": 2, "settings": "x"}), "", {}),
     ],
