@@ -64,7 +64,7 @@ def over_http() -> Iterator[Callable[[str], tuple[MCPHttpPlugin, subprocess.Pope
 def nothing_left() -> Iterator[None]:
     """No test leaves a process behind that a server is or has started."""
     yield
-    assert children() == []
+    until(lambda: children() == [], 5)  # a killed process takes its time to go
 
 
 def children() -> list[str]:
