@@ -138,7 +138,7 @@ async def test_servers_over_stdio_http_and_sse_run_together(opened, over_http, c
     assert len(children()) == 2
     await servers.close()
     await servers.close()
-    assert children() == []
+    until(lambda: children() == [], 5)
     assert capfd.readouterr() == ("", "")
 
 
@@ -277,7 +277,7 @@ async def test_closing_gives_up_a_start_under_way(opened):
     await servers.close()
     await opening
     assert time.monotonic() - began < 2
-    assert children() == []
+    until(lambda: children() == [], 5)
 
 
 async def test_what_a_server_started_goes_with_it_and_a_stubborn_server_is_killed(opened):
@@ -286,7 +286,7 @@ async def test_what_a_server_started_goes_with_it_and_a_stubborn_server_is_kille
     began = time.monotonic()
     await servers.close()
     assert time.monotonic() - began < 4.5
-    assert children() == []
+    until(lambda: children() == [], 5)
 
 
 async def test_a_killed_server_leaves_no_family(opened):
@@ -294,7 +294,7 @@ async def test_a_killed_server_leaves_no_family(opened):
     with pytest.raises(FunctionExecutionException, match="is gone"):
         await call(servers, "it.die")
     await servers.close()
-    assert children() == []
+    until(lambda: children() == [], 5)
 
 
 @pytest.mark.slow
