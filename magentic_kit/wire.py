@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from semantic_kernel.contents import (
@@ -47,31 +48,20 @@ def plain(history: ChatHistory) -> list[dict[str, Any]]:
     Results of parallel calls come in the order in which they finish; here they stand in the order of ids.
     """
     messages: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
-    for message in history.messages:
-        if message.role == AuthorRole.TOOL:
-            results += [
-                {"id": item.id, "result": str(item.result)}
-                for item in message.items
-                if isinstance(item, FunctionResultContent)
-            ]
+    for is_tool, group in groupby(history.messages, lambda message: message.role == AuthorRole.TOOL):
+        if is_tool:
+            found = [item for m in group for item in m.items if isinstance(item, FunctionResultContent)]
+            pairs = sorted(((str(i.id), str(i.result), i.id) for i in found), key=lambda pair: pair[:2])
+            messages.append({"role": "tool", "results": [{"id": id, "result": text} for _, text, id in pairs]})
             continue
-        if results:
-            messages.append(
-                {"role": "tool", "results": sorted(results, key=lambda result: (str(result["id"]), result["result"]))}
-            )
-            results = []
-        calls = [
-            {"id": item.id, "name": item.name, "arguments": item.arguments}
-            for item in message.items
-            if isinstance(item, FunctionCallContent)
-        ]
-        told = {"role": message.role.value, "name": message.name, "text": message.content, "calls": calls}
-        messages.append({key: value for key, value in told.items() if value})
-    if results:
-        messages.append(
-            {"role": "tool", "results": sorted(results, key=lambda result: (str(result["id"]), result["result"]))}
-        )
+        for message in group:
+            calls = [
+                {"id": item.id, "name": item.name, "arguments": item.arguments}
+                for item in message.items
+                if isinstance(item, FunctionCallContent)
+            ]
+            told = {"role": message.role.value, "name": message.name, "text": message.content, "calls": calls}
+            messages.append({key: value for key, value in told.items() if value})
     return messages
 
 
