@@ -186,5 +186,5 @@ def _template(config: AgentConfig) -> PromptTemplateConfig | None:
     if not prompt.template:
         return None
     # Inputs come from the team's own people: sent as written (DESIGN.md, defect 11).
-    data = prompt.model_dump(exclude={"execution_settings"}, exclude_none=True)
+    data = {key: value for key, value in vars(prompt).items() if key != "execution_settings" and value is not None}
     return PromptTemplateConfig(**{**data, "allow_dangerously_set_content": True})

@@ -349,14 +349,14 @@ def test_tasks_are_read_from_lines_yaml_and_tables(name: str, tmp_path: Path, fa
 WRONG = {
     '{"task": "a", "inputs": {"regoin": "East"}}': "the team has no input 'regoin'; did you mean 'region'?",
     "{": "this is not valid JSON",
-    "[1]": "the task: ",
-    '{"taks": "a"}': "unknown key 'taks'; did you mean 'task'?",
-    '{"task": 5}': "task: Input should be a valid string",
-    '{"task": "a", "expect": {"contians": "x"}}': "unknown key 'expect.0.contians'; did you mean 'contains'?",
-    '{"task": "a", "expect": {"regex": "("}}': "expect.0.regex: ",
+    "[1]": "the task should be a mapping, not a list",
+    '{"taks": "a"}': "unknown key 'taks' in the task; did you mean 'task'?",
+    '{"task": 5}': "task should be text, not 5",
+    '{"task": "a", "expect": {"contians": "x"}}': "unknown key 'contians' in expect[0]; did you mean 'contains'?",
+    '{"task": "a", "expect": {"regex": "("}}': "expect[0].regex should be a regular expression (missing )",
     '{"task": "a", "expect": {"json_schema": {"type": "strin"}}}': "is no JSON Schema: 'strin'",
     '{"task": "a", "expect": {"python": "nosuch:thing"}}': "target 'nosuch:thing' cannot be imported",
-    '{"task": "a", "expect": {}}': "should be a check: contains, regex, json_schema, python",
+    '{"task": "a", "expect": {}}': "expect[0] needs a check: contains, regex, json_schema, python",
     '{"task": "a", "id": 1}': "there is another task with the id '1'",
 }
 

@@ -36,6 +36,6 @@ def validate(files: tuple[Path, ...], env_file: Path | None) -> int:
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of the team file."""
-    from magentic_kit.config import team_schema
+    from magentic_kit.schema import team_schema
 
     click.echo(json.dumps(team_schema(), indent=2, ensure_ascii=False))

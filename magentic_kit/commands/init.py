@@ -58,7 +58,7 @@ def _files(**values: Any) -> dict[str, str]:
     """The project's files, as path -> text."""
     from jinja2 import Environment, StrictUndefined
 
-    from magentic_kit.config import team_schema
+    from magentic_kit.schema import team_schema
 
     templates = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     files = {"team.schema.json": json.dumps(team_schema(), indent=2, ensure_ascii=False) + "\n"}
