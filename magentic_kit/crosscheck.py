@@ -82,7 +82,7 @@ def _check_agents(source: Source) -> None:
 def _check_services(source: Source, names: list[str]) -> None:
     if not names:
         return source.report(("services",), "the team needs 'services': name -> how to reach a model")
-    agents = [route for route, agent in _agents(source.data) if get(agent, "type") not in _ALLOWED]
+    agents = [route for route, agent in _agents(source.data) if get(agent, "type", kind=str) not in _ALLOWED]
     for route in [("manager", "service"), *((*route, "model", "connection", "service_id") for route in agents)]:
         _expect(source, route, "service", wanted := get(source.data, *route), names)
         if wanted is None and not choose_service(None, names):

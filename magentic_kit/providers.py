@@ -86,7 +86,8 @@ class AzureOpenAIService(_KeyedService):
 
     @classmethod
     def _prepare(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {**data, "model": data["deployment"]} if data.get("deployment") else data
+        deployment = data.get("deployment")
+        return {**data, "model": deployment} if deployment and isinstance(deployment, str) else data
 
 
 class OllamaService(_Service):

@@ -77,6 +77,6 @@ def _ruled(kind: Any, rule: Field, models: dict[str, Any]) -> dict[str, Any]:
 
 
 def _any_of(*nodes: dict[str, Any]) -> dict[str, Any]:
-    every = [one for node in nodes for one in node.get("anyOf", (node,))]
+    every = [one for node in nodes for one in (node["anyOf"] if node.keys() == {"anyOf"} else (node,))]
     text = {"type": "string"} in every
     return {"anyOf": [one for n, one in enumerate(every) if one not in every[:n] and not (text and one == REFERENCE)]}

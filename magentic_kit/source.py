@@ -108,14 +108,13 @@ class Source:
         import hashlib  # OpenSSL takes milliseconds
         import json
 
-        digests = {
-            route: hashlib.sha256(it).hexdigest() if isinstance(it, bytes) else it for route, it in self._named.items()
-        }
-        data = self._copy(self.data, (), digests)
-        text = json.dumps(data, sort_keys=True, default=lambda node: node.value)
+        def told(it: Any) -> Any:
+            return hashlib.sha256(it).hexdigest() if isinstance(it, bytes) else it.value
+
+        text = json.dumps(self._copy(self.data, (), self._named), sort_keys=True, default=told)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _copy(self, data: Any, route: Route, instead: Mapping[Route, str]) -> Any:
+    def _copy(self, data: Any, route: Route, instead: Mapping[Route, bytes | str]) -> Any:
         if route in instead:
             return instead[route]
         if route in self.shown:
@@ -130,6 +129,7 @@ class Source:
         """The data of a node, which is to stand at `route`."""
         self.places[route] = _place(node) or self.places[route[:-1]]
         self.shown.pop(route, None)
+        self._named.pop(route, None)
         self._bound(route)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, route)

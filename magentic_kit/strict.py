@@ -72,8 +72,9 @@ class Model:
     fields: ClassVar[dict[str, Field]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls.fields = {**cls.fields, **{name: vars(cls)[name] for name in cls.__annotations__}}
+        cls.fields = dict(cls.fields)
         for name, kind in cls.__annotations__.items():
+            cls.fields[name] = vars(cls)[name]
             cls.fields[name].kind = kind
 
     def __init__(self, **values: Any) -> None:
@@ -138,8 +139,7 @@ class _Reader:
             return self.checked(args[0], args[1], value, route)
         if origin in (Union, UnionType):
             members = [one for one in args if one is not NoneType]
-            nothing = value is None and len(members) < len(args)
-            return None if nothing else self.member(members, value, route, tags)
+            return None if value is None and NoneType in args else self.member(members, value, route, tags)
         if origin is Literal:
             return value if value in args else self.no_choice(value, route, args)
         if origin is Any:
@@ -177,16 +177,13 @@ class _Reader:
             return self.value(fitting[0], value, route)
         if not isinstance(value, Mapping):
             return self.refuse(value, route, "should be a mapping")
-        for tag in tags:
-            if len(members) == 1:
-                break
-            choices = [choice for model in members for choice in get_args(model.fields[tag].kind)]
-            if tag not in value:
-                return self.missing(tag, members[0].fields[tag], route, choices)
-            if value[tag] not in choices:
-                return self.no_choice(value[tag], (*route, tag), choices)
-            members = [model for model in members if value[tag] in get_args(model.fields[tag].kind)]
-        return self.value(members[0], value, route)
+        choices = [choice for model in members for choice in get_args(model.fields[tags[0]].kind)]
+        if tags[0] not in value:
+            return self.missing(tags[0], members[0].fields[tags[0]], route, choices)
+        if value[tags[0]] not in choices:
+            return self.no_choice(value[tags[0]], (*route, tags[0]), choices)
+        members = [model for model in members if value[tags[0]] in get_args(model.fields[tags[0]].kind)]
+        return self.member(members, value, route, tags[1:])
 
     def model(self, model: type[Model], data: Any, route: Route) -> Any:
         if isinstance(data, model):

@@ -35,7 +35,8 @@ def _schema(schema: Any) -> Any:
     from jsonschema import SchemaError, validators
 
     try:
-        validators.validator_for(schema).check_schema(schema)
+        if isinstance(schema, dict):
+            validators.validator_for(schema).check_schema(schema)
     except SchemaError as error:
         raise ValueError(f"is no JSON Schema: {error.message}") from error
     return schema
@@ -43,11 +44,12 @@ def _schema(schema: Any) -> Any:
 
 def _json(value: Any) -> Any:
     try:
-        if json.loads(json.dumps(value)) == value:
-            return value
-    except (TypeError, ValueError):
-        pass
-    raise ValueError("should be what JSON can hold")
+        held = json.loads(json.dumps(value))
+    except TypeError:  # a date, say, in YAML
+        held = None
+    if held != value:
+        raise ValueError("should be what JSON can hold")
+    return value
 
 
 Pattern = Annotated[re.Pattern[str], Field(parse=_pattern)]

@@ -140,6 +140,14 @@ UNREADABLE: dict[str, tuple[str | bytes, str]] = {
         "name: " + "[" * 100_000,
         "team.yaml:1:66: this is not valid YAML: this is nested too deep or too large",
     ),
+    "nesting that is deep enough": (
+        "name: " + "[" * 70 + "]" * 70,
+        "team.yaml:1:67: this is nested too deep or too large",
+    ),
+    "deep steps of keys and lists": (
+        "".join(f"{' ' * n}a:\n{' ' * n}-\n" for n in range(3000)),
+        "team.yaml:61:31: this is not valid YAML: this is nested too deep or too large",
+    ),
     "deep aliases": (
         "a: &a0 [x]\n" + "".join(f"b{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 500)),
         "team.yaml:1:9: this is nested too deep or too large",
@@ -382,6 +390,18 @@ WRONG: dict[str, tuple[str, ...]] = {
     "agent of another type": (
         agent("type: azure_assistant"),
         "team.yaml:1:42: agent 'A' type cannot be 'azure_assistant'; there is chat_completion_agent, human, team",
+    ),
+    "agent whose type is a mapping": (
+        agent("type: {}"),
+        "team.yaml:1:42: agent 'A' type cannot be a mapping; there is chat_completion_agent, human, team",
+    ),
+    "provider that is a list": (
+        "services: {default: {provider: [openai]}}\n",
+        "team.yaml:1:32: services.default.provider cannot be a list; did you mean 'openai'?",
+    ),
+    "deployment that is a number": (
+        "services: {default: {provider: azure_openai, deployment: 7}}\n",
+        "team.yaml:1:58: services.default.deployment should be text, not 7",
     ),
     "agent called manager": (
         "agents: [{name: Manager, description: d}]\n",
@@ -956,7 +976,8 @@ def test_the_hash_follows_the_scripts_text_and_not_its_place(folder: Path, tmp_p
     ):
         (place / "s.yaml").write_text(script)
         hashes.append(load(place, text).config_hash)
-    assert hashes[0] == hashes[1] != hashes[2]
+    inline = load(folder, text, overrides={"services.default.script": {"a": 2}}).config_hash
+    assert hashes[0] == hashes[1] != hashes[2] and inline not in hashes
 
 
 def test_a_secret_is_not_told_in_a_problem_either(folder: Path) -> None:
