@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypedDict
+from typing import Any
 
 import yaml
-from semantic_kernel import Kernel
 from semantic_kernel.agents import ChatCompletionAgent, MagenticOrchestration
-from semantic_kernel.agents.runtime import CoreRuntime
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatMessageContent
@@ -27,50 +25,12 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.events import AnyEvent, RunStarted
 from magentic_kit.explain import nearest
 from magentic_kit.journal import new_run_id, read_log
-from magentic_kit.people import Approver, People, PlanReview, Reviewer, Speaker
+from magentic_kit.options import Own, RunOptions, Source
+from magentic_kit.people import People, PlanReview, Speaker
 from magentic_kit.plan import TaskLedger
-from magentic_kit.resume import UnknownTools
 from magentic_kit.run import Run, RunResult
 from magentic_kit.services import build_service, close_service
 from magentic_kit.tools import Tools, as_plugin
-
-
-class Own(TypedDict, total=False):
-    """What the caller brings: a kernel whose services, plugins and filters agents share, or single ones by name."""
-
-    kernel: Kernel
-    services: Mapping[str, ChatCompletionClientBase]
-    plugins: Mapping[str, object]
-
-
-class Source(Own, total=False):
-    """How a team is loaded: `overrides` by dotted path, `env` in place of the process's for `${NAME}`."""
-
-    overrides: Mapping[str, Any]
-    env: Mapping[str, str]
-
-
-class RunOptions(TypedDict, total=False):
-    """How a team is run.
-
-    `inputs` fill the team's task, instructions and prompts. `sinks` get every event. The run directory is made
-    under `out` (default: `runs`), or not at all with None. A `runtime` of your own has to be started, and keeps
-    the run's actors until you close it. `plan` is carried out in place of one that the manager makes.
-    `reviewer` judges plans, `approver` the tool calls that `review.tools` names, `humans` speak as team members
-    (by name, or one for all under `*`). `reuse` is the directory of a run whose unchanged steps are not paid again.
-    `unknown_tools` decides, on resume, on tool calls that began and were never heard of again.
-    """
-
-    inputs: Mapping[str, Any]
-    sinks: Iterable[Sink]
-    out: str | Path | None
-    runtime: CoreRuntime
-    plan: TaskLedger
-    reviewer: Reviewer
-    approver: Approver
-    humans: Mapping[str, Speaker]
-    reuse: str | Path
-    unknown_tools: UnknownTools
 
 
 class TeamFactory:

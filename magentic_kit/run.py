@@ -30,7 +30,8 @@ from magentic_kit.resume import settle, until_limit
 from magentic_kit.steps import Steps
 
 if TYPE_CHECKING:
-    from magentic_kit.factory import RunOptions, TeamFactory
+    from magentic_kit.factory import TeamFactory
+    from magentic_kit.options import RunOptions
 
 logger = logging.getLogger(__name__)
 
