@@ -28,8 +28,11 @@ from magentic_kit.journal import new_run_id, read_log
 from magentic_kit.options import Own, RunOptions, Source
 from magentic_kit.people import People, PlanReview, Speaker
 from magentic_kit.plan import TaskLedger
+from magentic_kit.redaction import Redactor
 from magentic_kit.run import Run, RunResult
 from magentic_kit.services import build_service, close_service
+from magentic_kit.steps import Steps
+from magentic_kit.text import sendable
 from magentic_kit.tools import Tools, as_plugin
 
 
@@ -97,8 +100,7 @@ class TeamFactory:
         self.use_loop(asyncio.get_running_loop())
         filled = self.fill_inputs(inputs or {})
         text = self.task(task, filled)
-        limits = self.team.config.limits
-        context = RunContext(run_id=new_run_id(self.team.config.name), limits=limits, sinks=[])
+        context = self.context(new_run_id(self.team.config.name), [])
         assembly = Assembly(self, context, filled, People(reviewer=lambda _: PlanReview.approve(), humans=_NOBODY))
         try:
             return await assembly.manager.task_ledger(text, {a.name: a.description or "" for a in assembly.agents})
@@ -130,7 +132,7 @@ class TeamFactory:
     ) -> MagenticOrchestration[str, ChatMessageContent]:
         """SK's own `MagenticOrchestration` of this team, for one run on your runtime; closed with the factory."""
         sinks = [on_event] if on_event else []
-        context = RunContext(run_id=new_run_id(self.team.config.name), limits=self.team.config.limits, sinks=sinks)
+        context = self.context(new_run_id(self.team.config.name), sinks)
         assembly = Assembly(self, context, self.fill_inputs(inputs or {}), people or People())
         self._embedded.append(assembly)
         return assembly.orchestration
@@ -177,6 +179,13 @@ class TeamFactory:
             self._made = {}
         self._loop = loop
 
+    def context(self, run_id: str, sinks: list[Sink], steps: Steps | None = None) -> RunContext:
+        """The context of a run, which masks the keys that services name and the secrets of either environment."""
+        config, env = self.team.config, self.team.source.env
+        keys = {str(getattr(service, "api_key_env", "")) for service in config.services.values()}
+        redactor = Redactor.from_environment(env, keys=keys)
+        return RunContext(run_id=run_id, limits=config.limits, sinks=sinks, steps=steps, redactor=redactor)
+
     def service(self, name: str, model: str | None = None) -> ChatCompletionClientBase:
         """The service of that name, asking another model if one is named. Raises `ConfigError`."""
         if name in self._given:
@@ -216,12 +225,13 @@ class TeamFactory:
         for name, spec in specs.items():
             if filled[name] is None and spec.required:
                 raise ConfigError.one(f"the team needs the input '{name}': give --input {name}=…")
-        return {name: value for name, value in filled.items() if value is not None}
+        texts = {name: sendable(value) for name, value in filled.items() if isinstance(value, str)}
+        return {name: texts.get(name, value) for name, value in filled.items() if value is not None}
 
     def task(self, given: str | None, inputs: Mapping[str, Any]) -> str:
         """The task as given, else the team's own with the inputs filled in. Raises `ConfigError` if there is none."""
         if given is not None and given.strip():
-            return given
+            return sendable(given)
         if not self.team.config.task:
             raise ConfigError.one("there is no task: give one, or set `task:` in the team file")
         return KernelPromptTemplate.quick_render(self.team.config.task, dict(inputs))
