@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,8 +16,8 @@ import sample_events as sample
 from recordings.record import DEMO, WIDTHS, play, text_of
 from test_console import GOLDEN
 
+from magentic_kit import cli
 from magentic_kit import events as ev
-from magentic_kit.cli import _COMMANDS, cli
 from magentic_kit.journal import LOG, Journal
 
 Invoke: TypeAlias = Callable[..., Any]
@@ -27,11 +28,12 @@ COMMAND = [sys.executable, "-m", "magentic_kit"]
 def invoke(capsys: pytest.CaptureFixture[str]) -> Invoke:
     """Runs the command in this process; what it wrote to standard output and standard error."""
 
-    def run(*arguments: object) -> Any:
-        cli.main([str(argument) for argument in arguments], prog_name="magentic-kit", standalone_mode=False)
+    def invoke(*arguments: object) -> Any:
+        with suppress(SystemExit):  # --help
+            cli.run([str(argument) for argument in arguments])
         return capsys.readouterr()
 
-    return run
+    return invoke
 
 
 def write(folder: Path, name: str, events: list[ev.AnyEvent]) -> Path:
@@ -143,7 +145,7 @@ def test_the_command_alone_prints_a_page_that_helps(invoke: Invoke, tmp_path: Pa
 
 def test_every_command_is_listed_and_can_be_asked_for_help(invoke: Invoke) -> None:
     listed = invoke("--help").out
-    for name, (_, does) in _COMMANDS.items():
+    for name, (_, does) in cli.COMMANDS.items():
         assert does in listed
         assert invoke(name, "--help").out.startswith(f"Usage: magentic-kit {name}")
 

@@ -7,44 +7,50 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import click
-
+from magentic_kit.commands.arguments import Argument, argument, flag, repeated
 from magentic_kit.errors import ConfigError
 
-_C = TypeVar("_C", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)
-
-
-def options(*options: Callable[[_C], _C]) -> Callable[[_C], _C]:
-    """Several click options or arguments as one decorator."""
-
-    def add(command: _C) -> _C:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-TEAM_OPTIONS = options(
-    click.option("--set", "settings", multiple=True, metavar="PATH=V", help="Override a value of the team file."),
-    click.option("--service", "services", multiple=True, metavar="NAME=PROVIDER[:MODEL]", help="Override a service."),
-    click.option("--env-file", type=PATH, help="Environment file to read; default: .env."),
-    click.option("--max-rounds", type=int, help="Same as --set manager.max_rounds=N."),
-    click.option("--max-resets", type=int, help="Same as --set manager.max_resets=N."),
-    click.option("--max-tokens", type=int, help="Same as --set limits.max_tokens=N."),
-    click.option("--deadline", help="Same as --set limits.deadline=D, such as 90s or 15m."),
-    click.option("--no-report", is_flag=True, help="Write the log only."),
-    click.option("--approve", multiple=True, metavar="PATTERN", help="Functions that may be called without asking."),
-    click.option("--approve-plan", is_flag=True, help="Approve every plan without asking."),
+ENV_FILE = argument("--env-file", type=Path, metavar="PATH", help="Environment file to read; default: .env.")
+TEAM_OPTIONS = (
+    repeated("--set", dest="settings", metavar="PATH=V", help="Override a value of the team file."),
+    repeated("--service", dest="services", metavar="NAME=PROVIDER[:MODEL]", help="Override a service."),
+    ENV_FILE,
+    argument("--max-rounds", type=int, metavar="N", help="Same as --set manager.max_rounds=N."),
+    argument("--max-resets", type=int, metavar="N", help="Same as --set manager.max_resets=N."),
+    argument("--max-tokens", type=int, metavar="N", help="Same as --set limits.max_tokens=N."),
+    argument("--deadline", metavar="D", help="Same as --set limits.deadline=D, such as 90s or 15m."),
+    flag("--no-report", help="Write the log only."),
+    repeated("--approve", metavar="PATTERN", help="Functions that may be called without asking."),
+    flag("--approve-plan", help="Approve every plan without asking."),
 )
-TASK_OPTIONS = options(
-    click.argument("task", required=False),
-    click.option("--task-file", type=PATH, help="Read the task from this file."),
-    click.option("--input", "inputs", multiple=True, metavar="K=V", help="A value for one of the team's inputs."),
+TASK_OPTIONS = (
+    argument("task", nargs="?", metavar="[TASK]"),
+    argument("--task-file", type=Path, metavar="PATH", help="Read the task from this file."),
+    repeated("--input", dest="inputs", metavar="K=V", help="A value for one of the team's inputs."),
 )
+UNKNOWN_TOOL_OPTIONS = (
+    flag("--repeat-tool", help="Call functions again whose outcome is unknown."),
+    argument("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome."),
+)
+VERBOSITY_OPTIONS = (
+    argument(
+        "--verbosity",
+        choices=("quiet", "normal", "full"),
+        default="normal",
+        help="quiet: plans, rounds and trouble; normal: and what is said and called; full: facts and whole results; "
+        "default: %(default)s.",
+    ),
+    flag("--show-reasons", default=True, help="The manager's reasons; shown by default."),
+    argument("--no-show-reasons", dest="show_reasons", action="store_false", help="Leave them out."),
+)
+
+
+def out_option(default: str, what: str) -> Argument:
+    """`--out`, for directories of this kind."""
+    told = f"Where {what} go; default: {default}."
+    return argument("--out", type=Path, default=Path(default), metavar="PATH", help=told)
 
 
 def overrides_of(
@@ -78,12 +84,12 @@ def overrides_of(
 
 def load_environment(env_file: Path | None, *, beside: Path) -> None:
     """Reads the given environment file, or `.env` here and beside the team; what is set already stays."""
-    from dotenv import load_dotenv
-
     if env_file is not None and not env_file.is_file():
         raise ConfigError.one("there is no such environment file", file=str(env_file))
     for path in [env_file] if env_file else [Path(".env"), beside.parent / ".env"]:
         if path.is_file():
+            from dotenv import load_dotenv
+
             load_dotenv(path)
 
 
@@ -149,7 +155,16 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     return codes[0]
 
 
-def complain(*messages: str) -> None:
-    """Red lines on standard error."""
+def say(text: object, *, aside: bool = False) -> None:
+    """A line on standard output at once, or `aside` on standard error."""
+    print(text, file=sys.stderr if aside else sys.stdout, flush=True)
+
+
+RED, YELLOW = 31, 33  # as terminals count colours
+
+
+def complain(*messages: str, colour: int = RED) -> None:
+    """Lines on standard error, coloured where colours are seen and wanted."""
+    seen = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for message in messages:
-        click.secho(message, fg="red", err=True)
+        say(f"\x1b[{colour}m{message}\x1b[0m" if seen else message, aside=True)
