@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeAlias
@@ -109,6 +108,8 @@ class Parser(ArgumentParser):
 
     def format_help(self) -> str:
         """What `--help` prints; the paragraphs of a docstring stay paragraphs."""
+        import textwrap
+
         fold = textwrap.TextWrapper(78, initial_indent="  ", subsequent_indent="  ")
         paragraphs = (self.description or "").split("\n\n")
         self.description = "\n\n".join(fold.fill(" ".join(paragraph.split())) for paragraph in paragraphs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -139,6 +138,7 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     A connector's thread that cannot be interrupted would keep it for as long as it likes.
     """
     import asyncio
+    import threading
 
     codes: list[int] = []
     leave = threading.Timer(5, lambda: os._exit(codes[0]))

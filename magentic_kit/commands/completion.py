@@ -34,4 +34,4 @@ def complete() -> None:
     commands = whole.add_subparsers(parser_class=Parser)
     for name, (_, does) in cli.COMMANDS.items():
         commands.add_parser(name, help=does, arguments=cli.load(name).arguments if name in line else ())
-    autocomplete(whole)
+    autocomplete(whole, always_complete_options=False)
