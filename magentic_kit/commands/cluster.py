@@ -19,6 +19,7 @@ from magentic_kit.commands.common import (
     quiet_logs,
     say,
     task_of,
+    writing,
 )
 from magentic_kit.errors import ConfigError
 
@@ -130,13 +131,14 @@ def result(id: str, url: str | None, out: Path | None) -> int:
         from magentic_kit.journal import Journal, read_log
         from magentic_kit.report import write_reports
 
-        (out / id).mkdir(parents=True, exist_ok=True)
-        journal = Journal(out / id)
-        for event in events[len(read_log(out / id)[0]) :]:
-            journal.write(event)
-        journal.save("team.yaml", entry.spec["team"])
-        journal.close()
-        write_reports(out / id, record, ("md", "html", "json"))
+        with writing(out):
+            (out / id).mkdir(parents=True, exist_ok=True)
+            journal = Journal(out / id)
+            for event in events[len(read_log(out / id)[0]) :]:
+                journal.write(event)
+            journal.save("team.yaml", entry.spec["team"])
+            journal.close()
+            write_reports(out / id, record, ("md", "html", "json"))
     say(printable(record.answer)) if record.answer else None
     say(f"{id}: {entry.state}" + (f": {entry.note}" if entry.note else ""), aside=True)
     return EXIT_CODES.get(entry.state, 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,15 @@ def read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError.one(f"cannot be read: {error}", file=str(path)) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tells why nothing can be written to `path`, in place of an `OSError`. Raises `ConfigError`."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError.one(f"cannot be written: {error.strerror or error}", file=str(path)) from error
 
 
 def pair(text: str, option: str) -> tuple[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from magentic_kit.commands.arguments import argument, command
@@ -33,6 +32,8 @@ def validate(files: tuple[Path, ...], env_file: Path | None) -> int:
 @command()
 def schema() -> None:
     """Print the JSON Schema of the team file."""
+    import json
+
     from magentic_kit.config import team_schema
 
     say(json.dumps(team_schema(), indent=2, ensure_ascii=False))

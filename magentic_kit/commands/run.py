@@ -21,6 +21,7 @@ from magentic_kit.commands.common import (
     run_to_end,
     say,
     task_of,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -137,7 +138,9 @@ def plan(
     import asyncio
 
     quiet_logs()
-    output.write_text(asyncio.run(make()), encoding="utf-8")
+    made = asyncio.run(make())
+    with writing(output):
+        output.write_text(made, encoding="utf-8")
     say(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")
     return 0
 

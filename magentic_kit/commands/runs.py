@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magentic_kit.commands.arguments import argument, command, flag, number, repeated
-from magentic_kit.commands.common import VERBOSITY_OPTIONS, complain, say
+from magentic_kit.commands.common import VERBOSITY_OPTIONS, complain, say, writing
 from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.text import duration, one_line
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 _POLL = 0.2  # seconds between looks at a log that is followed
 _FRAME = 0.1  # seconds for which the clock of a replay may stand still
 
+_PLACES = ("*", "tasks/*/*", "*/tasks/*/*")  # of run directories: below runs, a batch, and batches
 _FORMATS = ("md", "html", "json")
 _RUN = argument("run_dir", type=Path, metavar="RUN")
 
@@ -70,13 +70,21 @@ def show(run_dir: Path, follow: bool, speed: float | None, plain: bool, verbosit
     flag("--json", dest="as_json", help="Print JSON."),
 )
 def list(folder: Path, as_json: bool) -> None:  # the command's name
-    """List the runs in DIR (default: runs) with outcome, time, tokens and task, the newest first."""
-    runs = [_summary(log.parent) for log in sorted(folder.glob("*/events.jsonl"), reverse=True)]
+    """List the runs in DIR (default: runs) with outcome, time, tokens and task, the newest first.
+
+    DIR may also be the directory of a batch, or of several.
+    """
+    logs = [log for kind in _PLACES for log in folder.glob(f"{kind}/events.jsonl")]
+    runs = [_summary(log.parent) for log in sorted(logs, key=lambda log: log.parent.name, reverse=True)]
     if as_json:
         return say(json.dumps(runs, indent=2))
     if not runs:
         complain(f"there are no runs in {folder}; `magentic-kit run TEAM` makes one")
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = None
+    if sys.stdout.isatty():
+        import shutil
+
+        width = shutil.get_terminal_size().columns
     for run in runs:
         took = "" if run["seconds"] is None else duration(run["seconds"])
         tokens = "?" if run["tokens"] is None else f"{run['tokens']:,}"
@@ -91,8 +99,10 @@ def report(run_dir: Path, formats: tuple[str, ...]) -> None:
     from magentic_kit.record import RunRecord
     from magentic_kit.report import write_reports
 
-    for path in write_reports(run_dir, RunRecord.of(_held(run_dir)), formats or _FORMATS):
-        say(path)
+    record = RunRecord.of(_held(run_dir))
+    with writing(run_dir):
+        paths = write_reports(run_dir, record, formats or _FORMATS)
+    say("\n".join(map(str, paths)))
 
 
 def _held(run_dir: Path) -> Iterable[AnyEvent]:
