@@ -119,6 +119,8 @@ def test_what_was_written_before_a_failure_is_taken_back(tmp_path: Path) -> None
 def test_on_a_terminal_it_asks_for_provider_and_model(tmp_path: Path) -> None:
     child = pexpect.spawn(PYTHON[0], ["-m", "magentic_kit", "init", "."], cwd=tmp_path, env={**os.environ}, timeout=20)
     child.expect("Provider .*openai")
+    child.sendline("olama")
+    child.expect("Provider .*openai")
     child.sendline("ollama")
     child.expect(r"Model \[qwen3:8b\]")
     child.sendline("")
@@ -127,3 +129,13 @@ def test_on_a_terminal_it_asks_for_provider_and_model(tmp_path: Path) -> None:
     team = load_team(tmp_path / "team.yaml", env={})
     assert (team.config.services["live"].provider, team.config.services["live"].model) == ("ollama", "qwen3:8b")
     assert team.config.name == tmp_path.name
+
+
+@pytest.mark.parametrize("leave", ["sendintr", "sendeof"])
+def test_who_leaves_at_a_question_leaves_nothing_behind(leave: str, tmp_path: Path) -> None:
+    child = pexpect.spawn(PYTHON[0], ["-m", "magentic_kit", "init", "."], cwd=tmp_path, timeout=20)
+    child.expect("Provider .*openai")
+    getattr(child, leave)()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130 and not [*tmp_path.iterdir()]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from magentic_kit.errors import ConfigError
 
 Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]
 """What `ArgumentParser.add_argument` is called with."""
+
+
+PATH: dict[str, Any] = {"type": Path, "metavar": "PATH"}
+"""How an option is a path."""
 
 
 def argument(*names: str, **how: Any) -> Argument:
@@ -71,19 +77,12 @@ def unknown(what: str, name: str, known: Iterable[str], *, prog: str) -> ConfigE
     return ConfigError.one(f"there is no {what} {name}; {hint}", file=prog)
 
 
-class _Formatter(RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32, width=80)
-
-    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
-        super().add_usage(usage, actions, groups, "Usage: ")
-
-
 class Parser(ArgumentParser):
     """Options before or after arguments, none abbreviated; what is wrong is a `ConfigError`."""
 
     def __init__(self, prog: str, about: str = "", arguments: Sequence[Argument] = ()) -> None:
-        super().__init__(prog, description=about, formatter_class=_Formatter, add_help=False, allow_abbrev=False)
+        form = partial(RawDescriptionHelpFormatter, max_help_position=32, width=80)
+        super().__init__(prog, description=about, formatter_class=form, add_help=False, allow_abbrev=False)
         self._options = [name for names, _ in arguments for name in names if name.startswith("-")]
         shown = [how["metavar"] for names, how in arguments if names[0] not in self._options]
         self.usage = " ".join([prog, "[OPTIONS]", *shown])
@@ -113,4 +112,4 @@ class Parser(ArgumentParser):
         fold = textwrap.TextWrapper(78, initial_indent="  ", subsequent_indent="  ")
         paragraphs = (self.description or "").split("\n\n")
         self.description = "\n\n".join(fold.fill(" ".join(paragraph.split())) for paragraph in paragraphs)
-        return super().format_help()
+        return super().format_help().replace("usage:", "Usage:", 1)

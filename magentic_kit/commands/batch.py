@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from magentic_kit.commands.arguments import POSITIVE, argument, command, flag
-from magentic_kit.commands.common import TEAM_OPTIONS, out_option, overrides_of, quiet_logs, run_to_end, say
+from magentic_kit.commands.arguments import PATH, POSITIVE, argument, command, flag
+from magentic_kit.commands.common import TEAM_OPTIONS, overrides_of, quiet_logs, run_to_end, say
 from magentic_kit.errors import ConfigError
 from magentic_kit.text import duration, one_line
 
@@ -38,7 +38,7 @@ def _writable(path: str) -> BinaryIO:
     argument("--concurrency", type=POSITIVE, metavar="N", help="Tasks under way at a time; default: 8."),
     argument("--rpm", type=POSITIVE, metavar="N", help="Requests a minute that a service gets at most."),
     argument("--tpm", type=POSITIVE, metavar="N", help="Tokens a minute that a service gets at most."),
-    out_option("batches", "batch directories"),
+    argument("--out", **PATH, default=Path("batches"), help="Where batch directories go; default: batches."),
     argument("--resume", type=Path, metavar="DIR", help="Go on with this batch; TEAM and TASKS may be left out."),
     argument("--junit", type=_writable, metavar="FILE", help="Write the results as JUnit XML."),
     flag("--json", dest="as_json", help="Print the results as JSON."),
@@ -51,10 +51,10 @@ def batch(team: Path | None, tasks: Path | None, **options: Any) -> int:
     Exit code: 0 all checks passed, 1 some did not; without any: 0 all satisfied, 1 some failed, 3 limited or
     rejected; 130 cancelled.
     """
-    from magentic_kit.check import load_team
-
     if not options["resume"] and not (team and tasks):
         raise ConfigError.one("give TEAM and TASKS, or --resume DIR", file="command line")
+    from magentic_kit.check import load_team
+
     overrides = overrides_of(beside=team or options["resume"], **options)
     digest = load_team(team, overrides=overrides).config_hash if team else None
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magentic_kit.commands.arguments import POSITIVE, argument, command, number
+from magentic_kit.commands.arguments import PATH, POSITIVE, argument, command, number
 from magentic_kit.commands.common import (
     ENV_FILE,
     TASK_OPTIONS,
@@ -33,19 +33,14 @@ _DATABASE = argument(
     metavar="URL",
     help=f"sqlite:///FILE for one machine, postgresql://… for many; default: the variable {_VARIABLE}.",
 )
+_SECONDS = number(float, lambda seconds: seconds >= 1, "a number from 1")
 _ID = argument("id")
 
 
 @command(
     _DATABASE,
     argument("--concurrency", type=POSITIVE, default=4, metavar="N", help="Runs at once; default: 4."),
-    argument(
-        "--lease",
-        type=number(float, lambda seconds: seconds >= 1, "a number from 1"),
-        default=15,
-        metavar="N",
-        help="Seconds; the same for all; default: 15.",
-    ),
+    argument("--lease", type=_SECONDS, default=15, metavar="N", help="Seconds; the same for all; default: 15."),
     ENV_FILE,
 )
 def worker(url: str | None, concurrency: int, lease: float, env_file: Path | None) -> int:
@@ -113,7 +108,7 @@ def status(id: str | None, url: str | None) -> int:
 @command(
     _ID,
     _DATABASE,
-    argument("--out", type=Path, metavar="PATH", help="Also write its run directory here: log, reports, team."),
+    argument("--out", **PATH, help="Also write its run directory here: log, reports, team."),
 )
 def result(id: str, url: str | None, out: Path | None) -> int:
     """Print the answer of run ID, and derive its log and reports. Exit code as of `run`; 1 if it has not ended."""

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from magentic_kit.commands.arguments import Argument, argument, flag, repeated
+from magentic_kit.commands.arguments import PATH, argument, flag, repeated
 from magentic_kit.errors import ConfigError
 
-ENV_FILE = argument("--env-file", type=Path, metavar="PATH", help="Environment file to read; default: .env.")
+ENV_FILE = argument("--env-file", **PATH, help="Environment file to read; default: .env.")
 TEAM_OPTIONS = (
     repeated("--set", dest="settings", metavar="PATH=V", help="Override a value of the team file."),
     repeated("--service", dest="services", metavar="NAME=PROVIDER[:MODEL]", help="Override a service."),
@@ -27,9 +27,10 @@ TEAM_OPTIONS = (
 )
 TASK_OPTIONS = (
     argument("task", nargs="?", metavar="[TASK]"),
-    argument("--task-file", type=Path, metavar="PATH", help="Read the task from this file."),
+    argument("--task-file", **PATH, help="Read the task from this file."),
     repeated("--input", dest="inputs", metavar="K=V", help="A value for one of the team's inputs."),
 )
+OUT = argument("--out", **PATH, default=Path("runs"), help="Where run directories go; default: runs.")
 UNKNOWN_TOOL_OPTIONS = (
     flag("--repeat-tool", help="Call functions again whose outcome is unknown."),
     argument("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome."),
@@ -45,12 +46,6 @@ VERBOSITY_OPTIONS = (
     flag("--show-reasons", default=True, help="The manager's reasons; shown by default."),
     argument("--no-show-reasons", dest="show_reasons", action="store_false", help="Leave them out."),
 )
-
-
-def out_option(default: str, what: str) -> Argument:
-    """`--out`, for directories of this kind."""
-    told = f"Where {what} go; default: {default}."
-    return argument("--out", type=Path, default=Path(default), metavar="PATH", help=told)
 
 
 def overrides_of(
@@ -165,16 +160,13 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     return codes[0]
 
 
-def say(text: object, *, aside: bool = False) -> None:
+def say(text: object, *, aside: bool = False, end: str = "\n") -> None:
     """A line on standard output at once, or `aside` on standard error."""
-    print(text, file=sys.stderr if aside else sys.stdout, flush=True)
+    print(text, end=end, file=sys.stderr if aside else sys.stdout, flush=True)
 
 
-RED, YELLOW = 31, 33  # as terminals count colours
-
-
-def complain(*messages: str, colour: int = RED) -> None:
-    """Lines on standard error, coloured where colours are seen and wanted."""
+def complain(*messages: str, colour: int = 31) -> None:
+    """Lines on standard error, red (or of another `colour`, as terminals count them) if colours are seen and wanted."""
     seen = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for message in messages:
         say(f"\x1b[{colour}m{message}\x1b[0m" if seen else message, aside=True)

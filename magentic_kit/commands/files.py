@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from magentic_kit.commands.arguments import argument, command
-from magentic_kit.commands.common import ENV_FILE, YELLOW, complain, load_environment, say
+from magentic_kit.commands.common import ENV_FILE, complain, load_environment, say
 from magentic_kit.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ def validate(files: tuple[Path, ...], env_file: Path | None) -> int:
             code = 2
             continue
         for warning in team.warnings:
-            complain(f"warning: {warning}", colour=YELLOW)
+            complain(f"warning: {warning}", colour=33)
         say(f"{file}: ok, {len(team.config.agents)} agents, {len(team.config.services)} services")
     return code
 

@@ -31,10 +31,7 @@ _TEMPLATE = Path(__file__).parent.parent / "templates" / "project"
 @command(
     argument("directory", nargs="?", default=Path(), type=Path, metavar="[DIR]"),
     argument(
-        "--provider",
-        choices=list(PROVIDERS),
-        metavar="PROVIDER",
-        help="Who serves the model: %(choices)s; default: openai.",
+        "--provider", choices=[*PROVIDERS], metavar="P", help="Who serves the model: %(choices)s; default: openai."
     ),
     argument("--model", help="Model to ask; default: one of the provider's."),
     argument("--name", help="Name of the team; default: the directory's."),
@@ -59,8 +56,7 @@ def _ask(what: str, default: str, choices: Collection[str] = ()) -> str:
     """The answer of the person at the terminal; the default if it is empty, or nobody is there."""
     question = f"{what} ({', '.join(choices)}) [{default}]: " if choices else f"{what} [{default}]: "
     while sys.stdin.isatty():
-        sys.stderr.write(question)
-        sys.stderr.flush()
+        say(question, aside=True, end="")
         if not (line := sys.stdin.readline()):
             raise KeyboardInterrupt  # Ctrl-D
         answer = line.strip() or default

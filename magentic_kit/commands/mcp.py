@@ -10,7 +10,7 @@ from typing import Any
 
 from magentic_kit import events as ev
 from magentic_kit.commands.arguments import argument, command
-from magentic_kit.commands.common import ENV_FILE, load_environment, out_option, quiet_logs, say
+from magentic_kit.commands.common import ENV_FILE, OUT, load_environment, quiet_logs, say
 from magentic_kit.errors import ConfigError
 from magentic_kit.text import one_line
 
@@ -18,7 +18,7 @@ from magentic_kit.text import one_line
 @command(
     argument("teams", nargs="+", type=Path, metavar="TEAM..."),
     argument("--http", default="", metavar="HOST:PORT", help="Serve streamable HTTP here; default: stdio."),
-    out_option("runs", "run directories"),
+    OUT,
     ENV_FILE,
 )
 def mcp(teams: tuple[Path, ...], http: str, out: Path, env_file: Path | None) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magentic_kit.commands.arguments import argument, command, flag
+from magentic_kit.commands.arguments import PATH, argument, command, flag
 from magentic_kit.commands.common import (
+    OUT,
     TASK_OPTIONS,
     TEAM_OPTIONS,
     UNKNOWN_TOOL_OPTIONS,
     VERBOSITY_OPTIONS,
-    out_option,
     overrides_of,
     pair,
     quiet_logs,
@@ -49,9 +49,9 @@ _SHOW_OPTIONS = (
     *TASK_OPTIONS,
     *TEAM_OPTIONS,
     *_SHOW_OPTIONS,
-    out_option("runs", "run directories"),
+    OUT,
     flag("--review-plan", help="Same as --set review.plan=true."),
-    argument("--plan", type=Path, metavar="PATH", help="Carry out this plan, made by `plan` and edited."),
+    argument("--plan", **PATH, help="Carry out this plan, made by `plan` and edited."),
     argument("--from", dest="reuse", type=Path, metavar="RUN", help="Reuse the steps of this run that are unchanged."),
 )
 def run(
@@ -116,9 +116,7 @@ def resume(
     _TEAM,
     *TASK_OPTIONS,
     *TEAM_OPTIONS,
-    argument(
-        *("-o", "--output"), type=Path, default=Path("plan.md"), metavar="PATH", help="File to write; default: plan.md."
-    ),
+    argument("-o", "--output", **PATH, default=Path("plan.md"), help="File to write; default: plan.md."),
 )
 def plan(
     team: Path, task: str | None, task_file: Path | None, inputs: tuple[str, ...], output: Path, **options: Any

@@ -24,18 +24,14 @@ _FRAME = 0.1  # seconds for which the clock of a replay may stand still
 
 _PLACES = ("*", "tasks/*/*", "*/tasks/*/*")  # of run directories: below runs, a batch, and batches
 _FORMATS = ("md", "html", "json")
+_SPEED = number(float, lambda speed: speed > 0, "a number above 0")
 _RUN = argument("run_dir", type=Path, metavar="RUN")
 
 
 @command(
     _RUN,
     flag("--follow", help="Go on with what is written to the log, to the end of the run."),
-    argument(
-        "--speed",
-        type=number(float, lambda speed: speed > 0, "a number above 0"),
-        metavar="N",
-        help="Take the time it took; 2: half of it.",
-    ),
+    argument("--speed", type=_SPEED, metavar="N", help="Take the time it took; 2: half of it."),
     flag("--plain", help="Plain lines: no colour, no live display."),
     *VERBOSITY_OPTIONS,
 )
