@@ -1,4 +1,4 @@
-"""The command line: the commands, each loaded when it is called; only they print, and only `main` exits."""
+"""The command line: the commands, each loaded when it is called; nothing else in the package prints or exits."""
 
 from __future__ import annotations
 
