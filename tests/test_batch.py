@@ -19,10 +19,9 @@ import pytest
 import yaml
 from openai_server import OpenAIServer, Reply, Request, error, ledger, text_of
 
-from magentic_kit import ConfigError, TeamFactory
+from magentic_kit import ConfigError, TeamFactory, cli
 from magentic_kit import events as ev
 from magentic_kit.batch import Batch, junit, run_batch
-from magentic_kit.cli import cli
 from magentic_kit.journal import read_log
 from magentic_kit.rates import Throttle
 from magentic_kit.tasks import Task, load_tasks
@@ -466,7 +465,7 @@ def test_the_exit_code_is_by_checks_or_else_by_outcomes(
     with OpenAIServer(pure) as server:
         team = write_team(tmp_path, server.base_url, manager=manager)
         Path("tasks.jsonl").write_text(json.dumps({"task": "A.", **({"expect": expect} if expect else {})}))
-        assert cli.main(["batch", str(team), "tasks.jsonl"], standalone_mode=False) == code
+        assert cli.run(["batch", str(team), "tasks.jsonl"]) == code
     out, err = capsys.readouterr()
     assert out == "" and f"see {directory(Path()).as_posix()}" in err
 
@@ -476,9 +475,9 @@ def test_a_batch_cannot_go_on_with_other_tasks(tmp_path: Path, monkeypatch: pyte
     with OpenAIServer(pure) as server:
         team, tasks = write_team(tmp_path, server.base_url), write_tasks(tmp_path, 1)
         asked = ["batch", str(team), str(tasks)]
-        assert cli.main(asked, standalone_mode=False) == 0
+        assert cli.run(asked) == 0
         paid = len(server.requests)
         tasks.write_text('{"task": "another"}')
         with pytest.raises(ConfigError, match="other tasks"):
-            cli.main([*asked, "--resume", str(directory(tmp_path))], standalone_mode=False)
+            cli.run([*asked, "--resume", str(directory(tmp_path))])
         assert len(server.requests) == paid

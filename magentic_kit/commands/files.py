@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import click
-
-from magentic_kit.commands.common import PATH, complain, load_environment
+from magentic_kit.commands.arguments import argument, command
+from magentic_kit.commands.common import ENV_FILE, complain, load_environment, say
 from magentic_kit.errors import ConfigError
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option("--env-file", type=PATH, help="Environment file to read; default: .env.")
+@command(argument("files", nargs="+", type=Path, metavar="FILES..."), ENV_FILE)
 def validate(files: tuple[Path, ...], env_file: Path | None) -> int:
     """Check team FILES without a model; tells every problem at once."""
     from magentic_kit.check import load_team
@@ -28,14 +24,16 @@ def validate(files: tuple[Path, ...], env_file: Path | None) -> int:
             code = 2
             continue
         for warning in team.warnings:
-            click.secho(f"warning: {warning}", fg="yellow", err=True)
-        click.echo(f"{file}: ok, {len(team.config.agents)} agents, {len(team.config.services)} services")
+            complain(f"warning: {warning}", colour=33)
+        say(f"{file}: ok, {len(team.config.agents)} agents, {len(team.config.services)} services")
     return code
 
 
-@click.command()
+@command()
 def schema() -> None:
     """Print the JSON Schema of the team file."""
+    import json
+
     from magentic_kit.schema import team_schema
 
-    click.echo(json.dumps(team_schema(), indent=2, ensure_ascii=False))
+    say(json.dumps(team_schema(), indent=2, ensure_ascii=False))
