@@ -78,6 +78,14 @@ class PromptTemplate(Model):
     execution_settings: Unused = None
 
 
+class ContextConfig(Model):
+    """What is sent of a long conversation: `messages` or `tokens`, besides instructions and task ledger."""
+
+    messages: int | None = opt(None, "Most messages to send; past it, they are cut to half.", ge=2)
+    tokens: int | None = opt(None, "Most tokens to send, taken as four characters each; past it, cut to half.", ge=1)
+    summarize: bool = opt(False, "Whether a summary stands for what is left out, made by a call for each cut.")
+
+
 class AgentConfig(Model):
     """An agent: SK's declarative spec, with name and description required; or a person, or a team in a file."""
 
@@ -90,6 +98,7 @@ class AgentConfig(Model):
     instructions: str | None = opt(None, "System prompt, a template over the inputs; shown to a person.")
     model: ModelSpec = opt(ModelSpec(), "Service, model and options.")
     tools: Tools = opt((), "What the agent may call; nothing else is offered.")
+    context: ContextConfig | None = opt(None, "What is sent of a long conversation; default: all of it.")
     inputs: dict[Identifier, InputSpec] = opt({}, "Values for this agent's instructions.")
     template: PromptTemplate | None = opt(None, "Prompt template settings.")
     prompt_template: PromptTemplate | None = opt(None, "Another word for template; it wins.")
@@ -137,6 +146,7 @@ class ManagerConfig(Model):
     ledger_attempts: int = opt(3, "Times a progress ledger is asked for before giving up.", ge=1)
     must_speak: Names = opt((), "Agents that have to speak before the request may count as satisfied.")
     options: Options = opt({}, "Execution settings for the manager's calls.")
+    context: ContextConfig | None = opt(None, "What is sent of a long conversation; default: all of it.")
     prompts: ManagerPrompts = opt(ManagerPrompts(), "Prompts in place of the built-in ones.")
 
 
@@ -189,6 +199,7 @@ def team_schema() -> dict[str, Any]:
     template["format"] = template["template_format"]
     agent["properties"]["file"] = {"type": "string", "description": "Agent spec file; other keys override it."}
     agent["anyOf"] = [{"required": agent.pop("required")}, {"required": ["file"]}]
+    schema["$defs"]["ContextConfig"]["oneOf"] = [{"required": ["messages"]}, {"required": ["tokens"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Team file"}
 
 
