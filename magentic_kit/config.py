@@ -79,7 +79,7 @@ class PromptTemplate(Model):
 
 
 class ContextConfig(Model):
-    """What is sent of a long conversation: `messages` or `tokens`, besides instructions and task ledger."""
+    """How much of a long conversation is sent: either `messages` or `tokens`, besides instructions and task ledger."""
 
     messages: int | None = opt(None, "Most messages to send; past it, they are cut to half.", ge=2)
     tokens: int | None = opt(None, "Most tokens to send, taken as four characters each; past it, cut to half.", ge=1)

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import PrivateAttr
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
-from semantic_kernel.contents import ChatHistory, ChatHistoryTruncationReducer, ChatMessageContent
+from semantic_kernel.contents import (
+    ChatHistory,
+    ChatHistorySummarizationReducer,
+    ChatHistoryTruncationReducer,
+    ChatMessageContent,
+)
 from semantic_kernel.contents.history_reducer.chat_history_reducer_utils import SUMMARY_METADATA_KEY
-from semantic_kernel.contents.history_reducer.chat_history_summarization_reducer import ChatHistorySummarizationReducer
 from semantic_kernel.contents.utils.author_role import AuthorRole
 from semantic_kernel.exceptions.content_exceptions import ChatHistoryReducerException
 
@@ -81,8 +85,8 @@ class Window:
     ) -> str:
         """The summary, by SK's reducer, of the summary so far and the messages to be left out; "" if there is none.
 
-        They are given as plain text, as SK 1.45 leaves function calls and all but one of parallel results out,
-        and as a provider may refuse function calls without functions.
+        They are given as one text: SK 1.45 leaves function calls out of a summary, providers refuse them where
+        no functions are on offer, and the order of parallel results may be another when a run is resumed.
         """
 
         async def ask(prompt: str) -> str:

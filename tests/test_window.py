@@ -27,6 +27,7 @@ from magentic_kit import events as ev
 from magentic_kit.calls import Lane
 from magentic_kit.config import ContextConfig, Limits
 from magentic_kit.context import RunContext
+from magentic_kit.journal import read_log
 from magentic_kit.testing import ScriptedChatCompletion
 from magentic_kit.window import Window
 
@@ -221,7 +222,7 @@ async def test_a_script_has_summaries_too() -> None:
 # -- no call without its result, whatever was said
 
 
-def test_a_cut_parts_no_call_from_its_result() -> None:
+async def test_a_cut_parts_no_call_from_its_result() -> None:
     """Any conversation and any window; on the wire, the scripted server of these tests refuses such requests."""
     rng = random.Random(7)
 
@@ -240,7 +241,8 @@ def test_a_cut_parts_no_call_from_its_result() -> None:
             for i in rng.sample(ids, len(ids)):
                 yield FunctionResultContent(id=i, name="p-f", result="r" * rng.randint(0, 99)).to_chat_message_content()
 
-    for _ in range(60):
+    service = ScriptedChatCompletion({})
+    for _ in range(40):
         config = ContextConfig(**rng.choice([{"messages": rng.randint(2, 12)}, {"tokens": rng.randint(1, 200)}]))
         lane = Lane("A", "s", RunContext(run_id="r", limits=Limits(), sinks=[]))
         window = Window(config, {})
@@ -252,9 +254,7 @@ def test_a_cut_parts_no_call_from_its_result() -> None:
                 history.append(message)
                 if message.role == AuthorRole.ASSISTANT:
                     continue  # it is the turn of the functions, not of the model
-                heard = asyncio.run(
-                    window.hear(ChatHistory(messages=history), lane, ScriptedChatCompletion({}))
-                ).messages
+                heard = (await window.hear(ChatHistory(messages=history), lane, service)).messages
                 calls = [i.id for m in heard for i in m.items if isinstance(i, FunctionCallContent)]
                 results = [i.id for m in heard for i in m.items if isinstance(i, FunctionResultContent)]
                 assert set(results) <= set(calls) and heard[:2] == head
@@ -269,46 +269,42 @@ def test_a_cut_parts_no_call_from_its_result() -> None:
 # -- what it saves
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-async def test_the_report_tells_what_windows_saved(window: dict[str, Any], tmp_path: Path) -> None:
-    with OpenAIServer(brain(14)) as server:
-        result = await play(server, window, out=tmp_path)
-    plain = await wire(None)
-    starts = [e for e in result_events(result) if isinstance(e, ev.ModelCallStarted)]
-    windows = result.record.windows
-    assert list(windows) == ["manager", *NAMES, "total"]
-    assert windows["total"]["characters"] == sum(e.characters for e in starts)
-    assert windows["total"]["saved"] == sum(e.saved for e in starts)
-    whole = windows["total"]["characters"] + windows["total"]["saved"]
-    texts = sum(len(text_of(m)) for r in plain for m in r.messages)
-    assert texts < whole < 1.2 * texts, "sent and saved are together what is sent without windows"
+def starts(result: RunResult) -> list[ev.ModelCallStarted]:
     assert result.run_dir is not None
-    percent = f"Windows kept back {windows['total']['percent']} % of the characters"
-    assert all(percent in (result.run_dir / name).read_text() for name in ("report.md", "report.html"))
-    assert json.loads((result.run_dir / "result.json").read_text())["windows"] == windows
-    assert "\nwindows:\n" in (result.run_dir / "report.md").read_text()
+    return [event for event in read_log(result.run_dir)[0] if isinstance(event, ev.ModelCallStarted)]
 
 
-async def test_without_windows_nothing_is_told_of_them(tmp_path: Path) -> None:
-    with OpenAIServer(brain(3)) as server:
-        result = await play(server, None, out=tmp_path)
-    assert result.record.windows == {} and result.run_dir is not None
-    assert all("indow" not in (result.run_dir / name).read_text().split("<script>")[0] for name in ("report.md",))
-
-
-def result_events(result: RunResult) -> list[ev.AnyEvent]:
-    from magentic_kit.journal import read_log
-
-    assert result.run_dir is not None
-    return read_log(result.run_dir)[0]
-
-
-@pytest.mark.parametrize("window", WINDOWS)
-async def test_forty_rounds_cost_less_than_two_fifths(window: dict[str, Any]) -> None:
-    assert characters(await wire(window, 40)) <= 0.4 * characters(await wire(None, 40))
+async def test_the_report_tells_what_windows_saved(tmp_path: Path) -> None:
+    results = []
+    for window in (None, *WINDOWS):
+        with OpenAIServer(brain(14)) as server:
+            results.append(await play(server, window, out=tmp_path))
+    plain = sum(event.characters for event in starts(results[0]))
+    for result in results[1:]:
+        windows, calls = result.record.windows, starts(result)
+        assert list(windows) == ["manager", *NAMES, "total"]
+        assert windows["total"]["characters"] == sum(event.characters for event in calls)
+        assert windows["total"]["saved"] == sum(event.saved for event in calls) > 0
+        assert windows["total"]["characters"] + windows["total"]["saved"] == plain, "what is sent without windows"
+        assert result.run_dir is not None
+        told = f"Windows kept back {windows['total']['percent']} % of the characters"
+        assert all(told in (result.run_dir / name).read_text() for name in ("report.md", "report.html"))
+        assert json.loads((result.run_dir / "result.json").read_text())["windows"] == windows
+        assert "\nwindows:\n" in (result.run_dir / "report.md").read_text()
+    assert results[0].record.windows == {} and results[0].run_dir is not None
+    assert not any("indows" in (results[0].run_dir / name).read_text() for name in ("report.md", "report.html"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("window", WINDOWS)
-async def test_cost_grows_with_the_rounds_and_no_faster(window: dict[str, Any]) -> None:
-    assert characters(await wire(window, 200)) <= 5.5 * characters(await wire(window, 40))
+async def test_forty_rounds_cost_two_fifths_at_most_and_more_rounds_no_more_each() -> None:
+    plain = characters(await wire(None, 40))
+    for window in WINDOWS:
+        forty = characters(await wire(window, 40))
+        assert forty <= 0.4 * plain
+        assert characters(await wire(window, 200)) <= 5.5 * forty
+
+
+async def test_a_window_saves_three_fifths_of_forty_rounds() -> None:
+    with OpenAIServer(brain(40)) as server:
+        result = await play(server, {"messages": 12, "summarize": True})
+    assert result.rounds == 40 and result.record.windows["total"]["percent"] >= 60
