@@ -76,10 +76,11 @@ class Lane:
         whole = conversation(history, me=self.name)
         if self.window is None:
             return whole, 0
+        size = characters(whole.messages, self.context.redactor)
         if self.purpose == "summary":
-            return whole, -characters(whole.messages)
+            return whole, -size
         heard = await self.window.hear(whole, self, service)
-        return heard, characters(whole.messages) - characters(heard.messages)
+        return heard, size - characters(heard.messages, self.context.redactor)
 
     async def exchange(
         self,
@@ -99,7 +100,7 @@ class Lane:
         head: dict[str, Any] = {"call": self.call, "who": self.who, "purpose": self.purpose}
         request = self.request(heard, model)
         recorded = context.steps.reply(self.call, request)
-        sent = characters(heard.messages)
+        sent = characters(heard.messages, context.redactor)
         started = ev.ModelCallStarted(**head, service=self.service, model=model, characters=sent, saved=saved)
         context.begin_call(started, request)
         if isinstance(recorded, ev.ModelCallFailed):

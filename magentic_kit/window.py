@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ class Window:
             self._cut, self._summary = 0, ""
         rest = messages[head + self._cut :]
         # The answer is asked for over what the last ledger was; after a limit nothing else may be asked.
-        if lane.purpose != "answer" and (cut := await self._excess(rest, lane.name)):
+        if lane.purpose != "answer" and (cut := await self._excess(rest, lane)):
             if self._config.summarize:
                 self._summary = await self._sum_up(rest, cut, lane, service) or self._summary
             self._cut, rest = self._cut + cut, rest[cut:]
@@ -62,15 +62,18 @@ class Window:
         summary = [_heard(_SUMMARY + self._summary)] if self._summary else []
         return ChatHistory(messages=[*messages[:head], *summary, *rest])
 
-    async def _excess(self, rest: list[ChatMessageContent], me: str) -> int:
+    async def _excess(self, rest: list[ChatMessageContent], lane: Lane) -> int:
         """How many of these messages to leave out: by SK's reducer, which keeps calls with their results."""
         if self._config.messages is not None:
             most, sizes = self._config.messages, [1] * len(rest)
         else:
-            most, sizes = (self._config.tokens or 0) * _TOKEN, [characters([message]) for message in rest]
+            most, sizes = (
+                (self._config.tokens or 0) * _TOKEN,
+                [characters([message], lane.context.redactor) for message in rest],
+            )
         if sum(sizes) <= most:
             return 0
-        others = (i for i, m in enumerate(rest) if m.role == AuthorRole.USER and m.name not in (None, me))
+        others = (i for i, m in enumerate(rest) if m.role == AuthorRole.USER and m.name not in (None, lane.name))
         under_way = len(rest) - max(others, default=0)
         keep = max(under_way, sum(total <= most // 2 for total in accumulate(reversed(sizes))))
         if keep >= len(rest):
@@ -101,9 +104,9 @@ class Window:
             finally:
                 lane.purpose, lane.options, lane.tools = before
 
-        before = [_heard(self._summary, metadata={SUMMARY_METADATA_KEY: True})] if self._summary else []
+        old = [_heard(self._summary, metadata={SUMMARY_METADATA_KEY: True})] if self._summary else []
         reducer = ChatHistorySummarizationReducer(
-            messages=[*before, *map(_heard, _told(rest[:cut])), *rest[cut:]],
+            messages=[*old, *_told(lane.context.redactor.value(plain(rest[:cut]))), *rest[cut:]],
             target_count=len(rest) - cut,
             service=_Summarizer(ask),
         )
@@ -130,16 +133,13 @@ class _Summarizer(ChatCompletionClientBase):
         return [_heard(text)] if text else []
 
 
-def _told(messages: list[ChatMessageContent]) -> list[str]:
+def _told(messages: list[dict[str, Any]]) -> Iterator[ChatMessageContent]:
     """The messages as a person would write them down."""
-    lines = []
-    for message in plain(messages):
+    for message in messages:
         calls = [f"calls {call['name']} with {call['arguments']}" for call in message.get("calls", ())]
         results = [result["result"] for result in message.get("results", ())]
-        lines.append(
-            f"{message.get('name', message['role'])}: " + "\n".join([message.get("text", ""), *calls, *results])
-        )
-    return lines
+        text = "\n".join([message.get("text", ""), *calls, *results]).strip()
+        yield _heard(f"{message.get('name', message['role'])}: {text}")
 
 
 def _heard(text: str, **more: Any) -> ChatMessageContent:

@@ -15,6 +15,8 @@ from semantic_kernel.contents import (
 )
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
+from magentic_kit.redaction import Redactor
+
 
 def conversation(history: ChatHistory, *, me: str) -> ChatHistory:
     """The history as the participant named `me` should hear it; the given one is left as it is.
@@ -66,9 +68,9 @@ def plain(heard: Iterable[ChatMessageContent]) -> list[dict[str, Any]]:
     return messages
 
 
-def characters(heard: Iterable[ChatMessageContent]) -> int:
-    """The length of the messages: of texts, function calls and results."""
-    return sum(len(str(item)) for message in heard for item in message.items)
+def characters(heard: Iterable[ChatMessageContent], redactor: Redactor) -> int:
+    """The length of the messages, of texts, function calls and results: as logged, so the same when resumed."""
+    return sum(len(redactor.text(str(item))) for message in heard for item in message.items)
 
 
 def _with(

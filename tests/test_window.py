@@ -63,7 +63,7 @@ def brain(rounds: int, **changes: Any) -> TeamBrain:
     )
 
 
-async def play(server: OpenAIServer, window: dict[str, Any] | None, **changes: Any) -> RunResult:
+def team(server: OpenAIServer, window: dict[str, Any] | None, **changes: Any) -> TeamFactory:
     context = {"context": window} if window else {}
     agents = [
         {
@@ -76,10 +76,15 @@ async def play(server: OpenAIServer, window: dict[str, Any] | None, **changes: A
         {"name": "Writer", "description": "Writes.", "instructions": "Write.", **context},
     ]
     manager = {"max_rounds": 500, **context, **changes.pop("manager", {})}
-    out = changes.pop("out", None)
     services = {"default": {"provider": "openai", "model": "m", "base_url": server.base_url}}
-    team = {"name": "w", "services": services, "agents": agents, "manager": manager, **changes}
-    async with TeamFactory.from_dict(team, plugins={"desk": Desk()}) as factory:
+    data = {"name": "w", "services": services, "agents": agents, "manager": manager, **changes}
+    return TeamFactory.from_dict(data, plugins={"desk": Desk()})
+
+
+async def play(
+    server: OpenAIServer, window: dict[str, Any] | None, *, out: Path | None = None, **changes: Any
+) -> RunResult:
+    async with team(server, window, **changes) as factory:
         return await factory.run("Do it.", out=out)
 
 
@@ -200,6 +205,27 @@ async def test_a_new_plan_begins_the_conversation_anew() -> None:
         assert "Plan 0 for plan_update." in text_of(pinned(first)[-1]) and not summed_up(first)
 
 
+@pytest.mark.parametrize("window", [{"tokens": 1500}, {"messages": 9, "summarize": True}])
+async def test_a_run_whose_texts_the_log_masks_goes_on(window: dict[str, Any], tmp_path: Path) -> None:
+    def secretive(request: Request) -> str:
+        return f"sk-{'s' * 40 * request.turn} {'z' * 300}\n-----BEGIN PRIVATE KEY-----\nabc"
+
+    script = brain(14)
+    script.agents = {**script.agents, "Writer": secretive}
+    with OpenAIServer(script) as server:
+        async with team(server, window) as factory:
+            run, turns = factory.start("Do it.", out=tmp_path), 0
+            async for event in run.events():
+                turns += isinstance(event, ev.AgentMessage)
+                if turns == 10:
+                    run.cancel()
+            stopped = await run.result()
+            assert stopped.outcome == "cancelled" and stopped.run_dir is not None
+            paid = len(server.requests)
+            assert (await factory.resume(stopped.run_dir).result()).outcome == "satisfied"
+    assert 6 < len(server.requests) - paid < paid
+
+
 async def test_a_script_has_summaries_too() -> None:
     turns: list[Any] = [{"text": "Look.", "tool_calls": [{"name": "desk.page", "arguments": {"number": 1}}]}, "Found."]
     script = {
@@ -212,9 +238,9 @@ async def test_a_script_has_summaries_too() -> None:
         "Analyst": {"turn": turns * 4, "summary": ["S0", "S1", "S2", "S3"]},
     }
     agent = {"name": "Analyst", "description": "d", "tools": [{"id": "desk.page"}]}
-    team = {"name": "w", "agents": [{**agent, "context": {"messages": 4, "summarize": True}}]}
+    data = {"name": "w", "agents": [{**agent, "context": {"messages": 4, "summarize": True}}]}
     services = {"default": ScriptedChatCompletion(script)}
-    async with TeamFactory.from_dict(team, services=services, plugins={"desk": Desk()}) as factory:
+    async with TeamFactory.from_dict(data, services=services, plugins={"desk": Desk()}) as factory:
         result = await factory.run("Do it.", out=None)
     assert (result.outcome, result.answer) == ("satisfied", "done"), result.error
 
