@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
+from openai import AsyncStream
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
@@ -57,6 +58,7 @@ class Lane:
         self.silence: float | None = context.limits.model_timeout  # seconds to wait for a piece of the reply
         self.person = False  # a person may take as long as it likes
         self.throttle = Throttle()
+        self.response: AsyncStream[Any] | None = None
 
     @property
     def call(self) -> str:
@@ -71,22 +73,15 @@ class Lane:
         object.__setattr__(copy, "_lane", self)
         return copy
 
-    async def hear(self, service: ChatCompletionClientBase, history: ChatHistory) -> tuple[ChatHistory, int]:
-        """What is sent of the history, and how many characters the window keeps back, less what a summary takes."""
+    async def hear(self, service: ChatCompletionClientBase, history: ChatHistory) -> ChatHistory:
+        """What is sent of the history."""
         whole = conversation(history, me=self.name)
-        if self.window is None:
-            return whole, 0
-        size = characters(whole.messages, self.context.redactor)
-        if self.purpose == "summary":
-            return whole, -size
-        heard = await self.window.hear(whole, self, service)
-        return heard, size - characters(heard.messages, self.context.redactor)
+        return await self.window.hear(whole, self, service) if self.window else whole
 
     async def exchange(
         self,
         service: ChatCompletionClientBase,
         heard: ChatHistory,
-        saved: int,
         send: Callable[[], AsyncIterator[list[Any]]],
         *,
         attempt: int | None,
@@ -100,7 +95,7 @@ class Lane:
         head: dict[str, Any] = {"call": self.call, "who": self.who, "purpose": self.purpose}
         request = self.request(heard, model)
         recorded = context.steps.reply(self.call, request)
-        sent = characters(heard.messages, context.redactor)
+        sent, saved = characters(heard.messages, context.redactor), self.window.saved if self.window else 0
         started = ev.ModelCallStarted(**head, service=self.service, model=model, characters=sent, saved=saved)
         context.begin_call(started, request)
         if isinstance(recorded, ev.ModelCallFailed):
@@ -195,9 +190,11 @@ class Lane:
         finally:
             self.throttle.leave()
             self._show(shown.flush())
-            if isinstance(stream, AsyncGenerator):
-                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 1):
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 1):
+                if isinstance(stream, AsyncGenerator):
                     await stream.aclose()
+                if self.response is not None:
+                    await self.response.close()
 
     def _show(self, text: str) -> None:
         if text:
@@ -229,29 +226,35 @@ class _InLane:
 
     _lane: Lane
 
+    async def _send_request(self, *args: Any) -> Any:
+        """Keeps hold of OpenAI's stream: left half-read by SK, only the garbage collector would close it."""
+        response = await super()._send_request(*args)  # type: ignore[misc]
+        self._lane.response = response if isinstance(response, AsyncStream) else None
+        return response
+
     async def _inner_get_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings
     ) -> list[ChatMessageContent]:
         service = cast(ChatCompletionClientBase, self)
-        heard, saved = await self._lane.hear(service, chat_history)
+        heard = await self._lane.hear(service, chat_history)
 
         async def send() -> AsyncIterator[list[ChatMessageContent]]:
             yield await super(_InLane, self)._inner_get_chat_message_contents(heard, settings)  # type: ignore[misc]
 
-        exchange = self._lane.exchange(service, heard, saved, send, attempt=None)
+        exchange = self._lane.exchange(service, heard, send, attempt=None)
         return [content async for contents in exchange for content in contents]
 
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
     ) -> AsyncIterator[list[ChatMessageContent]]:
         service = cast(ChatCompletionClientBase, self)
-        heard, saved = await self._lane.hear(service, chat_history)
+        heard = await self._lane.hear(service, chat_history)
 
         def send() -> AsyncIterator[list[ChatMessageContent]]:
             inner = super(_InLane, self)._inner_get_streaming_chat_message_contents  # type: ignore[misc]
             return cast("AsyncIterator[list[ChatMessageContent]]", inner(heard, settings, function_invoke_attempt))
 
-        async for contents in self._lane.exchange(service, heard, saved, send, attempt=function_invoke_attempt):
+        async for contents in self._lane.exchange(service, heard, send, attempt=function_invoke_attempt):
             yield contents
 
 

@@ -44,10 +44,15 @@ class Window:
         self._config = config
         self._options = options
         self._cut, self._gone, self._summary = 0, list[dict[str, Any]](), ""
+        self.saved = 0
+        """Characters that what was heard last is shorter than the whole; a summary is asked for besides it."""
 
     async def hear(self, whole: ChatHistory, lane: Lane, service: ChatCompletionClientBase) -> ChatHistory:
         """What is sent of the `whole` conversation. Raises what ends a run, not what fails a summary."""
-        messages = whole.messages
+        messages, size = whole.messages, characters(whole.messages, lane.context.redactor)
+        if lane.purpose == "summary":
+            self.saved = -size
+            return whole
         instructions = (AuthorRole.SYSTEM, AuthorRole.DEVELOPER)
         head = 1 + next((i for i, message in enumerate(messages) if message.role not in instructions), 0)
         if plain(messages[: head + self._cut]) != self._gone:  # a new plan begins the conversation anew
@@ -60,7 +65,9 @@ class Window:
             self._cut, rest = self._cut + cut, rest[cut:]
         self._gone = plain(messages[: head + self._cut])
         summary = [_heard(_SUMMARY + self._summary)] if self._summary else []
-        return ChatHistory(messages=[*messages[:head], *summary, *rest])
+        heard = [*messages[:head], *summary, *rest]
+        self.saved = size - characters(heard, lane.context.redactor)
+        return ChatHistory(messages=heard)
 
     async def _excess(self, rest: list[ChatMessageContent], lane: Lane) -> int:
         """How many of these messages to leave out: by SK's reducer, which keeps calls with their results."""
