@@ -169,6 +169,7 @@ class Lane:
                         break
                 contents = [piece for content in contents for piece in reply.apart(content, self.call)]
                 for content in contents:
+                    content.inner_content = None  # what the client read; SK would copy it again in each round
                     reply.add(content)
                     self._show(shown.feed(content.content))
                 yield contents
