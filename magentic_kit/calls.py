@@ -92,6 +92,7 @@ class Lane:
                 yield [content]
             finished = replace(recorded, reused=True)
         else:
+            await context.logged()
             reply, began = Reply(), time.monotonic()
             try:
                 async for contents in self._attempts(service, send, reply):
@@ -112,6 +113,7 @@ class Lane:
             )
         context.tokens += tokens(finished)
         context.emit(finished)
+        await context.logged()
         self._deny_unknown(finished)
 
     def _deny_unknown(self, reply: ev.ModelCallFinished) -> None:

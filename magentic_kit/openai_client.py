@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import openai
 
@@ -68,30 +68,27 @@ async def _one(part: bytes) -> AsyncIterator[bytes]:
 
 
 def _merged(events: Iterable[Any]) -> Iterator[Any]:
-    for beside, group in groupby(events, _beside):
-        first, *more = group
-        if beside is None or not more:
-            yield from (first, *more)
+    read = [(event, *_text(event)) for event in events]
+    for beside, alike in groupby(read, lambda one: one[1]):
+        group = list(alike)
+        first = group[0][0]
+        if beside is None or len(group) == 1:
+            yield from (event for event, *_ in group)
             continue
         chunk = json.loads(first.data)
-        chunk["choices"][0]["delta"]["content"] = "".join(_content(event) for event in (first, *more))
+        chunk["choices"][0]["delta"]["content"] = "".join(text for *_, text in group)
         yield type(first)(data=json.dumps(chunk))
 
 
-def _content(event: Any) -> str:
-    text: str = json.loads(event.data)["choices"][0]["delta"]["content"]
-    return text
-
-
-def _beside(event: Any) -> str | None:
-    """What a piece of text says of itself, by which it can be told from others; None for all other events."""
+def _text(event: Any) -> tuple[dict[str, Any] | None, str]:
+    """What a piece of text says of itself, which pieces that are put together share, and the text; else None."""
     try:
-        chunk = json.loads(event.data)
+        chunk: Any = json.loads(event.data)
     except ValueError:
-        return None
+        return None, ""
     match chunk:
-        case {"choices": [{"delta": {"content": str(), **more}, **beside}], **rest} if not (
-            rest.get("usage") or rest.get("error") or any(v for key, v in more.items() if key != "role")
-        ):
-            return None if beside.get("finish_reason") else json.dumps(beside)
-    return None
+        case {"choices": [{"delta": {"content": str(text), **more}, **beside}], **rest}:
+            told = [rest.get("usage"), rest.get("error"), beside.get("finish_reason")]
+            if not any((*told, *(value for key, value in more.items() if key != "role"))):
+                return cast("dict[str, Any]", beside), text
+    return None, ""
