@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from openai_server import PURPOSES, ledger, text_of
 
 AGENTS = ("Researcher", "Analyst", "Writer")
-SECONDS, PIECES = 0.05, 5
+SECONDS, PIECES = 0.05, 25
 """How long an answer takes, and in how many writes it comes if it is streamed; whole, it comes at the end."""
 
 _TASK = re.compile(r"Task (\w+) of (\d+) rounds")
