@@ -30,7 +30,8 @@ from magentic_kit.servers import PluginServers
 from magentic_kit.voice import NAME, Voice
 
 if TYPE_CHECKING:
-    from magentic_kit.factory import RunOptions, TeamFactory
+    from magentic_kit.factory import TeamFactory
+    from magentic_kit.options import RunOptions
 
 
 class Assembly:

@@ -29,7 +29,8 @@ from magentic_kit.text import printable
 if TYPE_CHECKING:
     from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 
-    from magentic_kit.factory import RunOptions, TeamFactory
+    from magentic_kit.factory import TeamFactory
+    from magentic_kit.options import RunOptions
     from magentic_kit.run import Run, RunResult
 
 _ENDED = ("satisfied", "limited", "rejected")

@@ -45,6 +45,7 @@ class RunContext:
         limits: Limits,
         sinks: list[Sink],
         steps: Steps | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         self.run_id = run_id
         self.limits = limits
@@ -52,7 +53,7 @@ class RunContext:
         self.limit: LimitReached | None = None
         self.cancelled = asyncio.Event()
         self.tokens = 0
-        self.redactor = Redactor.from_environment()
+        self.redactor = redactor or Redactor.from_environment()
         self.directory: Path | None = None
         self.log: Sink | None = None
         """Where logged events are written first; the one sink that may end the run by raising."""

@@ -33,7 +33,8 @@ from magentic_kit.openapi import function_name
 
 if TYPE_CHECKING:
     from magentic_kit.config import InputSpec
-    from magentic_kit.factory import RunOptions, TeamFactory
+    from magentic_kit.factory import TeamFactory
+    from magentic_kit.options import RunOptions
     from magentic_kit.run import Run, RunResult
 
 logger = logging.getLogger(__name__)

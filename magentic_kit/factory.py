@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypedDict
+from typing import Any
 
 import yaml
-from semantic_kernel import Kernel
 from semantic_kernel.agents import ChatCompletionAgent, MagenticOrchestration
-from semantic_kernel.agents.runtime import CoreRuntime
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatMessageContent
@@ -27,50 +25,15 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.events import AnyEvent, RunStarted
 from magentic_kit.explain import nearest
 from magentic_kit.journal import new_run_id, read_log
-from magentic_kit.people import Approver, People, PlanReview, Reviewer, Speaker
+from magentic_kit.options import Own, RunOptions, Source
+from magentic_kit.people import People, PlanReview, Speaker
 from magentic_kit.plan import TaskLedger
-from magentic_kit.resume import UnknownTools
+from magentic_kit.redaction import Redactor
 from magentic_kit.run import Run, RunResult
 from magentic_kit.services import build_service, close_service
+from magentic_kit.steps import Steps
+from magentic_kit.text import sendable
 from magentic_kit.tools import Tools, as_plugin
-
-
-class Own(TypedDict, total=False):
-    """What the caller brings: a kernel whose services, plugins and filters agents share, or single ones by name."""
-
-    kernel: Kernel
-    services: Mapping[str, ChatCompletionClientBase]
-    plugins: Mapping[str, object]
-
-
-class Source(Own, total=False):
-    """How a team is loaded: `overrides` by dotted path, `env` in place of the process's for `${NAME}`."""
-
-    overrides: Mapping[str, Any]
-    env: Mapping[str, str]
-
-
-class RunOptions(TypedDict, total=False):
-    """How a team is run.
-
-    `inputs` fill the team's task, instructions and prompts. `sinks` get every event. The run directory is made
-    under `out` (default: `runs`), or not at all with None. A `runtime` of your own has to be started, and keeps
-    the run's actors until you close it. `plan` is carried out in place of one that the manager makes.
-    `reviewer` judges plans, `approver` the tool calls that `review.tools` names, `humans` speak as team members
-    (by name, or one for all under `*`). `reuse` is the directory of a run whose unchanged steps are not paid again.
-    `unknown_tools` decides, on resume, on tool calls that began and were never heard of again.
-    """
-
-    inputs: Mapping[str, Any]
-    sinks: Iterable[Sink]
-    out: str | Path | None
-    runtime: CoreRuntime
-    plan: TaskLedger
-    reviewer: Reviewer
-    approver: Approver
-    humans: Mapping[str, Speaker]
-    reuse: str | Path
-    unknown_tools: UnknownTools
 
 
 class TeamFactory:
@@ -137,8 +100,7 @@ class TeamFactory:
         self.use_loop(asyncio.get_running_loop())
         filled = self.fill_inputs(inputs or {})
         text = self.task(task, filled)
-        limits = self.team.config.limits
-        context = RunContext(run_id=new_run_id(self.team.config.name), limits=limits, sinks=[])
+        context = self.context(new_run_id(self.team.config.name), [])
         assembly = Assembly(self, context, filled, People(reviewer=lambda _: PlanReview.approve(), humans=_NOBODY))
         try:
             return await assembly.manager.task_ledger(text, {a.name: a.description or "" for a in assembly.agents})
@@ -170,7 +132,7 @@ class TeamFactory:
     ) -> MagenticOrchestration[str, ChatMessageContent]:
         """SK's own `MagenticOrchestration` of this team, for one run on your runtime; closed with the factory."""
         sinks = [on_event] if on_event else []
-        context = RunContext(run_id=new_run_id(self.team.config.name), limits=self.team.config.limits, sinks=sinks)
+        context = self.context(new_run_id(self.team.config.name), sinks)
         assembly = Assembly(self, context, self.fill_inputs(inputs or {}), people or People())
         self._embedded.append(assembly)
         return assembly.orchestration
@@ -217,6 +179,13 @@ class TeamFactory:
             self._made = {}
         self._loop = loop
 
+    def context(self, run_id: str, sinks: list[Sink], steps: Steps | None = None) -> RunContext:
+        """The context of a run, which masks the keys that services name and the secrets of either environment."""
+        config, env = self.team.config, self.team.source.env
+        keys = {str(getattr(service, "api_key_env", "")) for service in config.services.values()}
+        redactor = Redactor.from_environment(env, keys=keys)
+        return RunContext(run_id=run_id, limits=config.limits, sinks=sinks, steps=steps, redactor=redactor)
+
     def service(self, name: str, model: str | None = None) -> ChatCompletionClientBase:
         """The service of that name, asking another model if one is named. Raises `ConfigError`."""
         if name in self._given:
@@ -256,12 +225,13 @@ class TeamFactory:
         for name, spec in specs.items():
             if filled[name] is None and spec.required:
                 raise ConfigError.one(f"the team needs the input '{name}': give --input {name}=…")
-        return {name: value for name, value in filled.items() if value is not None}
+        texts = {name: sendable(value) for name, value in filled.items() if isinstance(value, str)}
+        return {name: texts.get(name, value) for name, value in filled.items() if value is not None}
 
     def task(self, given: str | None, inputs: Mapping[str, Any]) -> str:
         """The task as given, else the team's own with the inputs filled in. Raises `ConfigError` if there is none."""
         if given is not None and given.strip():
-            return given
+            return sendable(given)
         if not self.team.config.task:
             raise ConfigError.one("there is no task: give one, or set `task:` in the team file")
         return KernelPromptTemplate.quick_render(self.team.config.task, dict(inputs))

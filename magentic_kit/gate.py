@@ -23,6 +23,7 @@ from magentic_kit.calls import Lane
 from magentic_kit.context import RunContext
 from magentic_kit.errors import RunStopped
 from magentic_kit.people import People, ToolReview, ToolReviewRequest, ask
+from magentic_kit.text import sendable
 
 if TYPE_CHECKING:
     from magentic_kit.providers import Plugin
@@ -120,8 +121,10 @@ class ToolGate:
             cancelling = getattr(asyncio.current_task(), "cancelling", lambda: 1)  # Python 3.10 cannot tell
             if isinstance(error, asyncio.CancelledError) and cancelling():
                 raise
-            told = f"no answer within {seconds:g} s" if isinstance(error, TimeoutError) else _plain(error)
-            failed = ev.ToolCallFailed(**head, seconds=time.monotonic() - began, error=told)
+            took = time.monotonic() - began
+            late = isinstance(error, TimeoutError) and took >= seconds  # else the function has raised it itself
+            told = f"no answer within {seconds:g} s" if late else _plain(error)
+            failed = ev.ToolCallFailed(**head, seconds=took, error=told)
             self._context.emit(failed)
             await self._context.logged()
             return _told(failed)
@@ -167,8 +170,8 @@ def _position(invocation: AutoFunctionInvocationContext) -> int:
 
 def result_text(value: Any) -> str:
     """A tool's result as the text that the model is given."""
-    if isinstance(value, str):  # a lone surrogate, as in names of files, cannot be sent to a model
-        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, str):
+        return sendable(value)
     if isinstance(value, BaseModel):
         return value.model_dump_json()
     if value is None or isinstance(value, dict | list | tuple | bool | int | float):

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -40,9 +40,13 @@ class Redactor:
         self.text = lru_cache(maxsize=4096)(self._text)
 
     @classmethod
-    def from_environment(cls, env: Mapping[str, str] = os.environ) -> Redactor:
-        """A redactor that knows the value of every environment variable whose name says it is secret."""
-        return cls(value for name, value in env.items() if SECRET_NAME.search(name))
+    def from_environment(cls, *more: Mapping[str, str], keys: Collection[str] = ()) -> Redactor:
+        """A redactor that knows the value of every variable whose name says it is secret, or is one of `keys`.
+
+        Looks in the process's environment, and in `more` of them.
+        """
+        pairs = (pair for env in (os.environ, *more) for pair in env.items())
+        return cls(value for name, value in pairs if name in keys or SECRET_NAME.search(name))
 
     def _text(self, text: str) -> str:
         return self._pattern.sub(_MASK, text)

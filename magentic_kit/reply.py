@@ -21,6 +21,7 @@ from semantic_kernel.contents.utils.finish_reason import FinishReason
 from magentic_kit import events as ev
 from magentic_kit.errors import ServiceError
 from magentic_kit.services import usage_of
+from magentic_kit.text import sendable
 
 
 class Reply:
@@ -43,6 +44,11 @@ class Reply:
 
         SK's agent passes no text on that comes with calls, and merges calls that have no id into one.
         """
+        for item in content.items:
+            if isinstance(item, TextContent):
+                item.text = sendable(item.text or "")
+            elif isinstance(item, FunctionCallContent) and isinstance(item.arguments, str):
+                item.arguments = sendable(item.arguments)
         calls = [item for item in content.items if isinstance(item, FunctionCallContent)]
         for index, call in enumerate(calls, len(self._calls)):
             if not call.id and isinstance(call.arguments, Mapping):

@@ -18,7 +18,7 @@ from semantic_kernel.contents import ChatMessageContent
 from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.assembly import Assembly
-from magentic_kit.context import RunContext, Sink
+from magentic_kit.context import Sink
 from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError, RunCancelled
 from magentic_kit.journal import Journal, new_run_id, read_log
 from magentic_kit.manager import last_word
@@ -30,7 +30,8 @@ from magentic_kit.resume import settle, until_limit
 from magentic_kit.steps import Steps
 
 if TYPE_CHECKING:
-    from magentic_kit.factory import RunOptions, TeamFactory
+    from magentic_kit.factory import TeamFactory
+    from magentic_kit.options import RunOptions
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Run:
         self._plan = options.get("plan")
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._sinks: list[Sink] = [self.record.apply, self._queue.put_nowait, *options.get("sinks", ())]
-        self._context = RunContext(run_id=run_id, limits=factory.team.config.limits, sinks=self._sinks, steps=steps)
+        self._context = factory.context(run_id, self._sinks, steps)
         people = People(
             reviewer=options.get("reviewer"), approver=options.get("approver"), humans=options.get("humans", {})
         )

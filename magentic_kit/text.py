@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return text.translate(_TABLE)
 
 
+def sendable(text: str) -> str:
+    """`text` with `?` for each lone surrogate (a name of a file may have one): it could not be sent to a model."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def one_line(text: str, limit: int | None = None) -> str:
     """Printable `text` on one line, cut to at most `limit` characters with an ellipsis."""
     line = " ".join(printable(text).split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,10 @@ class Odd:
     @kernel_function(description="d")
     def surrogate(self) -> str:
         return "name \udcff"
+
+    @kernel_function(description="d")
+    def impatient(self) -> str:
+        raise TimeoutError("the printer is away")
 
     @kernel_function(description="d")
     async def stubborn(self) -> str:
@@ -94,7 +99,8 @@ async def test_a_refused_ledger_tier_is_remembered_on_resume(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("stop", "StopIteration"), ("leave", "SystemExit"), ("surrogate", "name ?")]
+    ("name", "told"),
+    [("stop", "StopIteration"), ("leave", "SystemExit"), ("surrogate", "name ?"), ("impatient", "printer is away")],
 )
 async def test_whatever_a_function_does_the_model_hears_of_it(name: str, told: str) -> None:
     with OpenAIServer(calling(ToolCall(f"odd-{name}"))) as server:
@@ -178,6 +184,24 @@ async def test_who_stops_waiting_for_a_run_ends_it() -> None:
             await server.reached(lambda s: not s.hanging)
 
 
+async def test_a_stream_that_is_given_up_between_two_pieces_is_closed_at_once() -> None:
+    brain = calling(ToolCall("odd-order")).on("Solo", "turn", 0, Reply("a b c d", hang="in_stream"))
+    gc.disable()  # which closes it otherwise, when its time has come
+    try:
+        with OpenAIServer(brain) as server:
+            async with factory(server) as made:
+
+                def at_first_word(event: ev.AnyEvent) -> None:
+                    if isinstance(event, ev.TextDelta) and event.who == "Solo":
+                        run.cancel()
+
+                run = made.start("t", out=None, sinks=[at_first_word])
+                assert (await run.result()).outcome == "cancelled"
+                await server.reached(lambda s: not s.hanging)
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("text", ["-----BEGIN PRIVATE KEY-----\n" * 20_000, "eyJ-" * 100_000, "sk-" * 100_000])
 def test_no_text_makes_the_redactor_slow(text: str) -> None:
     began = time.perf_counter()
@@ -198,3 +222,27 @@ def test_a_secret_of_several_words_is_masked_in_a_stream(secret: str) -> None:
 def test_a_known_secret_is_masked_inside_json_too() -> None:
     redactor = Redactor(['pass"word\\1234'])
     assert "word" not in redactor.text('{"password": "pass\\"word\\\\1234"}').replace('"password"', "")
+
+
+async def test_a_lone_surrogate_in_a_task_or_a_reply_does_not_stop_the_run(tmp_path: Path) -> None:
+    calls = [ToolCall("odd-order", '{"item": "\\udcff"}')]
+    brain = TeamBrain(rounds=[("Solo", "go")], agents={"Solo": [Reply("so \udcff", tool_calls=calls), "done \udcff"]})
+    with OpenAIServer(brain) as server:
+        async with factory(server) as made:
+            result = await made.run("name \udcff", out=tmp_path)
+    assert result.outcome == "satisfied", result.error
+    assert result.record.task == "name ?" and "done ?" in result.record.turns[0].text
+
+
+async def test_a_key_of_any_name_and_a_secret_the_team_was_loaded_with_are_masked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOOR", "open-sesame-1")
+    brain = TeamBrain(rounds=[("Solo", "go")], agents={"Solo": ["open-sesame-1 and hunter2-hunter2"]})
+    with OpenAIServer(brain) as server:
+        service = {"provider": "openai", "model": "m", "base_url": server.base_url, "api_key_env": "DOOR"}
+        data = team(server.base_url, services={"default": service})
+        env = {"MY_PASSWORD": "hunter2-hunter2"}
+        async with TeamFactory.from_dict(data, plugins={"odd": Odd()}, env=env) as made:
+            result = await made.run("t", out=tmp_path)
+    assert result.record.turns[0].text == "[secret] and [secret]"

@@ -21,7 +21,7 @@ from magentic_kit.text import duration, one_line
 
 if TYPE_CHECKING:
     from magentic_kit.batch import Batch, TaskResult
-    from magentic_kit.factory import RunOptions
+    from magentic_kit.options import RunOptions
 
 _MANY = click.IntRange(min=1)
 

@@ -25,7 +25,8 @@ from magentic_kit.commands.runs import VERBOSITY_OPTIONS
 
 if TYPE_CHECKING:
     from magentic_kit.events import AnyEvent
-    from magentic_kit.factory import RunOptions, TeamFactory
+    from magentic_kit.factory import TeamFactory
+    from magentic_kit.options import RunOptions
     from magentic_kit.run import Run, RunResult
 
 EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}
