@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, cast
 
 import openai
 
 
-def http_client() -> Any:
+def _http_client() -> Any:
     """A client on aiohttp's transport, the quicker one, where openai can use it; else None, for openai's default.
 
     openai 3 brings what it needs, and aiohttp comes with Semantic Kernel; openai 2 wants the extra `fast`.
     """
     try:
-        return openai.DefaultAioHttpClient()
+        client: Any = openai.DefaultAioHttpClient()
     except RuntimeError:
         return None
+    weakref.finalize(client, _abandon, client._transport)
+    return client
+
+
+def _abandon(transport: Any) -> None:
+    """Closes what nobody has closed, since aiohttp would complain of it on the terminal, and httpx would not."""
+    session = transport.client  # opened with the first request
+    if session is not None and not session.closed:
+        with suppress(StopIteration):
+            session.close().send(None)  # its first step lets go of the connections; its loop may be gone
 
 
 class _Together:
@@ -55,12 +67,12 @@ class _Azure(openai.AsyncAzureOpenAI):
 
 def openai_client(**arguments: Any) -> openai.AsyncOpenAI:
     """`openai.AsyncOpenAI`, quicker."""
-    return _Openai(**arguments, http_client=http_client())
+    return _Openai(**arguments, http_client=_http_client())
 
 
 def azure_client(**arguments: Any) -> openai.AsyncAzureOpenAI:
     """`openai.AsyncAzureOpenAI`, quicker."""
-    return _Azure(**arguments, http_client=http_client())
+    return _Azure(**arguments, http_client=_http_client())
 
 
 async def _one(part: bytes) -> AsyncIterator[bytes]:

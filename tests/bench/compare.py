@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from model import serving
 
@@ -44,21 +43,21 @@ def timed_import(side: str) -> Took:
 
 
 class Bench:
-    """Runs the same on both sides in turns, and keeps the rows of the table."""
+    """Runs the same on both sides, in turns."""
 
     def __init__(self, url: str, repeats: int) -> None:
-        self.repeats = repeats
-        self._url = url
+        self._url, self._repeats = url, repeats
 
-    def sides(self, rounds: int, at_once: int, **more: Any) -> dict[str, Took]:
-        """What plain Semantic Kernel took, and ours with the journal, without, and with `more` for the manager."""
+    def sides(self, rounds: int, at_once: int, window: int | None = None) -> dict[str, Took]:
+        """What plain Semantic Kernel took, and ours with the journal, without, and with a window."""
         size = ["--rounds", str(rounds), "--at-once", str(at_once)]
         with tempfile.TemporaryDirectory() as out:
             journal = ["--out", out]
-            wanted = {"plain": [], "ours": journal, "no journal": []}
-            wanted |= {name: [*journal, "--manager", json.dumps(value)] for name, value in more.items()}
+            wanted: dict[str, list[str]] = {"plain": [], "ours": journal, "no journal": []}
+            if window:
+                wanted["window"] = [*journal, "--window", str(window)]
             took: dict[str, list[Took]] = {name: [] for name in wanted}
-            for _ in range(self.repeats):
+            for _ in range(self._repeats):
                 for name, arguments in wanted.items():
                     side = "plain" if name == "plain" else "ours"
                     took[name].append(child(str(SIDES), side, self._url, *size, *arguments))
@@ -81,22 +80,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the short rows only, once")
     parser.add_argument("--repeats", type=int, default=3, help="the best of so many is told")
+    parser.add_argument("--rounds", type=int, nargs="*", default=(5, 40, 200), help="one run each")
+    parser.add_argument("--at-once", type=int, nargs="*", default=(50, 200), help="runs of five rounds")
+    parser.add_argument("--window", type=int, help="also count prompt characters with at most so many messages sent")
     given = parser.parse_args()
-    repeats = 1 if given.quick else given.repeats
+    if given.quick:
+        given.repeats, given.rounds, given.at_once = 1, (5, 40), (50,)
     print("| what | plain SK | ours | ratio | without journal |")
     print("|---|---:|---:|---:|---:|")
-    imports = {side: best([timed_import(side) for _ in range(repeats + 1)]) for side in IMPORTS}
+    imports = {side: best([timed_import(side) for _ in range(given.repeats + 1)]) for side in IMPORTS}
     row("imports: seconds", *(took["seconds"] for took in imports.values()))
     with serving() as url:
-        bench = Bench(url, repeats)
-        for rounds in (5, 40) if given.quick else (5, 40, 200):
-            bench.repeats = 1 if rounds == 200 else repeats
-            took = bench.sides(rounds, 1)
-            rows(f"one run, {rounds} rounds", took)
-            row(f"{rounds} rounds: prompt characters", took["plain"]["chars"], took["ours"]["chars"], "{:,.0f}")
-        for at_once in (50,) if given.quick else (50, 200):
-            bench.repeats = 1 if at_once == 200 else repeats
+        bench = Bench(url, given.repeats)
+        for at_once in given.at_once:
             rows(f"{at_once} runs at once, 5 rounds", bench.sides(5, at_once))
+        for rounds in given.rounds:
+            name, took = f"one run, {rounds} rounds", bench.sides(rounds, 1, given.window)
+            rows(name, took)
+            for side in ("ours", "window") if given.window else ("ours",):
+                row(f"{name}: prompt characters, {side}", took["plain"]["chars"], took[side]["chars"], "{:,.0f}")
 
 
 if __name__ == "__main__":

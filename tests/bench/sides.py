@@ -47,16 +47,18 @@ def plain(base_url: str, rounds: int) -> Side:
     return run
 
 
-def ours(base_url: str, rounds: int, out: str | None, **manager: Any) -> Side:
-    """The same team by `TeamFactory`, one factory for all runs."""
+def ours(base_url: str, rounds: int, out: str | None, **window: Any) -> Side:
+    """The same team by `TeamFactory`, one factory for all runs; `window` is what all of the team have as `context`."""
     from magentic_kit import TeamFactory
 
     factory = TeamFactory.from_dict(
         {
             "name": "bench",
             "services": {"default": {"provider": "openai", "model": "m", "base_url": base_url}},
-            "agents": [{"name": n, "description": f"The {n}.", "instructions": INSTRUCTIONS} for n in AGENTS],
-            "manager": {"max_rounds": rounds, **manager},
+            "agents": [
+                {"name": name, "description": f"The {name}.", "instructions": INSTRUCTIONS, **window} for name in AGENTS
+            ],
+            "manager": {"max_rounds": rounds, **window},
         }
     )
 
@@ -89,13 +91,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--out", type=Path, help="where run directories go; none: no journal")
-    parser.add_argument("--manager", type=json.loads, default={}, help="more keys of the team's manager")
+    parser.add_argument("--window", type=int, help="most messages that anyone of ours is sent")
     given = parser.parse_args()
     os.environ["OPENAI_API_KEY"] = "sk-bench-0123456789abcdef"
     if given.side == "plain":
         run = plain(given.base_url, given.rounds)
     else:
-        run = ours(given.base_url, given.rounds, given.out and str(given.out), **given.manager)
+        window = {"context": {"messages": given.window}} if given.window else {}
+        run = ours(given.base_url, given.rounds, given.out and str(given.out), **window)
     print(json.dumps(asyncio.run(measure(run, given.rounds, given.at_once, given.base_url))))
 
 
