@@ -193,7 +193,7 @@ class TeamFactory:
             return given.model_copy(update={"ai_model_id": model}) if model else given
         if (name, model) not in self._made:
             config = self.team.config.services[name]
-            config = config.model_copy(update={"model": model}) if model else config
+            config = config.replace(model=model) if model else config
             self._made[name, model] = build_service(name, config, search_path=self.team.base_dir)
         return self._made[name, model]
 

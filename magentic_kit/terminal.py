@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from magentic_kit.console import Console
+from magentic_kit.console import Console, QuietConsole
 from magentic_kit.people import HumanTurn, PlanReview, PlanReviewRequest, ToolReview, ToolReviewRequest
 from magentic_kit.text import one_line, printable
 
@@ -44,6 +44,8 @@ class Terminal:
 
     async def _review(self, request: PlanReviewRequest) -> PlanReview:
         why = "The run has stalled; this is the new plan. " if request.is_stalled else ""
+        if isinstance(self._console, QuietConsole):  # then nobody has seen it
+            why = f"{printable(request.plan).strip()}\n\n{why}"
         if request.progress:
             why += f"({one_line(request.progress.is_progress_being_made.reason)}) "
         answers: dict[str, Callable[..., PlanReview]] = {

@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from durable import ROUNDS, note, write_team
 from openai_server import OpenAIServer, Reply, Request, ledger, text_of
 
 pytest.importorskip("sqlalchemy")
 
-from magentic_kit import ConfigError, JournalError, TeamFactory, cluster
+from magentic_kit import ConfigError, JournalError, TeamFactory, cli, cluster
 from magentic_kit import events as ev
-from magentic_kit.cli import cli
 from magentic_kit.cluster import OUTCOMES, Database, Entry
 from magentic_kit.worker import Worker
 
@@ -217,16 +215,15 @@ def test_a_database_that_cannot_be_had_is_one_line(url: str) -> None:
     assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
 
 
-def test_the_commands_say_how_a_run_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_say_how_a_run_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     team(tmp_path)
     url = f"sqlite:///{tmp_path}/queue.db"
     monkeypatch.setenv("MAGENTIC_KIT_DATABASE", url)
 
     def command(*arguments: str) -> tuple[int, str]:
-        found = CliRunner().invoke(cli, arguments, standalone_mode=False)
-        if found.exception:
-            raise found.exception
-        return found.return_value, found.stdout.strip()
+        return cli.run(arguments), capsys.readouterr().out.strip()
 
     assert command("submit", str(tmp_path / "team.yaml"), "Do it.", "--id", "run") == (0, "run")
     assert command("status") == (0, "run\tqueued")

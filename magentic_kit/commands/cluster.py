@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from magentic_kit.commands.arguments import PATH, POSITIVE, argument, command, number
 from magentic_kit.commands.common import (
-    PATH,
+    ENV_FILE,
     TASK_OPTIONS,
     TEAM_OPTIONS,
+    UNKNOWN_TOOL_OPTIONS,
     load_environment,
     overrides_of,
     pair,
     quiet_logs,
+    say,
     task_of,
+    writing,
 )
 from magentic_kit.errors import ConfigError
 
 if TYPE_CHECKING:
     from magentic_kit.cluster import Database
 
-_DATABASE = click.option(
+_VARIABLE = "MAGENTIC_KIT_DATABASE"
+_DATABASE = argument(
     "--database",
-    "url",
-    envvar="MAGENTIC_KIT_DATABASE",
-    required=True,
-    help="sqlite:///FILE for one machine, postgresql://… for many.  [env: MAGENTIC_KIT_DATABASE]",
+    dest="url",
+    metavar="URL",
+    help=f"sqlite:///FILE for one machine, postgresql://… for many; default: the variable {_VARIABLE}.",
 )
+_SECONDS = number(float, lambda seconds: seconds >= 1, "a number from 1")
+_ID = argument("id")
 
 
-@click.command()
-@_DATABASE
-@click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Runs at once.")
-@click.option("--lease", type=click.FloatRange(1), default=15, show_default=True, help="Seconds; the same for all.")
-@click.option("--env-file", type=PATH, help="Environment file to read; default: .env.")
-def worker(url: str, concurrency: int, lease: float, env_file: Path | None) -> int:
+@command(
+    _DATABASE,
+    argument("--concurrency", type=POSITIVE, default=4, metavar="N", help="Runs at once; default: 4."),
+    argument("--lease", type=_SECONDS, default=15, metavar="N", help="Seconds; the same for all; default: 15."),
+    ENV_FILE,
+)
+def worker(url: str | None, concurrency: int, lease: float, env_file: Path | None) -> int:
     """Carry out runs of the queue, and finish those of workers that have been silent for a lease.
 
     Ctrl-C or SIGTERM ends it after the runs under way, a second one at once: others then finish those.
@@ -50,9 +56,9 @@ def worker(url: str, concurrency: int, lease: float, env_file: Path | None) -> i
     async def work() -> None:
         from magentic_kit.worker import Worker
 
-        working = Worker(database, concurrency=concurrency, lease=lease, tell=lambda line: click.echo(line, err=True))
+        working = Worker(database, concurrency=concurrency, lease=lease, tell=lambda line: say(line, aside=True))
         on_signals(working.stop, lambda: None)
-        click.echo(f"{working.name}: waiting for runs", err=True)
+        say(f"{working.name}: waiting for runs", aside=True)
         await working.work()
 
     quiet_logs()
@@ -60,18 +66,19 @@ def worker(url: str, concurrency: int, lease: float, env_file: Path | None) -> i
     return 0
 
 
-@click.command()
-@click.argument("team", type=PATH)
-@TASK_OPTIONS
-@TEAM_OPTIONS
-@_DATABASE
-@click.option("--id", default="", help="Name of the run: submitted twice, it is carried out once.")
+@command(
+    argument("team", type=Path),
+    *TASK_OPTIONS,
+    *TEAM_OPTIONS,
+    _DATABASE,
+    argument("--id", default="", help="Name of the run: submitted twice, it is carried out once."),
+)
 def submit(
     team: Path,
     task: str | None,
     task_file: Path | None,
     inputs: tuple[str, ...],
-    url: str,
+    url: str | None,
     id: str,
     **team_options: Any,
 ) -> int:
@@ -86,25 +93,24 @@ def submit(
     from magentic_kit.factory import TeamFactory
 
     factory = TeamFactory.from_yaml(team, overrides=overrides)
-    click.echo(database.submit(factory, text, inputs=given, id=id))
+    say(database.submit(factory, text, inputs=given, id=id))
     return 0
 
 
-@click.command()
-@click.argument("id", required=False)
-@_DATABASE
-def status(id: str | None, url: str) -> int:
+@command(argument("id", nargs="?", metavar="[ID]"), _DATABASE)
+def status(id: str | None, url: str | None) -> int:
     """Tell the state of run ID, or of all: queued, running, parked (a person is needed), or how it ended."""
     for entry in _open(url).entries(id):
-        click.echo("\t".join(filter(None, (entry.id, entry.state, entry.worker, entry.note))))
+        say("\t".join(filter(None, (entry.id, entry.state, entry.worker, entry.note))))
     return 0
 
 
-@click.command()
-@click.argument("id")
-@_DATABASE
-@click.option("--out", type=PATH, help="Also write its run directory here: log, reports, team.")
-def result(id: str, url: str, out: Path | None) -> int:
+@command(
+    _ID,
+    _DATABASE,
+    argument("--out", **PATH, help="Also write its run directory here: log, reports, team."),
+)
+def result(id: str, url: str | None, out: Path | None) -> int:
     """Print the answer of run ID, and derive its log and reports. Exit code as of `run`; 1 if it has not ended."""
     from magentic_kit.cluster import OUTCOMES
     from magentic_kit.commands.run import EXIT_CODES
@@ -120,39 +126,36 @@ def result(id: str, url: str, out: Path | None) -> int:
         from magentic_kit.journal import Journal, read_log
         from magentic_kit.report import write_reports
 
-        (out / id).mkdir(parents=True, exist_ok=True)
-        journal = Journal(out / id)
-        for event in events[len(read_log(out / id)[0]) :]:
-            journal.write(event)
-        journal.save("team.yaml", entry.spec["team"])
-        journal.close()
-        write_reports(out / id, record, ("md", "html", "json"))
-    click.echo(printable(record.answer)) if record.answer else None
-    click.echo(f"{id}: {entry.state}" + (f": {entry.note}" if entry.note else ""), err=True)
+        with writing(out):
+            (out / id).mkdir(parents=True, exist_ok=True)
+            journal = Journal(out / id)
+            for event in events[len(read_log(out / id)[0]) :]:
+                journal.write(event)
+            journal.save("team.yaml", entry.spec["team"])
+            journal.close()
+            write_reports(out / id, record, ("md", "html", "json"))
+    say(printable(record.answer)) if record.answer else None
+    say(f"{id}: {entry.state}" + (f": {entry.note}" if entry.note else ""), aside=True)
     return EXIT_CODES.get(entry.state, 1)
 
 
-@click.command()
-@click.argument("id")
-@_DATABASE
-def cancel(id: str, url: str) -> int:
+@command(_ID, _DATABASE)
+def cancel(id: str, url: str | None) -> int:
     """Cancel run ID: at once if nobody has it, else its worker ends it within a fifth of its lease."""
-    click.echo(_open(url).cancel(id))
+    say(_open(url).cancel(id))
     return 0
 
 
-@click.command()
-@click.argument("id")
-@_DATABASE
-@click.option("--repeat-tool", is_flag=True, help="Call functions again whose outcome is unknown.")
-@click.option("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome.")
-def settle(id: str, url: str, repeat_tool: bool, skip_tool: str | None) -> int:
+@command(_ID, _DATABASE, *UNKNOWN_TOOL_OPTIONS)
+def settle(id: str, url: str | None, repeat_tool: bool, skip_tool: str | None) -> int:
     """Let run ID, which is parked, go on, once what it was parked for has been seen to."""
     _open(url).settle(id, [skip_tool] if skip_tool is not None else "repeat" if repeat_tool else None)
     return 0
 
 
-def _open(url: str) -> Database:
+def _open(url: str | None) -> Database:
+    if not (url := url or os.environ.get(_VARIABLE)):
+        raise ConfigError.one(f"which? Give --database, or set {_VARIABLE}", file="command line")
     try:
         from magentic_kit.cluster import Database
 

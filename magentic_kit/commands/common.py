@@ -4,46 +4,47 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import click
-
+from magentic_kit.commands.arguments import PATH, argument, flag, repeated
 from magentic_kit.errors import ConfigError
 
-_C = TypeVar("_C", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)
-
-
-def options(*options: Callable[[_C], _C]) -> Callable[[_C], _C]:
-    """Several click options or arguments as one decorator."""
-
-    def add(command: _C) -> _C:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-TEAM_OPTIONS = options(
-    click.option("--set", "settings", multiple=True, metavar="PATH=V", help="Override a value of the team file."),
-    click.option("--service", "services", multiple=True, metavar="NAME=PROVIDER[:MODEL]", help="Override a service."),
-    click.option("--env-file", type=PATH, help="Environment file to read; default: .env."),
-    click.option("--max-rounds", type=int, help="Same as --set manager.max_rounds=N."),
-    click.option("--max-resets", type=int, help="Same as --set manager.max_resets=N."),
-    click.option("--max-tokens", type=int, help="Same as --set limits.max_tokens=N."),
-    click.option("--deadline", help="Same as --set limits.deadline=D, such as 90s or 15m."),
-    click.option("--no-report", is_flag=True, help="Write the log only."),
-    click.option("--approve", multiple=True, metavar="PATTERN", help="Functions that may be called without asking."),
-    click.option("--approve-plan", is_flag=True, help="Approve every plan without asking."),
+ENV_FILE = argument("--env-file", **PATH, help="Environment file to read; default: .env.")
+TEAM_OPTIONS = (
+    repeated("--set", dest="settings", metavar="PATH=V", help="Override a value of the team file."),
+    repeated("--service", dest="services", metavar="NAME=PROVIDER[:MODEL]", help="Override a service."),
+    ENV_FILE,
+    argument("--max-rounds", type=int, metavar="N", help="Same as --set manager.max_rounds=N."),
+    argument("--max-resets", type=int, metavar="N", help="Same as --set manager.max_resets=N."),
+    argument("--max-tokens", type=int, metavar="N", help="Same as --set limits.max_tokens=N."),
+    argument("--deadline", metavar="D", help="Same as --set limits.deadline=D, such as 90s or 15m."),
+    flag("--no-report", help="Write the log only."),
+    repeated("--approve", metavar="PATTERN", help="Functions that may be called without asking."),
+    flag("--approve-plan", help="Approve every plan without asking."),
 )
-TASK_OPTIONS = options(
-    click.argument("task", required=False),
-    click.option("--task-file", type=PATH, help="Read the task from this file."),
-    click.option("--input", "inputs", multiple=True, metavar="K=V", help="A value for one of the team's inputs."),
+TASK_OPTIONS = (
+    argument("task", nargs="?", metavar="[TASK]"),
+    argument("--task-file", **PATH, help="Read the task from this file."),
+    repeated("--input", dest="inputs", metavar="K=V", help="A value for one of the team's inputs."),
+)
+OUT = argument("--out", **PATH, default=Path("runs"), help="Where run directories go; default: runs.")
+UNKNOWN_TOOL_OPTIONS = (
+    flag("--repeat-tool", help="Call functions again whose outcome is unknown."),
+    argument("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome."),
+)
+VERBOSITY_OPTIONS = (
+    argument(
+        "--verbosity",
+        choices=("quiet", "normal", "full"),
+        default="normal",
+        help="quiet: plans, rounds and trouble; normal: and what is said and called; full: facts and whole results; "
+        "default: %(default)s.",
+    ),
+    flag("--show-reasons", default=True, help="The manager's reasons; shown by default."),
+    argument("--no-show-reasons", dest="show_reasons", action="store_false", help="Leave them out."),
 )
 
 
@@ -78,12 +79,12 @@ def overrides_of(
 
 def load_environment(env_file: Path | None, *, beside: Path) -> None:
     """Reads the given environment file, or `.env` here and beside the team; what is set already stays."""
-    from dotenv import load_dotenv
-
     if env_file is not None and not env_file.is_file():
         raise ConfigError.one("there is no such environment file", file=str(env_file))
     for path in [env_file] if env_file else [Path(".env"), beside.parent / ".env"]:
         if path.is_file():
+            from dotenv import load_dotenv
+
             load_dotenv(path)
 
 
@@ -102,6 +103,15 @@ def read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError.one(f"cannot be read: {error}", file=str(path)) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tells why nothing can be written to `path`, in place of an `OSError`. Raises `ConfigError`."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError.one(f"cannot be written: {error.strerror or error}", file=str(path)) from error
 
 
 def pair(text: str, option: str) -> tuple[str, Any]:
@@ -133,6 +143,7 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     A connector's thread that cannot be interrupted would keep it for as long as it likes.
     """
     import asyncio
+    import threading
 
     codes: list[int] = []
     leave = threading.Timer(5, lambda: os._exit(codes[0]))
@@ -149,7 +160,13 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     return codes[0]
 
 
-def complain(*messages: str) -> None:
-    """Red lines on standard error."""
+def say(text: object, *, aside: bool = False, end: str = "\n") -> None:
+    """A line on standard output at once, or `aside` on standard error."""
+    print(text, end=end, file=sys.stderr if aside else sys.stdout, flush=True)
+
+
+def complain(*messages: str, colour: int = 31) -> None:
+    """Lines on standard error, red (or of another `colour`, as terminals count them) if colours are seen and wanted."""
+    seen = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for message in messages:
-        click.secho(message, fg="red", err=True)
+        say(f"\x1b[{colour}m{message}\x1b[0m" if seen else message, aside=True)
