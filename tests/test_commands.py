@@ -169,10 +169,10 @@ def test_every_command_is_listed_and_can_be_asked_for_help(invoke: Invoke) -> No
 
 
 MISTAKES = {
-    "shw": "magentic-kit: there is no command shw; did you mean show?",
-    "--verison": "magentic-kit: there is no option --verison; did you mean --version?",
-    "list --jso": "magentic-kit list: there is no option --jso; did you mean --json?",
-    "run team.yaml t --max-round=3": "magentic-kit run: there is no option --max-round; did you mean --max-rounds?",
+    "shw": "magentic-kit: there is no command shw; did you mean 'show'?",
+    "--verison": "magentic-kit: there is no option --verison; did you mean '--version'?",
+    "list --jso": "magentic-kit list: there is no option --jso; did you mean '--json'?",
+    "run team.yaml t --max-round=3": "magentic-kit run: there is no option --max-round; did you mean '--max-rounds'?",
     "list a b": "magentic-kit list: that is more than it takes: b; see magentic-kit list --help",
     "show": "magentic-kit show: the following arguments are required: RUN; see magentic-kit show --help",
     "show r --speed 0": "magentic-kit show: argument --speed: '0' should be a number above 0; "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from magentic_kit.errors import ConfigError
+from magentic_kit.explain import nearest
 
 Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]
 """What `ArgumentParser.add_argument` is called with."""
@@ -70,11 +71,8 @@ def command(*arguments: Argument) -> Callable[[Callable[..., int | None]], Comma
 
 def unknown(what: str, name: str, known: Iterable[str], *, prog: str) -> ConfigError:
     """The error about a name that is not one of those `known`."""
-    import difflib
-
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"see {prog} --help"
-    return ConfigError.one(f"there is no {what} {name}; {hint}", file=prog)
+    hint = nearest(name, known, list_all=False) or f"; see {prog} --help"
+    return ConfigError.one(f"there is no {what} {name}{hint}", file=prog)
 
 
 class Parser(ArgumentParser):

@@ -136,9 +136,10 @@ def plan(
     import asyncio
 
     quiet_logs()
-    made = asyncio.run(make())
-    with writing(output):
-        output.write_text(made, encoding="utf-8")
+    with writing(output), output.open("a", encoding="utf-8") as file:  # told before anything is paid
+        made = asyncio.run(make())
+        file.truncate(0)
+        file.write(made)
     say(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")
     return 0
 
