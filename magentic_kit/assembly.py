@@ -26,7 +26,6 @@ from magentic_kit.human import HumanChatCompletion
 from magentic_kit.manager import TeamManager
 from magentic_kit.people import People
 from magentic_kit.plan import TaskLedger
-from magentic_kit.servers import PluginServers
 from magentic_kit.strict import plain
 from magentic_kit.voice import NAME, Voice
 from magentic_kit.window import Window
@@ -34,6 +33,7 @@ from magentic_kit.window import Window
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
     from magentic_kit.options import RunOptions
+    from magentic_kit.servers import PluginServers
 
 
 class Assembly:
@@ -52,7 +52,11 @@ class Assembly:
             raise ConfigError.one("`review.plan` asks for a person: give a reviewer, --approve-plan, or a terminal")
         self._factory, self._context, self._inputs, self._people = factory, context, inputs, people
         self._gate = ToolGate(context, config.plugins, config.review.tools, people)
-        self._servers = PluginServers(factory.tools.remote)
+        self._servers: PluginServers | None = None
+        if factory.tools.remote:
+            from magentic_kit.servers import PluginServers  # half a second, for MCP's own package
+
+            self._servers = PluginServers(factory.tools.remote)
         self._teams: list[TeamFactory] = []
         self.seats: dict[str, dict[str, Any]] = {
             MANAGER: self._seat(factory.team.manager_service, None, config.manager.context)
@@ -68,13 +72,14 @@ class Assembly:
 
     async def close(self) -> None:
         """Ends the servers that the run has started."""
-        await self._servers.close()
+        if self._servers is not None:
+            await self._servers.close()
         for team in self._teams:
             await team.close()
 
     async def _equip(self) -> None:
         """Starts what has to be connected to, and gives the agents the functions that come from there."""
-        if not self._factory.tools.remote:
+        if self._servers is None:
             return
         with self._context.interruptible():
             await self._servers.open()

@@ -107,6 +107,7 @@ class Lane:
                 yield [content]
             finished = replace(recorded, reused=True)
         else:
+            await context.logged()
             reply, began = Reply(), time.monotonic()
             try:
                 async for contents in self._attempts(service, send, reply):
@@ -127,6 +128,7 @@ class Lane:
             )
         context.tokens += tokens(finished)
         context.emit(finished)
+        await context.logged()
         self._deny_unknown(finished)
 
     def _deny_unknown(self, reply: ev.ModelCallFinished) -> None:
@@ -184,6 +186,7 @@ class Lane:
                         break
                 contents = [piece for content in contents for piece in reply.apart(content, self.call)]
                 for content in contents:
+                    content.inner_content = None  # what the client read; SK would copy it again in each round
                     reply.add(content)
                     self._show(shown.feed(content.content))
                 yield contents

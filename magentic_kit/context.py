@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -31,6 +31,10 @@ CALL: ContextVar[tuple[Path | None, Iterator[str]] | None] = ContextVar("call", 
 """Within a call that a run makes: the run's directory, and a name for each run that is begun inside the call."""
 
 
+async def _at_once() -> None:
+    pass
+
+
 class RunContext:
     """One run's way out (`emit`) and the two things that may end any of its steps: a limit, a cancel."""
 
@@ -53,6 +57,8 @@ class RunContext:
         self.directory: Path | None = None
         self.log: Sink | None = None
         """Where logged events are written first; the one sink that may end the run by raising."""
+        self.logged: Callable[[], Awaitable[None]] = _at_once
+        """Waits until what was logged is safe, if `log` does not; whatever was paid for is, before the run goes on."""
         self._sinks = sinks
         self._broken: set[int] = set()
         self._seq = self.steps.next_seq

@@ -173,7 +173,8 @@ class Run:
 
     def _log_to(self, journal: Journal) -> None:
         self._journal, self.run_dir = journal, journal.directory
-        self._context.directory, self._context.log = journal.directory, self._log
+        self._context.directory = journal.directory
+        self._context.log, self._context.logged = self._log, journal.sync
 
     def _log(self, event: ev.AnyEvent) -> None:
         assert self._journal is not None

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import re
 import signal
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +80,14 @@ def write_team(folder: Path, base_url: str, **changes: Any) -> Path:
 
 
 def play(folder: str, kill_at: int | None, kill_in_stream: int | None, resume: bool, options: dict[str, Any]) -> None:
-    """In the child: runs or resumes, kills itself right after log line `kill_at`, or after so many pieces of text."""
+    """In the child: runs or resumes, kills itself right after log line `kill_at`, or after so many words of text."""
     from magentic_kit import ConfigError, TeamFactory
 
-    pieces = Counter[str]()
+    words: list[str] = []
 
     def sink(event: Any) -> None:
-        pieces[event.type] += 1
-        if event.seq == kill_at or (kill_in_stream and pieces["text_delta"] == kill_in_stream):
+        words.extend(event.text.split() if event.type == "text_delta" else [])
+        if event.seq == kill_at or (kill_in_stream and len(words) >= kill_in_stream):
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def whole() -> dict[str, Any]:

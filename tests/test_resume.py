@@ -95,10 +95,10 @@ def test_a_killed_run_with_windows_goes_on(at: int, tmp_path: Path, server: Open
     check_paid_once(tmp_path, server, kills=1, model_calls=MODEL_CALLS + len(summaries))
 
 
-@pytest.mark.parametrize("pieces", [1, 30, 90, 180])
-def test_a_run_killed_in_a_stream_goes_on(pieces: int, tmp_path: Path, server: OpenAIServer) -> None:
+@pytest.mark.parametrize("words", [1, 30, 90, 180])
+def test_a_run_killed_in_a_stream_goes_on(words: int, tmp_path: Path, server: OpenAIServer) -> None:
     write_team(tmp_path, server.base_url)
-    assert child(tmp_path, kill_in_stream=pieces) is None
+    assert child(tmp_path, kill_in_stream=words) is None
     assert finish(tmp_path) == WHOLE
     check_paid_once(tmp_path, server, kills=1)
 
@@ -282,7 +282,7 @@ async def test_two_processes_cannot_be_at_one_run(tmp_path: Path, server: OpenAI
     assert (await resumed(tmp_path, overrides={"manager.max_rounds": 9})).outcome == "satisfied"
 
 
-@pytest.mark.parametrize("fault", ["fsync", "disk full"])
+@pytest.mark.parametrize("fault", ["sync", "disk full"])
 async def test_a_disk_that_fails_ends_the_run_and_keeps_what_was_paid_for(
     fault: str, tmp_path: Path, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,8 +292,8 @@ async def test_a_disk_that_fails_ends_the_run_and_keeps_what_was_paid_for(
     def sink(event: ev.AnyEvent) -> None:
         if not isinstance(event, ev.PlanCreated):
             return
-        if fault == "fsync":
-            monkeypatch.setattr(os, "fsync", broken)
+        if fault == "sync":
+            monkeypatch.setattr(os, "fdatasync" if hasattr(os, "fdatasync") else "fsync", broken)
         else:
             import resource
 
