@@ -95,7 +95,7 @@ class Assembly:
             config=config.manager,
             context=self._context,
             voice=Voice(
-                Lane(MANAGER, name, self._context, name=NAME),
+                Lane(MANAGER, name, self._context, name=NAME, throttle=factory.throttle(name)),
                 factory.service(name),
                 factory.options(name, config.manager.options, ("manager", "options")),
                 entry.structured_output if entry else "auto",
@@ -111,7 +111,7 @@ class Assembly:
             return self._other(config)
         factory = self._factory
         name = factory.team.service_of(config)
-        lane = Lane(config.name, name, self._context)
+        lane = Lane(config.name, name, self._context, throttle=factory.throttle(name))
         lane.options = factory.options(name, config.model.options, ("agents", index, "model", "options"))
         own = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
         settings = PromptExecutionSettings(**dict(lane.options))

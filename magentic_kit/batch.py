@@ -20,7 +20,6 @@ from typing_extensions import Unpack
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.journal import LOG, new_run_id, read_log
-from magentic_kit.rates import Throttle
 from magentic_kit.record import RunRecord
 from magentic_kit.redaction import Redactor
 from magentic_kit.tasks import Check, Task, judge
@@ -116,9 +115,9 @@ class Batch:
         """
         given = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
         self._limits |= {name: limit for name, limit in given.items() if limit is not None}
-        self.factory.use_loop(asyncio.get_running_loop())
-        for service in _services(self.factory):
-            Throttle.of(service).pace(rpm=self._limits["rpm"], tpm=self._limits["tpm"])
+        self.factory.pool.use_loop(asyncio.get_running_loop())
+        self.factory.pool.limit(rpm=self._limits["rpm"], tpm=self._limits["tpm"])
+        _services(self.factory)
         lock = self._save()
         waiting = deque(enumerate(self.tasks, 1))
         ended, under_way = set[asyncio.Task[TaskResult]](), set[asyncio.Task[TaskResult]]()

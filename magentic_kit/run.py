@@ -76,7 +76,7 @@ class Run:
 
     def __init__(self, factory: TeamFactory, task: str, options: RunOptions, run_id: str, steps: Steps) -> None:
         loop = asyncio.get_running_loop()
-        factory.use_loop(loop)
+        factory.pool.use_loop(loop)
         self.run_id = run_id
         self.run_dir: Path | None = None
         self.record = RunRecord()
