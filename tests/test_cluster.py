@@ -199,13 +199,13 @@ def test_a_run_is_cancelled_wherever_it_is(database: Database, tmp_path: Path) -
 def test_a_persons_word_holds_once(database: Database, tmp_path: Path) -> None:
     database.submit(team(tmp_path), id="run")
     with pytest.raises(ConfigError, match="run 'run' is queued: nobody has to settle it"):
-        database.settle("run", "repeat")
-    for how in ("repeat", ["by hand"], None):
+        database.settle("run", {"*": None})
+    for how in ({"*": None}, {"a#1.0": "by hand"}, {}):
         taken = database.take("w", database.pulses())
         assert taken and database.leave(taken, "parked", "?")
         database.settle("run", how)
-        assert (again := database.take("w")) is not None and again.word == how
-        assert (lost := database.take("w", database.pulses())) is not None and lost.word is None
+        assert (again := database.take("w")) is not None and again.words == how
+        assert (lost := database.take("w", database.pulses())) is not None and lost.words is None
 
 
 @pytest.mark.parametrize("url", ["postgresql://127.0.0.1:9/x", "mysql://h/x", "nonsense", "sqlite:////no/where.db"])
@@ -236,7 +236,7 @@ def test_the_commands_say_how_a_run_stands(tmp_path: Path, monkeypatch: pytest.M
     assert command("status", "run") == (0, "run\tparked\thost-1\tnobody knows")
     assert command("result", "run")[0] == 1
     assert command("settle", "run", "--skip-tool", "done by hand")[0] == 0
-    assert Database(url).entries("run")[0].settled == ["done by hand"]
+    assert Database(url).entries("run")[0].settled == {"*": "done by hand"}
     assert command("cancel", "run") == (0, "cancelled")
     assert command("result", "run", "--out", str(tmp_path / "out")) == (130, "")
     assert '"outcome": "cancelled"' in (tmp_path / "out" / "run" / "result.json").read_text()
@@ -284,7 +284,7 @@ async def test_a_team_that_cannot_run_here_waits_for_a_person(tmp_path: Path, se
         await until(lambda: database.entries("run")[0].state == "parked")
         assert "notes" in database.entries("run")[0].note
         (tmp_path / "elsewhere.py").rename(tmp_path / "notes.py")
-        database.settle("run", None)
+        database.settle("run", {})
         await until(lambda: database.entries("run")[0].state == "satisfied")
     await until(lambda: told[-1] == "over")
 
@@ -320,7 +320,7 @@ async def test_a_run_that_lost_its_worker_anywhere_is_finished(tmp_path: Path, s
         await until(lambda: not {entry.state for entry in database.entries()} & {"queued", "running"})
         assert {entry.id for entry in database.entries() if entry.state == "parked"} == unknown
         for id in unknown:
-            database.settle(id, "repeat")
+            database.settle(id, {"*": None})
         await until(lambda: {entry.state for entry in database.entries()} == {"satisfied"})
     await until(lambda: told[-1] == "over")
     assert len(server.requests) - paid == due, "what was finished is not paid for again"
@@ -330,8 +330,8 @@ async def test_a_run_that_lost_its_worker_anywhere_is_finished(tmp_path: Path, s
 @pytest.mark.parametrize(
     ("repeatable", "word", "noted"),
     [
-        ([], "repeat", ["job/two", "job/three"]),
-        ([], ["noted by hand"], ["job/three"]),
+        ([], {"Writer#0.0": None}, ["job/two", "job/three"]),
+        ([], {"Writer#0.0": "noted by hand"}, ["job/three"]),
         (["add"], None, ["job/two", "job/three"]),
     ],
     ids=["a person lets it be repeated", "a person tells its result", "it may be repeated"],
@@ -351,11 +351,15 @@ async def test_a_tool_of_unknown_outcome_is_not_repeated_silently(
             note = database.entries("run")[0].note
             assert "nobody knows whether notes.add(text='job/two'), called by Writer, had its effect" in note
             assert (tmp_path / "effects").read_text() == ""
+            database.settle("run", {"Writer#7.0": None})  # which is none of those
+            await until(lambda: database.entries("run")[0].epoch == 3)
+            await until(lambda: database.entries("run")[0].state == "parked")
+            assert f"--call {next(iter(word))}" in database.entries("run")[0].note
             database.settle("run", word)
         await until(lambda: database.entries("run")[0].state == "satisfied")
     await until(lambda: told[-1] == "over")
     assert (tmp_path / "effects").read_text().split() == noted
-    assert ("noted by hand" in str(server.requests[-1].messages)) == (word == ["noted by hand"])
+    assert ("noted by hand" in str(server.requests[-1].messages)) == ("noted by hand" in str(word))
 
 
 async def test_a_running_run_is_cancelled_by_its_worker(tmp_path: Path) -> None:
@@ -437,7 +441,7 @@ def settle_as_a_person(database: Database, effects: Path, frozen: Process | None
             continue
         found = re.search(r"nobody knows whether notes.add\(text='([^']+)'\)", entry.note)
         assert found, entry.note
-        database.settle(entry.id, [f"noted {found[1]}"] if found[1] in effects.read_text().split() else "repeat")
+        database.settle(entry.id, {"*": f"noted {found[1]}" if found[1] in effects.read_text().split() else None})
     return len(parked)
 
 

@@ -12,11 +12,13 @@ from magentic_kit.commands.common import (
     PATH,
     TASK_OPTIONS,
     TEAM_OPTIONS,
+    WORD_OPTIONS,
     load_environment,
     overrides_of,
     pair,
     quiet_logs,
     task_of,
+    words_of,
 )
 from magentic_kit.errors import ConfigError
 
@@ -106,28 +108,17 @@ def status(id: str | None, url: str) -> int:
 @click.option("--out", type=PATH, help="Also write its run directory here: log, reports, team.")
 def result(id: str, url: str, out: Path | None) -> int:
     """Print the answer of run ID, and derive its log and reports. Exit code as of `run`; 1 if it has not ended."""
-    from magentic_kit.cluster import OUTCOMES
     from magentic_kit.commands.run import EXIT_CODES
+    from magentic_kit.held import derive
     from magentic_kit.record import RunRecord
     from magentic_kit.text import printable
 
     database = _open(url)
-    (entry,), events = database.entries(id), database.log(id)
-    record = RunRecord.of(events)
-    if entry.state in OUTCOMES:
-        record.outcome = entry.state  # one that was cancelled while nobody had it has no last event
+    (entry,) = database.entries(id)
     if out is not None:
-        from magentic_kit.journal import Journal, read_log
-        from magentic_kit.report import write_reports
-
-        (out / id).mkdir(parents=True, exist_ok=True)
-        journal = Journal(out / id)
-        for event in events[len(read_log(out / id)[0]) :]:
-            journal.write(event)
-        journal.save("team.yaml", entry.spec["team"])
-        journal.close()
-        write_reports(out / id, record, ("md", "html", "json"))
-    click.echo(printable(record.answer)) if record.answer else None
+        derive(database, id, out, ("md", "html", "json"))
+    if answer := RunRecord.of(database.log(id)).answer:
+        click.echo(printable(answer))
     click.echo(f"{id}: {entry.state}" + (f": {entry.note}" if entry.note else ""), err=True)
     return EXIT_CODES.get(entry.state, 1)
 
@@ -144,11 +135,10 @@ def cancel(id: str, url: str) -> int:
 @click.command()
 @click.argument("id")
 @_DATABASE
-@click.option("--repeat-tool", is_flag=True, help="Call functions again whose outcome is unknown.")
-@click.option("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome.")
-def settle(id: str, url: str, repeat_tool: bool, skip_tool: str | None) -> int:
-    """Let run ID, which is parked, go on, once what it was parked for has been seen to."""
-    _open(url).settle(id, [skip_tool] if skip_tool is not None else "repeat" if repeat_tool else None)
+@WORD_OPTIONS
+def settle(id: str, url: str, **said: Any) -> int:
+    """Let run ID go on that is parked, or that failed or was cancelled, once what stopped it has been seen to."""
+    _open(url).settle(id, words_of(**said))
     return 0
 
 

@@ -45,6 +45,17 @@ TASK_OPTIONS = options(
     click.option("--task-file", type=PATH, help="Read the task from this file."),
     click.option("--input", "inputs", multiple=True, metavar="K=V", help="A value for one of the team's inputs."),
 )
+WORD_OPTIONS = options(
+    click.option("--repeat-tool", is_flag=True, help="Call functions again whose outcome is unknown."),
+    click.option("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome."),
+    click.option("--call", "calls", multiple=True, metavar="NAME[=RESULT]", help="The same for this call alone."),
+)
+
+
+def words_of(*, repeat_tool: bool, skip_tool: str | None, calls: tuple[str, ...]) -> dict[str, str | None]:
+    """What was said of tool calls of unknown outcome (`*`: all others): a result, or None to repeat the call."""
+    said = {"*": skip_tool} if repeat_tool or skip_tool is not None else {}
+    return {**said, **{name: result if given else None for name, given, result in (c.partition("=") for c in calls)}}
 
 
 def overrides_of(

@@ -13,6 +13,7 @@ from magentic_kit.commands.common import (
     PATH,
     TASK_OPTIONS,
     TEAM_OPTIONS,
+    WORD_OPTIONS,
     options,
     overrides_of,
     pair,
@@ -20,6 +21,7 @@ from magentic_kit.commands.common import (
     read,
     run_to_end,
     task_of,
+    words_of,
 )
 from magentic_kit.commands.runs import VERBOSITY_OPTIONS
 
@@ -90,12 +92,17 @@ def run(
 
 @click.command()
 @click.argument("run_dir", type=PATH, metavar="RUN")
-@click.option("--repeat-tool", is_flag=True, help="Call functions again whose outcome is unknown.")
-@click.option("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome.")
+@WORD_OPTIONS
 @TEAM_OPTIONS
 @_SHOW_OPTIONS
 def resume(
-    run_dir: Path, repeat_tool: bool, skip_tool: str | None, form: str | None, show: str | None, **team_options: Any
+    run_dir: Path,
+    repeat_tool: bool,
+    skip_tool: str | None,
+    calls: tuple[str, ...],
+    form: str | None,
+    show: str | None,
+    **team_options: Any,
 ) -> int:
     """Go on with RUN (a run directory) from where it stopped; nothing that is in its log is paid again."""
     overrides = overrides_of(beside=run_dir, **team_options)
@@ -106,10 +113,9 @@ def resume(
         return TeamFactory.from_run(run_dir, overrides=overrides)
 
     def start(factory: TeamFactory, people: RunOptions) -> Run:
-        from magentic_kit.resume import SkipTool
+        from magentic_kit.resume import words
 
-        if repeat_tool or skip_tool is not None:
-            people["unknown_tools"] = "repeat" if skip_tool is None else SkipTool(skip_tool)
+        people["unknown_tools"] = words(words_of(repeat_tool=repeat_tool, skip_tool=skip_tool, calls=calls))
         return factory.resume(run_dir, **people)
 
     return _follow(load, start, form, show, team_options)
