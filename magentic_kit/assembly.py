@@ -51,7 +51,6 @@ class Assembly:
         self._factory, self._context, self._inputs, self._people = factory, context, inputs, people
         self._gate = ToolGate(context, config.plugins, config.review.tools, people)
         self._servers = PluginServers(factory.tools.remote)
-        self._teams: list[TeamFactory] = []
         self.seats: dict[str, dict[str, Any]] = {MANAGER: self._seat(factory.team.manager_service, None)}
         self.manager = self._manager(plan)
         self.agents = [self._agent(index, agent) for index, agent in enumerate(config.agents)]
@@ -65,8 +64,6 @@ class Assembly:
     async def close(self) -> None:
         """Ends the servers that the run has started."""
         await self._servers.close()
-        for team in self._teams:
-            await team.close()
 
     async def _equip(self) -> None:
         """Starts what has to be connected to, and gives the agents the functions that come from there."""
@@ -170,9 +167,7 @@ class Assembly:
 
     def _team(self, config: AgentConfig) -> TeamChatCompletion:
         """The nested team, with this run's people, and those of its inputs that the nested team has too."""
-        outer = self._factory
-        factory = type(outer).from_yaml(str(config.team), env=outer.team.source.env, **outer.own)
-        self._teams.append(factory)
+        factory = self._factory.member(str(config.team))
         inputs = {name: self._inputs[name] for name in factory.team.config.inputs if name in self._inputs}
         options = {key: value for key, value in vars(self._people).items() if value} | {"inputs": inputs}
         return TeamChatCompletion(factory, None, cast("RunOptions", options))

@@ -52,6 +52,7 @@ class TeamFactory:
         self.tools = Tools(team, _plugins(own))
         self.pool = Pool()
         self._shares = False
+        self._members: dict[str, TeamFactory] = {}
         self._embedded: list[Assembly] = []
 
     @classmethod
@@ -173,9 +174,18 @@ class TeamFactory:
 
     # -- what runs are made of
 
+    def member(self, team: str) -> TeamFactory:
+        """The factory of a team file that is a member of this team: made once, with this one's services."""
+        if team not in self._members:
+            self._members[team] = type(self).from_yaml(team, env=self.team.source.env, **self.own)
+            self._members[team].share(self.pool)
+        return self._members[team]
+
     def share(self, pool: Pool) -> None:
         """Takes services from a pool that others use too, and that somebody else closes."""
         self.pool, self._shares = pool, True
+        for team in self._members.values():
+            team.share(pool)
 
     def context(self, run_id: str, sinks: list[Sink], steps: Steps | None = None) -> RunContext:
         """The context of a run, which masks the keys that services name and the secrets of either environment."""

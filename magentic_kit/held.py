@@ -1,20 +1,17 @@
-"""A queued run as its worker has it: its log and the pace of its services, in the database; and as a directory."""
+"""A queued run as its worker has it: its log, and the pace of its services, are in the database."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from magentic_kit.cluster import OUTCOMES, Database, Entry
+from magentic_kit.cluster import Database, Entry
 from magentic_kit.errors import JournalError
 from magentic_kit.events import AnyEvent
-from magentic_kit.journal import Journal
 from magentic_kit.rates import Pace
-from magentic_kit.record import RunRecord
-from magentic_kit.report import write_reports
 
 logger = logging.getLogger(__name__)
 
@@ -82,30 +79,3 @@ async def _surely(work: Callable[[], float | None]) -> float:
             return await asyncio.to_thread(work) or 0.0
         except JournalError as error:
             logger.error("%s", error)
-
-
-def derive(database: Database, id: str, out: Path, formats: Sequence[str]) -> tuple[RunRecord, Path]:
-    """Writes the run's directory under `out`, or what it lacks: its log and reports, and those of runs inside it.
-
-    Returns its record and its directory. Raises `ConfigError`.
-    """
-    (entry,) = database.entries(id)
-    (out / id).mkdir(parents=True, exist_ok=True)
-    journals, records = {id: Journal(out / id)}, {}
-    journals[id].describe(entry.spec["team"])
-    try:
-        for run in [id, *database.inner(id)]:
-            events = database.log(run)
-            records[run] = RunRecord.of(events)
-            if run != id:
-                outer, _, call = run.rpartition("/")
-                journals[run] = journals[outer].inside(call, records[run].team)
-            elif entry.state in OUTCOMES:
-                records[run].outcome = entry.state  # one that was cancelled while nobody had it has no last event
-            for event in events[len(journals[run].read()) :]:
-                journals[run].write(event)
-            write_reports(journals[run].path.parent, records[run], formats)
-    finally:
-        for journal in journals.values():
-            journal.close()
-    return records[id], out / id

@@ -280,9 +280,7 @@ async def test_a_resumed_run_goes_on_with_the_run_of_its_team(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-async def test_a_killed_run_whose_team_was_at_a_tool_asks_what_became_of_that(
-    teams: list[str], tmp_path: Path
-) -> None:
+async def test_a_killed_run_whose_team_was_at_a_tool_asks_what_became_of_that(teams: list[str], tmp_path: Path) -> None:
     write(tmp_path, office=team("office", {**DESK, "team": "slow.yaml"}))
     runs, command = tmp_path / "runs", [sys.executable, "-m", "magentic_kit"]
     process = subprocess.Popen([*command, "run", "office.yaml", "t", "--quiet"], cwd=tmp_path)

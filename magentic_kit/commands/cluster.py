@@ -1,10 +1,10 @@
-"""`worker`, `submit`, `status`, `result`, `cancel`, `settle`: runs that any of several machines carries out."""
+"""The commands about queued runs, which any of several machines carries out."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,25 +13,18 @@ from magentic_kit.commands.common import (
     TASK_OPTIONS,
     TEAM_OPTIONS,
     WORD_OPTIONS,
+    database_option,
     load_environment,
+    open_database,
     overrides_of,
     pair,
     quiet_logs,
     task_of,
     words_of,
 )
-from magentic_kit.errors import ConfigError
 
-if TYPE_CHECKING:
-    from magentic_kit.cluster import Database
-
-_DATABASE = click.option(
-    "--database",
-    "url",
-    envvar="MAGENTIC_KIT_DATABASE",
-    required=True,
-    help="sqlite:///FILE for one machine, postgresql://… for many.  [env: MAGENTIC_KIT_DATABASE]",
-)
+_MANY = click.IntRange(0)
+_DATABASE = database_option(required=True)
 
 
 @click.command()
@@ -47,7 +40,7 @@ def worker(url: str, concurrency: int, lease: float, env_file: Path | None) -> i
     from magentic_kit.terminal import on_signals
 
     load_environment(env_file, beside=Path())
-    database = _open(url)
+    database = open_database(url)
 
     async def work() -> None:
         from magentic_kit.worker import Worker
@@ -84,11 +77,12 @@ def submit(
     text = task_of(task, task_file)
     overrides = overrides_of(beside=team, **team_options)
     given = dict(pair(value, "--input") for value in inputs)
-    database = _open(url)
+    database = open_database(url)
     from magentic_kit.factory import TeamFactory
 
     factory = TeamFactory.from_yaml(team, overrides=overrides)
-    click.echo(database.submit(factory, text, inputs=given, id=id))
+    people = {name: team_options[name] for name in ("approve", "approve_plan")}
+    click.echo(database.submit(factory, text, inputs=given, id=id, **people))
     return 0
 
 
@@ -97,7 +91,7 @@ def submit(
 @_DATABASE
 def status(id: str | None, url: str) -> int:
     """Tell the state of run ID, or of all: queued, running, parked (a person is needed), or how it ended."""
-    for entry in _open(url).entries(id):
+    for entry in open_database(url).entries(id):
         click.echo("\t".join(filter(None, (entry.id, entry.state, entry.worker, entry.note))))
     return 0
 
@@ -109,11 +103,11 @@ def status(id: str | None, url: str) -> int:
 def result(id: str, url: str, out: Path | None) -> int:
     """Print the answer of run ID, and derive its log and reports. Exit code as of `run`; 1 if it has not ended."""
     from magentic_kit.commands.run import EXIT_CODES
-    from magentic_kit.held import derive
+    from magentic_kit.queued import derive
     from magentic_kit.record import RunRecord
     from magentic_kit.text import printable
 
-    database = _open(url)
+    database = open_database(url)
     (entry,) = database.entries(id)
     if out is not None:
         derive(database, id, out, ("md", "html", "json"))
@@ -124,11 +118,29 @@ def result(id: str, url: str, out: Path | None) -> int:
 
 
 @click.command()
-@click.argument("id")
+@click.argument("ids", nargs=-1, required=True)
 @_DATABASE
-def cancel(id: str, url: str) -> int:
-    """Cancel run ID: at once if nobody has it, else its worker ends it within a fifth of its lease."""
-    click.echo(_open(url).cancel(id))
+def cancel(ids: tuple[str, ...], url: str) -> int:
+    """Cancel runs IDS (or 'nightly-*'): at once, or if a worker has it within a fifth of its lease."""
+    from fnmatch import fnmatchcase
+
+    database = open_database(url)
+    for id in ids:
+        held = [entry.id for entry in database.entries() if fnmatchcase(entry.id, id)]
+        for found in held or [id]:
+            click.echo(database.cancel(found))
+    return 0
+
+
+@click.command()
+@_DATABASE
+@click.option("--concurrency", type=_MANY, help="Runs under way at once.")
+@click.option("--rpm", type=_MANY, help="Requests a minute that a service gets.")
+@click.option("--tpm", type=_MANY, help="Tokens a minute that a service gets.")
+def limits(url: str, **given: int | None) -> int:
+    """Set what all workers together may do at most, 0 for no limit; tell what holds."""
+    held = open_database(url).limit(**given)
+    click.echo("\n".join(f"{name}\t{value}" for name, value in held.items()) or "no limits")
     return 0
 
 
@@ -138,14 +150,5 @@ def cancel(id: str, url: str) -> int:
 @WORD_OPTIONS
 def settle(id: str, url: str, **said: Any) -> int:
     """Let run ID go on that is parked, or that failed or was cancelled, once what stopped it has been seen to."""
-    _open(url).settle(id, words_of(**said))
+    open_database(url).settle(id, words_of(**said))
     return 0
-
-
-def _open(url: str) -> Database:
-    try:
-        from magentic_kit.cluster import Database
-
-        return Database(url)
-    except ImportError as error:
-        raise ConfigError.one(f"{error.name} is missing: pip install 'magentic-kit[cluster]'") from error

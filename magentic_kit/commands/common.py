@@ -7,11 +7,14 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from magentic_kit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from magentic_kit.cluster import Database
 
 _C = TypeVar("_C", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -56,6 +59,22 @@ def words_of(*, repeat_tool: bool, skip_tool: str | None, calls: tuple[str, ...]
     """What was said of tool calls of unknown outcome (`*`: all others): a result, or None to repeat the call."""
     said = {"*": skip_tool} if repeat_tool or skip_tool is not None else {}
     return {**said, **{name: result if given else None for name, given, result in (c.partition("=") for c in calls)}}
+
+
+def database_option(*, required: bool) -> Callable[[_C], _C]:
+    """The option that names the database of a queue."""
+    told = "sqlite:///FILE for one machine, postgresql://… for many.  [env: MAGENTIC_KIT_DATABASE]"
+    return click.option("--database", "url", envvar="MAGENTIC_KIT_DATABASE", required=required, help=told)
+
+
+def open_database(url: str) -> Database:
+    """The queue's database. Raises `ConfigError`."""
+    try:
+        from magentic_kit.cluster import Database
+
+        return Database(url)
+    except ImportError as error:
+        raise ConfigError.one(f"{error.name} is missing: pip install 'magentic-kit[cluster]'") from error
 
 
 def overrides_of(
