@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from magentic_kit.batch import run_batch
     from magentic_kit.context import Sink
     from magentic_kit.errors import ConfigError, JournalError, KitError, LedgerError, Problem, ReplayError, ServiceError
     from magentic_kit.events import AnyEvent, Event
     from magentic_kit.factory import TeamFactory
     from magentic_kit.run import Run, RunResult
+    from magentic_kit.tasks import Task
 
 _HOME = {
     "AnyEvent": "events",
@@ -27,7 +29,9 @@ _HOME = {
     "RunResult": "run",
     "ServiceError": "errors",
     "Sink": "context",
+    "Task": "tasks",
     "TeamFactory": "factory",
+    "run_batch": "batch",
 }
 
 __all__ = [
@@ -43,8 +47,10 @@ __all__ = [
     "RunResult",
     "ServiceError",
     "Sink",
+    "Task",
     "TeamFactory",
     "__version__",
+    "run_batch",
 ]
 
 

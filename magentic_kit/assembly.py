@@ -57,7 +57,6 @@ class Assembly:
             from magentic_kit.servers import PluginServers  # half a second, for MCP's own package
 
             self._servers = PluginServers(factory.tools.remote)
-        self._teams: list[TeamFactory] = []
         self.seats: dict[str, dict[str, Any]] = {
             MANAGER: self._seat(factory.team.manager_service, None, config.manager.context)
         }
@@ -74,8 +73,6 @@ class Assembly:
         """Ends the servers that the run has started."""
         if self._servers is not None:
             await self._servers.close()
-        for team in self._teams:
-            await team.close()
 
     async def _equip(self) -> None:
         """Starts what has to be connected to, and gives the agents the functions that come from there."""
@@ -99,15 +96,13 @@ class Assembly:
     def _manager(self, plan: TaskLedger | None) -> TeamManager:
         factory, config = self._factory, self._factory.team.config
         name = factory.team.manager_service
-        entry, options = (
-            config.services.get(name),
-            factory.options(name, config.manager.options, ("manager", "options")),
-        )
+        entry = config.services.get(name)
+        options = factory.options(name, config.manager.options, ("manager", "options"))
         return TeamManager(
             config=config.manager,
             context=self._context,
             voice=Voice(
-                Lane(MANAGER, name, self._context, name=NAME, window=_window(config.manager.context, options)),
+                self._lane(MANAGER, name, options, config.manager.context, NAME),
                 factory.service(name),
                 options,
                 entry.structured_output if entry else "auto",
@@ -118,13 +113,20 @@ class Assembly:
             equip=self._equip,
         )
 
+    def _lane(
+        self, who: str, service: str, options: Mapping[str, Any], window: ContextConfig | None, name: str | None = None
+    ) -> Lane:
+        seen = Window(window, options) if window else None
+        throttle = self._factory.throttle(service)
+        return Lane(who, service, self._context, name=name, throttle=throttle, window=seen)
+
     def _agent(self, index: int, config: AgentConfig) -> TeamAgent:
         if config.type != "chat_completion_agent":
             return self._other(config)
         factory = self._factory
         name = factory.team.service_of(config)
         options = factory.options(name, config.model.options, ("agents", index, "model", "options"))
-        lane = Lane(config.name, name, self._context, window=_window(config.context, options))
+        lane = self._lane(config.name, name, options, config.context)
         lane.options = options
         own = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
         settings = PromptExecutionSettings(**dict(lane.options))
@@ -183,9 +185,7 @@ class Assembly:
 
     def _team(self, config: AgentConfig) -> TeamChatCompletion:
         """The nested team, with this run's people, and those of its inputs that the nested team has too."""
-        outer = self._factory
-        factory = type(outer).from_yaml(str(config.team), env=outer.team.source.env, **outer.own)
-        self._teams.append(factory)
+        factory = self._factory.member(str(config.team))
         inputs = {name: self._inputs[name] for name in factory.team.config.inputs if name in self._inputs}
         options = {key: value for key, value in vars(self._people).items() if value} | {"inputs": inputs}
         return TeamChatCompletion(factory, None, cast("RunOptions", options))
@@ -194,10 +194,6 @@ class Assembly:
         service = self._factory.service(name, model)
         more = {"context": plain(window)} if window else {}
         return {"service": name, "provider": self._factory.provider(name), "model": service.ai_model_id, **more}
-
-
-def _window(config: ContextConfig | None, options: Mapping[str, Any]) -> Window | None:
-    return Window(config, options) if config else None
 
 
 def _template(config: AgentConfig) -> PromptTemplateConfig | None:

@@ -7,10 +7,10 @@ import json
 import re
 import shutil
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from xml.etree import ElementTree
 
 import yaml
@@ -20,7 +20,6 @@ from typing_extensions import Unpack
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.journal import LOG, new_run_id, read_log
-from magentic_kit.rates import Throttle
 from magentic_kit.record import RunRecord
 from magentic_kit.redaction import Redactor
 from magentic_kit.strict import plain
@@ -28,10 +27,9 @@ from magentic_kit.tasks import Check, Task, judge
 from magentic_kit.text import printable
 
 if TYPE_CHECKING:
-    from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-
     from magentic_kit.factory import TeamFactory
     from magentic_kit.options import RunOptions
+    from magentic_kit.queued import Queue
     from magentic_kit.run import Run, RunResult
 
 _ENDED = ("satisfied", "limited", "rejected")
@@ -40,7 +38,10 @@ _ENDED = ("satisfied", "limited", "rejected")
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """How a task ended, as for `RunResult`; `run_dir` is None if the run could not begin or go on."""
+    """How a task ended, as for `RunResult`; `run_dir` is None if the run could not begin or go on.
+
+    `outcome` is `parked` if a queued run waits for a person: `error` says what for.
+    """
 
     id: str
     outcome: str
@@ -68,7 +69,8 @@ class Batch:
     def __init__(self, factory: TeamFactory, tasks: Sequence[Task], directory: Path, base_dir: Path) -> None:
         self.factory, self.tasks, self.directory, self.base_dir = factory, tasks, directory, base_dir
         self._limits: dict[str, Any] = {"concurrency": 8, "rpm": None, "tpm": None}
-        self._runs: set[Run] = set()
+        self.queued = False
+        self._carrier: Carrier | None = None
         self._cancelled = False
 
     @classmethod
@@ -92,14 +94,14 @@ class Batch:
             raise ConfigError.one(f"there is no batch here: {error}", file=str(directory)) from error
         factory = TeamFactory.from_dict(team, base_dir=data["team_dir"], **source)
         batch = cls(factory, tasks, directory, Path(data["base_dir"]))
-        batch._limits = data["limits"]
+        batch._limits, batch.queued = data["limits"], data["queued"]
         return batch
 
     def cancel(self) -> None:
-        """Ends the runs that are under way as `cancelled`; no other task begins."""
+        """Ends the runs that are under way as `cancelled`; no other task begins. Those of a queue go on."""
         self._cancelled = True
-        for run in self._runs:
-            run.cancel()
+        if self._carrier is not None:
+            self._carrier.cancel()
 
     async def results(
         self,
@@ -107,32 +109,35 @@ class Batch:
         concurrency: int | None = None,
         rpm: int | None = None,
         tpm: int | None = None,
+        queue: Queue | None = None,
         **options: Unpack[RunOptions],
     ) -> AsyncGenerator[TaskResult, None]:
         """Carries out what is left to do and tells of every task as it ends; leaving the loop cancels the rest.
 
         At most `concurrency` (8) runs are under way, each service gets at most `rpm` requests and `tpm` tokens a
-        minute; a batch that goes on keeps what it had. `options` are for every run. Raises `ConfigError` if runs
-        cannot begin at all.
+        minute; a batch that goes on keeps what it had. `options` are for every run. With a `queue` the runs are
+        those of its workers, who know no other `options`, and the limits are the queue's. Raises `ConfigError` if
+        runs cannot begin at all.
         """
         given = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
+        if self.queued and queue is None:
+            raise ConfigError.one("the batch is in a queue: give its --database", file=str(self.directory))
+        self.queued, self._carrier = queue is not None, queue or _Here(self.factory, options)
         self._limits |= {name: limit for name, limit in given.items() if limit is not None}
-        self.factory.use_loop(asyncio.get_running_loop())
-        for service in _services(self.factory):
-            Throttle.of(service).pace(rpm=self._limits["rpm"], tpm=self._limits["tpm"])
+        most = self._carrier.prepare(given if queue else self._limits)
         lock = self._save()
         waiting = deque(enumerate(self.tasks, 1))
-        ended, under_way = set[asyncio.Task[TaskResult]](), set[asyncio.Task[TaskResult]]()
+        ended, under_way = set[asyncio.Task[TaskResult | None]](), set[asyncio.Task[TaskResult | None]]()
         try:
             with (self.directory / "results.jsonl").open("w", encoding="utf-8", buffering=1) as file:
                 while under_way or (waiting and not self._cancelled):
-                    while waiting and not self._cancelled and len(under_way) < self._limits["concurrency"]:
-                        under_way.add(asyncio.create_task(self._carry_out(*waiting.popleft(), options)))
+                    while waiting and not self._cancelled and len(under_way) < most:
+                        under_way.add(asyncio.create_task(self._carry_out(*waiting.popleft())))
                     ended, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                    for task in ended:
-                        told = asdict(result := task.result())
+                    for result in filter(None, (task.result() for task in ended)):
                         run_dir = result.run_dir and result.run_dir.relative_to(self.directory).as_posix()
-                        file.write(json.dumps({**told, "run_dir": run_dir, "passed": result.passed}) + "\n")
+                        told = {**asdict(result), "run_dir": run_dir, "passed": result.passed}
+                        file.write(json.dumps(told) + "\n")
                         yield result
         finally:
             self.cancel()
@@ -144,7 +149,8 @@ class Batch:
         team, lock = self.factory.team, FileLock(self.directory / ".lock", timeout=0)
         tasks = [plain(task) for task in self.tasks]
         places = {"team_dir": str(team.base_dir), "base_dir": str(self.base_dir)}
-        data = {"v": 1, "team": team.config.name, **places, "limits": self._limits, "tasks": tasks}
+        how = {"queued": self.queued, "limits": self._limits}
+        data = {"v": 1, "team": team.config.name, **places, **how, "tasks": tasks}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -159,15 +165,58 @@ class Batch:
             raise ConfigError.one(told, file=str(self.directory)) from error
         return lock
 
-    async def _carry_out(self, number: int, task: Task, options: RunOptions) -> TaskResult:
-        result = await self._run(number, task, options)
+    async def _carry_out(self, number: int, task: Task) -> TaskResult | None:
+        home = self.directory / "tasks" / f"{number:04}-{re.sub('[^0-9A-Za-z]+', '-', task.id)[:40]}"
+        assert self._carrier is not None
+        result = await self._carrier.run(task, home)
+        if result is None:
+            return None
         return await asyncio.to_thread(self._result, task, result)  # a check may take its time
 
-    async def _run(self, number: int, task: Task, options: RunOptions) -> RunResult:
+    def _result(self, task: Task, result: RunResult) -> TaskResult:
+        same = {f.name: getattr(result, f.name) for f in fields(TaskResult) if hasattr(result, f.name)}
+        own = {"id": task.id, "error": (result.error or {}).get("message", "")}
+        return TaskResult(**{**same, **own, "checks": judge(task, result, self.base_dir)})
+
+
+def _run_dir(home: Path) -> Path:
+    return next((log.parent for log in home.glob(f"*/{LOG}")), home)
+
+
+class Carrier(Protocol):
+    """Carries out the runs of a batch."""
+
+    def prepare(self, limits: Mapping[str, int | None]) -> float:
+        """Takes the limits; returns how many tasks it may be given at a time. Raises `ConfigError`."""
+
+    async def run(self, task: Task, home: Path) -> RunResult | None:
+        """Carries out the run of a task, or what is left of it, in a directory under `home`; None once cancelled."""
+
+    def cancel(self) -> None:
+        """Ends what is under way."""
+
+
+class _Here:
+    """Carries out runs in this process."""
+
+    def __init__(self, factory: TeamFactory, options: RunOptions) -> None:
+        self._factory, self._options = factory, options
+        self._runs: set[Run] = set()
+        self._cancelled = False
+
+    def prepare(self, limits: Mapping[str, int | None]) -> float:
+        pool, team = self._factory.pool, self._factory.team
+        pool.use_loop(asyncio.get_running_loop())
+        pool.limit(rpm=limits["rpm"], tpm=limits["tpm"])
+        agents = [agent for agent in team.config.agents if agent.type == "chat_completion_agent"]
+        for name in {team.manager_service, *map(team.service_of, agents)}:
+            self._factory.service(name)  # what it lacks is told before anything is written
+        return limits["concurrency"] or 1
+
+    async def run(self, task: Task, home: Path) -> RunResult:
         from magentic_kit.run import RunResult  # brings Semantic Kernel
 
-        home = self.directory / "tasks" / f"{number:04}-{re.sub('[^0-9A-Za-z]+', '-', task.id)[:40]}"
-        run_dir = next((log.parent for log in home.glob(f"*/{LOG}")), home)
+        run_dir = _run_dir(home)
         record = RunRecord()
         try:
             log = ev.effective(read_log(run_dir)[0]) if run_dir != home else []
@@ -175,12 +224,18 @@ class Batch:
             if record.outcome in _ENDED:
                 return RunResult.of(record, run_dir)
             if log:
-                return await self._end_of(self.factory.resume(run_dir, **options))
+                return await self._end_of(self._factory.resume(run_dir, **self._options))
         except KitError as error:  # this one alone cannot go on
             record.outcome, record.error = "failed", {"kind": error.kind, "message": str(error)}
             return RunResult.of(record, run_dir)
         shutil.rmtree(home, ignore_errors=True)  # of a run that was killed before it began
-        return await self._end_of(self.factory.start(task.task, inputs=task.inputs, out=home, **options))  # type: ignore[misc]
+        begun: RunOptions = {**self._options, "inputs": task.inputs, "out": home}
+        return await self._end_of(self._factory.start(task.task, **begun))
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        for run in self._runs:
+            run.cancel()
 
     async def _end_of(self, run: Run) -> RunResult:
         self._runs.add(run)
@@ -190,18 +245,6 @@ class Batch:
             return await run.result()
         finally:
             self._runs.discard(run)
-
-    def _result(self, task: Task, result: RunResult) -> TaskResult:
-        same = {f.name: getattr(result, f.name) for f in fields(TaskResult) if hasattr(result, f.name)}
-        own = {"id": task.id, "error": (result.error or {}).get("message", "")}
-        return TaskResult(**{**same, **own, "checks": judge(task, result, self.base_dir)})
-
-
-def _services(factory: TeamFactory) -> list[ChatCompletionClientBase]:
-    """The services that a run calls. Raises `ConfigError`."""
-    team = factory.team
-    seats = {(team.service_of(agent), agent.model.id) for agent in team.config.agents if agent.type != "human"}
-    return [factory.service(*seat) for seat in {(team.manager_service, None), *seats}]
 
 
 def run_batch(

@@ -43,7 +43,14 @@ class Lane:
     """
 
     def __init__(
-        self, who: str, service: str, context: RunContext, *, name: str | None = None, window: Window | None = None
+        self,
+        who: str,
+        service: str,
+        context: RunContext,
+        *,
+        name: str | None = None,
+        throttle: Throttle | None = None,
+        window: Window | None = None,
     ) -> None:
         self.who = who
         self.service = service
@@ -57,7 +64,7 @@ class Lane:
         self.retries = context.limits.retries
         self.silence: float | None = context.limits.model_timeout  # seconds to wait for a piece of the reply
         self.person = False  # a person may take as long as it likes
-        self.throttle = Throttle()
+        self.throttle = throttle or Throttle()
         self.response: AsyncStream[Any] | None = None
 
     @property
@@ -67,7 +74,6 @@ class Lane:
 
     def connect(self, service: _S) -> _S:
         """A copy of the service that shares its HTTP client and sends every call through this lane."""
-        self.throttle = Throttle.of(service)
         copy = service.model_copy()
         copy.__class__ = _in_lane(type(service))
         object.__setattr__(copy, "_lane", self)
@@ -154,7 +160,7 @@ class Lane:
                 async for contents in self._attempt(send, reply):
                     yield contents
                 reply.require_whole(service, self.service)
-                self.throttle.replied((reply.usage.prompt_tokens or 0) + (reply.usage.completion_tokens or 0))
+                await self.throttle.replied((reply.usage.prompt_tokens or 0) + (reply.usage.completion_tokens or 0))
                 return
             except Exception as error:
                 if isinstance(error, KitError) and not isinstance(error, ServiceError):
@@ -162,7 +168,7 @@ class Lane:
                 fault = self._fault(error, service)
                 retries = self.retries
                 if fault.status == 429:  # which says nothing of the request itself
-                    self.throttle.refused(fault.retry_after or _FIRST_WAIT)
+                    await self.throttle.refused(fault.retry_after or _FIRST_WAIT)
                     retries = self.context.limits.retries
                 if reply.shown or not fault.retryable or attempt > retries:
                     raise fault from error

@@ -34,6 +34,7 @@ COMMANDS = {
     "result": ("cluster", "Get a queued run's answer, log and reports."),
     "cancel": ("cluster", "Cancel a queued run."),
     "settle": ("cluster", "Let a run go on that waits for a person."),
+    "limits": ("cluster", "Set what all workers together may do at most."),
     "completion": ("completion", "Print what makes a shell complete all this."),
 }
 """Command -> its module under `magentic_kit.commands`, and what it does."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -48,22 +48,55 @@ _RUNS = sa.Table(
     sa.Column("state", sa.String(20), nullable=False, index=True),
     sa.Column("note", sa.Text, nullable=False, default=""),
     sa.Column("worker", sa.String(200), nullable=False, default=""),
-    sa.Column(
-        "epoch", sa.Integer, nullable=False, default=0
-    ),  # of the worker that has it: who holds a lower one is out
+    sa.Column("epoch", sa.Integer, nullable=False, default=0),  # of its worker: who holds a lower one is out
     sa.Column("beat", sa.Integer, nullable=False, default=0),  # moves as long as its worker lives
     sa.Column("takes", sa.Integer, nullable=False, default=0),
     sa.Column("cancel", sa.Boolean, nullable=False, default=False),
-    sa.Column("settled", sa.JSON),  # a person's word on tool calls of unknown outcome
-    sa.Column("settled_at", sa.Integer),  # the epoch it was given at; it holds for the next one alone
+    sa.Column(
+        "slot", sa.Integer, unique=True
+    ),  # while it runs: the lowest that is free, so that two cannot exceed a limit
+    sa.Column("settled", sa.JSON),  # a person's words on tool calls of unknown outcome
+    sa.Column("settled_at", sa.Integer),  # the epoch they were given at; they hold for the next one alone
 )
 _EVENTS = sa.Table(
     "magentic_events",
     _METADATA,
-    sa.Column("run", sa.String(100), primary_key=True),
+    sa.Column("run", sa.String(500), primary_key=True),  # its id, or `id/call` for one that this call has begun
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("body", sa.Text, nullable=False),
 )
+_LIMITS = sa.Table(
+    "magentic_limits",
+    _METADATA,
+    sa.Column("name", sa.String(20), primary_key=True),
+    sa.Column("value", sa.Integer),
+)
+_SERVICES = sa.Table(  # when the next call to each may be made, in seconds by the database's clock
+    "magentic_services",
+    _METADATA,
+    sa.Column("name", sa.String(64), primary_key=True),
+    *(sa.Column(name, sa.Float, nullable=False, default=0.0) for name in ("next_call", "paid_until", "reopens")),
+)
+
+
+def _limit(name: str) -> Any:
+    return sa.select(_LIMITS.c.value).where(_LIMITS.c.name == name).scalar_subquery()
+
+
+def _seconds_each(limit: str) -> Any:
+    """How far calls or tokens are apart under a limit a minute."""
+    return sa.func.coalesce(sa.literal_column("60.0", sa.Float) / _limit(limit), 0.0)
+
+
+def _free_slot() -> Any:
+    held, before = _RUNS.alias(), _RUNS.alias()
+    after = sa.select(before.c.slot + 1).where(before.c.slot.is_not(None))
+    slots = sa.union(sa.select(sa.literal_column("0").label("slot")), after).subquery()
+    taken = sa.select(held.c.slot).where(held.c.slot.is_not(None))
+    return sa.select(sa.func.min(slots.c.slot)).where(slots.c.slot.not_in(taken)).scalar_subquery()
+
+
+_FREE_SLOT = _free_slot()
 
 
 class Pulse(NamedTuple):
@@ -91,12 +124,13 @@ class Entry:
     beat: int
     takes: int
     cancel: bool
-    settled: str | list[str] | None
+    slot: int | None
+    settled: dict[str, str | None] | None
     settled_at: int | None
 
     @property
-    def word(self) -> str | list[str] | None:
-        """What a person said for this take, of tool calls of unknown outcome: `repeat`, or a result in a list."""
+    def words(self) -> dict[str, str | None] | None:
+        """What a person said for this take, of tool calls of unknown outcome; None if nobody has looked."""
         return self.settled if self.settled_at == self.epoch - 1 else None
 
 
@@ -125,15 +159,28 @@ class Database:
             raise ConfigError.one(f"cannot be opened: {cause}", file="--database") from error
         if kind == "sqlite":
             self._do(lambda connection: connection.exec_driver_sql("PRAGMA journal_mode = WAL"))
+            self._greatest: Any = sa.func.max
+            self._now: Any = sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Float)
+        else:
+            self._greatest = sa.func.greatest
+            self._now = sa.literal_column("extract(epoch from clock_timestamp())::float8", sa.Float)
 
     # -- for those who want something done
 
     def submit(
-        self, factory: TeamFactory, task: str | None = None, *, inputs: dict[str, Any] | None = None, id: str = ""
+        self,
+        factory: TeamFactory,
+        task: str | None = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        id: str = "",
+        approve: Sequence[str] = (),
+        approve_plan: bool = False,
     ) -> str:
         """Queues a run of the team as it is now, and returns its id; the same id again is the same run.
 
-        Raises `ConfigError`, also if that id is taken by a run of something else.
+        The functions that `approve` names and, with `approve_plan`, plans need nobody's yes. Raises `ConfigError`,
+        also if that id is taken by a run of something else.
         """
         run = id or new_run_id(factory.team.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
@@ -142,16 +189,12 @@ class Database:
             "team": Redactor.from_environment().text(factory.team.resolved()),
             "base_dir": str(factory.team.base_dir.resolve()),
             "task": factory.task(task, factory.fill_inputs(inputs or {})),
-            "inputs": json.loads(json.dumps(inputs or {}, default=str)),
+            "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),
+            "people": {"approve": [*approve], "approve_plan": approve_plan},
         }
         now = datetime.now(timezone.utc).isoformat()
         row = {"id": run, "spec": spec, "created": now, "state": "queued"}
-
-        def insert(connection: sa.Connection) -> None:
-            with suppress(exc.IntegrityError):  # it is there already
-                connection.execute(sa.insert(_RUNS).values(row))
-
-        self._do(insert)
+        self._insert(_RUNS, row)
         if self.entries(run)[0].spec != spec:
             raise ConfigError.one(f"there is a run '{run}' already, of another team, task or inputs", file="--id")
         return run
@@ -166,10 +209,20 @@ class Database:
             raise ConfigError.one(f"there is no run '{id}'", file="--database")
         return found
 
+    def states(self, prefix: str) -> dict[str, tuple[str, str]]:
+        """State and note of each run whose id begins so."""
+        asked = sa.select(_RUNS.c.id, _RUNS.c.state, _RUNS.c.note).where(_RUNS.c.id.startswith(prefix, autoescape=True))
+        return {row.id: (row.state, row.note) for row in self._all(asked)}
+
     def log(self, id: str) -> list[AnyEvent]:
-        """The events of a run so far."""
+        """The events so far of a run, or of one that a call of it has begun (`id/call`)."""
         asked = sa.select(_EVENTS.c.body).where(_EVENTS.c.run == id).order_by(_EVENTS.c.seq)
         return [from_dict(json.loads(row.body)) for row in self._all(asked)]
+
+    def inner(self, id: str) -> list[str]:
+        """The runs that calls of a run have begun, each after the one that began it."""
+        asked = sa.select(_EVENTS.c.run).where(_EVENTS.c.run.startswith(f"{id}/", autoescape=True)).distinct()
+        return sorted(row.run for row in self._all(asked))
 
     def cancel(self, id: str) -> str:
         """Cancels a run, or asks its worker to; returns the state it is then in. Raises `ConfigError`."""
@@ -178,27 +231,53 @@ class Database:
         self._all(cancelled.values(cancel=True, state=then).returning(_RUNS.c.id))
         return self.entries(id)[0].state
 
-    def settle(self, id: str, how: str | list[str] | None) -> None:
-        """Queues a parked run again: with `repeat` or `[result]` for tool calls of unknown outcome, if it has any.
+    def settle(self, id: str, words: Mapping[str, str | None]) -> None:
+        """Queues a run again that is parked, or that failed or was cancelled: it goes on from where it stopped.
 
-        Raises `ConfigError` if the run is not parked.
+        `words` has for tool calls of unknown outcome (`*`: all others) a result, or None if they are to be repeated.
+        Raises `ConfigError` if the run is in another state.
         """
-        parked = sa.update(_RUNS).where(_RUNS.c.id == id, _RUNS.c.state == "parked")
-        word = {"settled": how, "settled_at": _RUNS.c.epoch}
-        if not self._all(parked.values(state="queued", note="", takes=0, **word).returning(_RUNS.c.id)):
+        stopped = sa.update(_RUNS).where(_RUNS.c.id == id, _RUNS.c.state.in_(("parked", "failed", "cancelled")))
+        again = {"state": "queued", "note": "", "takes": 0, "cancel": False}
+        said = {"settled": dict(words), "settled_at": _RUNS.c.epoch}
+        if not self._all(stopped.values(**again, **said).returning(_RUNS.c.id)):
             raise ConfigError.one(f"run '{id}' is {self.entries(id)[0].state}: nobody has to settle it", file=id)
+
+    def limit(self, **limits: int | None) -> dict[str, int]:
+        """Sets limits that hold for all workers together, but for those that are None; 0 lifts one. Returns all.
+
+        `concurrency` is of runs, `rpm` and `tpm` are requests and tokens a minute of each service.
+        """
+        for name, value in limits.items():
+            if value is not None:
+                self._insert(_LIMITS, {"name": name})
+                self._all(
+                    sa.update(_LIMITS).where(_LIMITS.c.name == name).values(value=value or None).returning(_LIMITS)
+                )
+        return {row.name: row.value for row in self._all(sa.select(_LIMITS).where(_LIMITS.c.value.is_not(None)))}
 
     # -- for workers
 
     def take(self, worker: str, dead: Collection[Pulse] = ()) -> Entry | None:
-        """Takes the oldest run that is queued, or that one of the `dead` still had; its old worker is out then."""
+        """Takes the oldest run that is queued, or that one of the `dead` still had; its old worker is out then.
+
+        While as many run as may, none is taken but one of the dead, whose place it keeps.
+        """
         of = _RUNS.alias()
         lost = sa.and_(of.c.state == "running", sa.tuple_(of.c.id, of.c.epoch, of.c.beat).in_(dead))
-        free = sa.select(of.c.id).where(sa.or_(of.c.state == "queued", lost)).order_by(of.c.created, of.c.id)
+        begins = sa.and_(of.c.state == "queued", sa.func.coalesce(_limit("concurrency") > _FREE_SLOT, sa.true()))
+        free = sa.select(of.c.id).where(sa.or_(begins, lost)).order_by(of.c.created, of.c.id)
         one = free.limit(1).with_for_update(skip_locked=True).scalar_subquery()
         counts = {"epoch": _RUNS.c.epoch + 1, "takes": _RUNS.c.takes + 1}
-        taken = sa.update(_RUNS).where(_RUNS.c.id == one).values(state="running", worker=worker, **counts)
-        found = self._all(taken.returning(*_RUNS.c))
+        slot = sa.func.coalesce(_RUNS.c.slot, _FREE_SLOT)
+        taken = sa.update(_RUNS).where(_RUNS.c.id == one).values(state="running", worker=worker, slot=slot, **counts)
+
+        def take(connection: sa.Connection) -> list[Any]:
+            while True:
+                with suppress(exc.IntegrityError):  # another worker has just taken a run, and with it this slot
+                    return list(connection.execute(taken.returning(*_RUNS.c)).all())
+
+        found = self._do(take)
         return Entry(**found[0]._mapping) if found else None
 
     def beat(self, live: Collection[tuple[str, int]]) -> dict[tuple[str, int], bool]:
@@ -212,14 +291,18 @@ class Database:
         asked = sa.select(_RUNS.c.id, _RUNS.c.epoch, _RUNS.c.beat).where(_RUNS.c.state == "running")
         return {Pulse(*row) for row in self._all(asked)}
 
-    def write(self, held: Entry, event: AnyEvent) -> None:
-        """Adds an event to the log. Raises `JournalError`, also if another worker has taken the run over."""
+    def write(self, held: Entry, event: AnyEvent, *, to: str = "") -> None:
+        """Adds an event to the log of the run, or to that of one that it has begun.
+
+        Raises `JournalError`, also if another worker has taken the run over.
+        """
         body = json.dumps(to_dict(event), default=str)
         # The lock lets a take wait for this statement, or this one see the take: none comes in between.
-        mine = sa.select(_RUNS.c.id, sa.literal(event.seq), sa.literal(body))
+        run = to or held.id
+        mine = sa.select(sa.literal(run), sa.literal(event.seq), sa.literal(body))
         mine = mine.where(_RUNS.c.id == held.id, _RUNS.c.epoch == held.epoch).with_for_update(read=True)
         added = sa.insert(_EVENTS).from_select(["run", "seq", "body"], mine).returning(_EVENTS.c.seq)
-        there = sa.select(_EVENTS.c.body).where(_EVENTS.c.run == held.id, _EVENTS.c.seq == event.seq)
+        there = sa.select(_EVENTS.c.body).where(_EVENTS.c.run == run, _EVENTS.c.seq == event.seq)
 
         def insert(connection: sa.Connection) -> bool:
             try:
@@ -233,7 +316,41 @@ class Database:
     def leave(self, held: Entry, state: str, note: str = "") -> bool:
         """Ends a worker's hold of a run: with its outcome, or `parked`. False if it did not hold it any more."""
         mine = sa.update(_RUNS).where(_RUNS.c.id == held.id, _RUNS.c.epoch == held.epoch, _RUNS.c.state == "running")
-        return bool(self._all(mine.values(state=state, note=note).returning(_RUNS.c.id)))
+        return bool(self._all(mine.values(state=state, note=note, slot=None).returning(_RUNS.c.id)))
+
+    # -- the pace of services, by one clock for all
+
+    def enter(self, service: str) -> float:
+        """Seconds to wait before this is asked again; 0 if a call may be made now, which then counts."""
+        this = _SERVICES.c.name == service
+        opens = self._greatest(_SERVICES.c.next_call, _SERVICES.c.paid_until, _SERVICES.c.reopens)
+        now = sa.update(_SERVICES).where(this, opens <= self._now)
+        if self._all(now.values(next_call=self._now + _seconds_each("rpm")).returning(_SERVICES.c.name)):
+            return 0.0
+        for row in self._all(sa.select((opens - self._now).label("wait")).where(this)):
+            return max(float(row.wait), 0.001)
+        self._insert(_SERVICES, {"name": service})
+        return 0.001
+
+    def replied(self, service: str, tokens: int) -> None:
+        """Tells that a service has answered."""
+        paid = self._greatest(_SERVICES.c.paid_until, self._now) + tokens * _seconds_each("tpm")
+        self._change(service, paid_until=paid)
+
+    def refused(self, service: str, seconds: float) -> None:
+        """Tells that a service has asked for so much time."""
+        self._change(service, reopens=self._greatest(_SERVICES.c.reopens, self._now + seconds))
+
+    def _change(self, service: str, **values: Any) -> None:
+        changed = sa.update(_SERVICES).where(_SERVICES.c.name == service).values(**values)
+        self._all(changed.returning(_SERVICES.c.name))
+
+    def _insert(self, table: sa.Table, row: dict[str, Any]) -> None:
+        def insert(connection: sa.Connection) -> None:
+            with suppress(exc.IntegrityError):  # it is there already
+                connection.execute(sa.insert(table).values(row))
+
+        self._do(insert)
 
     def _all(self, statement: sa.Executable) -> list[Any]:
         return self._do(lambda connection: list(connection.execute(statement).all()))

@@ -77,6 +77,8 @@ class Console:
                 self._line(f"limit {event.limit}: {event.detail}", "yellow")
             case ev.RunFinished():
                 self._finish(event)
+            case ev.TeamProgress() if self._verbosity != "quiet":
+                self._line(f"│ {event.team}: {event.text}", "dim", fold=True)
             case ev.AgentStarted() | ev.TextDelta() | ev.AgentMessage() if self._verbosity != "quiet":
                 self._turn(event)
             case _:

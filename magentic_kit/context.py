@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import count
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -19,20 +19,20 @@ from magentic_kit import events as ev
 from magentic_kit.config import Limits
 from magentic_kit.errors import LimitReached, RunCancelled
 from magentic_kit.events import AnyEvent
+from magentic_kit.journal import RunLog
 from magentic_kit.redaction import Redactor
 from magentic_kit.steps import Request, Steps
+
+if TYPE_CHECKING:
+    from magentic_kit.resume import UnknownTools
 
 logger = logging.getLogger(__name__)
 
 Sink = Callable[[AnyEvent], None]
 """Receives every event of a run, in order. One that raises is logged and never harms the run."""
 
-CALL: ContextVar[tuple[Path | None, Iterator[str]] | None] = ContextVar("call", default=None)
-"""Within a call that a run makes: the run's directory, and a name for each run that is begun inside the call."""
-
-
-async def _at_once() -> None:
-    pass
+CALL: ContextVar[tuple[RunContext, Iterator[str]] | None] = ContextVar("call", default=None)
+"""Within a call that a run makes: that run, and a name for each run that is begun inside the call."""
 
 
 class RunContext:
@@ -54,11 +54,9 @@ class RunContext:
         self.cancelled = asyncio.Event()
         self.tokens = 0
         self.redactor = redactor or Redactor.from_environment()
-        self.directory: Path | None = None
-        self.log: Sink | None = None
-        """Where logged events are written first; the one sink that may end the run by raising."""
-        self.logged: Callable[[], Awaitable[None]] = _at_once
-        """Waits until what was logged is safe, if `log` does not; whatever was paid for is, before the run goes on."""
+        self.log: RunLog | None = None
+        """Where logged events are written first; what it raises ends the run."""
+        self.unknown_tools: UnknownTools | None = None  # for the runs that its calls begin
         self._sinks = sinks
         self._broken: set[int] = set()
         self._seq = self.steps.next_seq
@@ -83,7 +81,7 @@ class RunContext:
             if event.logged:
                 self._seq += 1
                 if self.log is not None:
-                    self.log(event)
+                    self.log.write(event)
                     self.steps.requests.learn(event)
         finally:
             for sink in self._sinks:
@@ -106,9 +104,14 @@ class RunContext:
                 self._broken.add(id(sink))
                 logger.warning("the sink %r raised; the run goes on", sink, exc_info=True)
 
+    async def logged(self) -> None:
+        """Waits until what was logged is safe: what was paid for, or begun, is safe before the run goes on."""
+        if self.log is not None:
+            await self.log.sync()
+
     def enter(self, call: str) -> None:
         """Makes the runs that this task begins from here on parts of the call."""
-        CALL.set((self.directory, (f"{call}.{n}" for n in count())))
+        CALL.set((self, (f"{call}.{n}" for n in count())))
 
     # -- limits and cancellation in
 

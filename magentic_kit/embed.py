@@ -25,11 +25,14 @@ from semantic_kernel.contents.utils.author_role import AuthorRole
 from semantic_kernel.contents.utils.finish_reason import FinishReason
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
-from magentic_kit.context import CALL
-from magentic_kit.errors import ConfigError, ReplayError
+from magentic_kit import events as ev
+from magentic_kit.context import CALL, RunContext
+from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
 from magentic_kit.events import AnyEvent
-from magentic_kit.journal import read_log
+from magentic_kit.journal import new_run_id
 from magentic_kit.openapi import function_name
+from magentic_kit.resume import within
+from magentic_kit.text import one_line
 
 if TYPE_CHECKING:
     from magentic_kit.config import InputSpec
@@ -49,9 +52,6 @@ _SAYS = {
     "cancelled": "The team was cancelled; there is no answer.",
     "failed": "The team failed; there is no answer: {error}",
 }
-_CALLER = "caller"
-"""File in the directory of a run that another run began: the call that began it."""
-
 _JSON = {bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 
 
@@ -130,12 +130,15 @@ class TeamChatCompletion(ChatCompletionClientBase):
 
 async def _call(factory: TeamFactory, task: str | None, options: RunOptions, on_event: OnEvent | None) -> RunResult:
     """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
-    run = _begin(factory, task, options)
+    outer, name = (call[0], next(call[1])) if (call := CALL.get()) else (None, "")
+    run = _begin(factory, task, options, outer, name)
     try:
         async for event in run.events():
+            if outer and (told := progress_of(event)):
+                outer.emit(ev.TeamProgress(call=name, team=factory.team.config.name, at=event.seq, text=told))
             try:
-                if on_event and inspect.isawaitable(told := on_event(event)):
-                    await told
+                if on_event and inspect.isawaitable(waiting := on_event(event)):
+                    await waiting
             except Exception:
                 logger.warning("%r raised; the run goes on", on_event, exc_info=True)
         return await run.result()
@@ -146,28 +149,44 @@ async def _call(factory: TeamFactory, task: str | None, options: RunOptions, on_
         raise
 
 
-def _begin(factory: TeamFactory, task: str | None, options: RunOptions) -> Run:
-    """Begins a run, inside the directory of the run whose call this is.
+def _begin(factory: TeamFactory, task: str | None, options: RunOptions, outer: RunContext | None, name: str) -> Run:
+    """Begins a run, inside the log of the run whose call this is.
 
     If that run is resumed and this call was under way when it stopped, the run that the call had begun goes on.
     """
-    if (call := CALL.get()) is None:
+    if outer is None:
         return factory.start(task, **options)
-    parent, names = call
-    inside: RunOptions = {**options, "out": parent and parent / "teams"}
-    if parent is None:
-        return factory.start(task, **inside)
-    name = next(names)
-    for caller in (parent / "teams").glob(f"*/{_CALLER}"):
-        if caller.read_text(encoding="utf-8") == name and read_log(caller.parent)[0]:
-            try:
-                return factory.resume(caller.parent, **options)
-            except ConfigError as error:
-                raise ConfigError.one(f"resume this run first: {error}", file=str(caller.parent)) from error
-    run = factory.start(task, **inside)
-    if run.run_dir is not None:
-        (run.run_dir / _CALLER).write_text(name, encoding="utf-8")
-    return run
+    if outer.log is None:
+        outside: RunOptions = {**options, "out": None}
+        return factory.start(task, **outside)
+    from magentic_kit.run import Run  # which is made of parts that import this
+
+    if words := within(outer.unknown_tools, name):
+        options = {**options, "unknown_tools": words}
+    log = outer.log.inside(name, factory.team.config.name)
+    has_begun = bool(log.read())
+    try:
+        return Run.over(factory, log, task, options, new_run_id(factory.team.config.name))
+    except UnknownToolError as error:
+        raise UnknownToolError({f"{name}/{call}": what for call, what in error.calls.items()}) from error
+    except ConfigError as error:
+        if not has_begun or not log.directory:
+            raise
+        raise ConfigError.one(f"resume this run first: {error}", file=str(log.directory)) from error
+
+
+def progress_of(event: AnyEvent) -> str:
+    """A short line for whoever waits for a team, or none."""
+    match event:
+        case ev.PlanCreated():
+            return "the plan is made"
+        case ev.Replanned():
+            return "a new plan is made"
+        case ev.AgentStarted():
+            return f"round {event.round}: {event.agent}: {one_line(event.instruction, 100)}"
+        case ev.TeamProgress():
+            return f"{event.team}: {event.text}"
+    return ""
 
 
 def _says(ended: RunResult) -> str:

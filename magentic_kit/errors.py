@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -41,6 +41,21 @@ class ConfigError(KitError):
     def one(cls, message: str, *, file: str = "team") -> ConfigError:
         """An error about one thing that has no place in a file."""
         return cls([Problem(file, 0, 0, message)])
+
+
+class UnknownToolError(ConfigError):
+    """Tool calls began and were never heard of again: a person has to say what became of them.
+
+    `calls` has each by the name that `--call` takes, and says what was called.
+    """
+
+    kind = "unknown_tool"
+
+    def __init__(self, calls: Mapping[str, str]) -> None:
+        self.calls = dict(calls)
+        then = "look, then give --repeat-tool or --skip-tool RESULT, or for this call alone --call"
+        told = {call: f"nobody knows whether {what}, had its effect: {then} {call}" for call, what in calls.items()}
+        super().__init__([Problem(call, 0, 0, f"{words} or {call}=RESULT") for call, words in told.items()])
 
 
 class ServiceError(KitError):

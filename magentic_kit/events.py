@@ -86,7 +86,7 @@ class Event(Frozen):
         """What tells this event from others of its run; the same when a run is replayed. None: always new."""
         if self.type in ("limit_reached", "model_call_retried", "model_call_failed", "run_resumed", "run_finished"):
             return None
-        names = ("call", "version", "round", "agent", "attempt")
+        names = ("call", "version", "round", "agent", "attempt", "at")
         return (self.type, *(getattr(self, name, None) for name in names))
 
 
@@ -308,6 +308,15 @@ class ToolCallDenied(Event):
     reason: str
 
 
+class TeamProgress(Event):
+    """A run that this run's `call` has begun has come further; `text` is one line on its event number `at`."""
+
+    call: str
+    team: str
+    at: int
+    text: str
+
+
 class LimitReached(Event):
     """A limit ends the run; `limit` is `max_rounds`, `max_resets`, `max_tokens` or `deadline`."""
 
@@ -353,6 +362,7 @@ AnyEvent: TypeAlias = (
     | ToolCallFinished
     | ToolCallFailed
     | ToolCallDenied
+    | TeamProgress
     | LimitReached
     | RunResumed
     | RunFinished

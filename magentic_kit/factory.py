@@ -28,9 +28,10 @@ from magentic_kit.journal import new_run_id, read_log
 from magentic_kit.options import Own, RunOptions, Source
 from magentic_kit.people import People, PlanReview, Speaker
 from magentic_kit.plan import TaskLedger
+from magentic_kit.pool import Pool
+from magentic_kit.rates import Throttle
 from magentic_kit.redaction import Redactor
 from magentic_kit.run import Run, RunResult
-from magentic_kit.services import build_service, close_service
 from magentic_kit.steps import Steps
 from magentic_kit.text import sendable
 from magentic_kit.tools import Tools, as_plugin
@@ -49,8 +50,9 @@ class TeamFactory:
         self.kernel = own.get("kernel")
         self._given = _services(own)
         self.tools = Tools(team, _plugins(own))
-        self._made: dict[tuple[str, str | None], ChatCompletionClientBase] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.pool = Pool()
+        self._shares = False
+        self._members: dict[str, TeamFactory] = {}
         self._embedded: list[Assembly] = []
 
     @classmethod
@@ -97,7 +99,7 @@ class TeamFactory:
 
     async def plan(self, task: str | None = None, *, inputs: Mapping[str, Any] | None = None) -> TaskLedger:
         """The task ledger alone: facts and plan, to be looked at, edited, and given to `run` as `plan=`."""
-        self.use_loop(asyncio.get_running_loop())
+        self.pool.use_loop(asyncio.get_running_loop())
         filled = self.fill_inputs(inputs or {})
         text = self.task(task, filled)
         context = self.context(new_run_id(self.team.config.name), [])
@@ -159,9 +161,8 @@ class TeamFactory:
         """Closes what the factory opened; runs that are under way lose their connections."""
         for assembly in self._embedded:
             await assembly.close()
-        made, self._made = self._made, {}
-        for service in made.values():
-            await close_service(service)
+        if not self._shares:
+            await self.pool.close()
 
     async def __aenter__(self) -> TeamFactory:
         return self
@@ -173,11 +174,18 @@ class TeamFactory:
 
     # -- what runs are made of
 
-    def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Makes new HTTP clients if the event loop is another: a client belongs to the loop it was used in."""
-        if self._loop not in (None, loop):
-            self._made = {}
-        self._loop = loop
+    def member(self, team: str) -> TeamFactory:
+        """The factory of a team file that is a member of this team: made once, with this one's services."""
+        if team not in self._members:
+            self._members[team] = type(self).from_yaml(team, env=self.team.source.env, **self.own)
+            self._members[team].share(self.pool)
+        return self._members[team]
+
+    def share(self, pool: Pool) -> None:
+        """Takes services from a pool that others use too, and that somebody else closes."""
+        self.pool, self._shares = pool, True
+        for team in self._members.values():
+            team.share(pool)
 
     def context(self, run_id: str, sinks: list[Sink], steps: Steps | None = None) -> RunContext:
         """The context of a run, which masks the keys that services name and the secrets of either environment."""
@@ -191,11 +199,11 @@ class TeamFactory:
         if name in self._given:
             given = self._given[name]
             return given.model_copy(update={"ai_model_id": model}) if model else given
-        if (name, model) not in self._made:
-            config = self.team.config.services[name]
-            config = config.replace(model=model) if model else config
-            self._made[name, model] = build_service(name, config, search_path=self.team.base_dir)
-        return self._made[name, model]
+        return self.pool.service(name, self.team.config.services[name], model, self.team.base_dir)
+
+    def throttle(self, name: str) -> Throttle:
+        """What all calls to the service of that name pass, whichever model they ask."""
+        return self.pool.throttle(name if name in self._given else repr(self.team.config.services[name]))
 
     def provider(self, name: str) -> str:
         """Where a service comes from, as events tell it: its provider, or the class of one that was given."""

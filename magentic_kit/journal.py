@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 LOG = "events.jsonl"
+_CALLER = "caller"
+"""File in the directory of a run that another run began: the call that began it."""
 _SYNCED = (
     ev.RunStarted,
     ev.PlanReviewed,
@@ -32,6 +34,30 @@ _SYNCED = (
 )
 """Events that a run cannot make again from others: all else follows from these when it is resumed."""
 _SUM = re.compile(r', "sum": "([0-9a-f]{8})"\}$')
+
+
+class RunLog(Protocol):
+    """Where a run's events are written before it goes on: a directory here, or a database for many machines."""
+
+    directory: Path | None
+
+    def read(self) -> list[AnyEvent]:
+        """What was written so far. Raises `JournalError`."""
+
+    def describe(self, team: str) -> None:
+        """Tells the team file as it holds from here on; it is kept with the first event that follows."""
+
+    def write(self, event: AnyEvent) -> None:
+        """Appends the event. Raises `JournalError`."""
+
+    async def sync(self) -> None:
+        """Waits until what was written outlasts a power cut. Raises `JournalError`."""
+
+    def inside(self, call: str, team: str) -> RunLog:
+        """The log of the run that this call of the run begins, or began earlier."""
+
+    def close(self) -> None:
+        """Lets others at the log."""
 
 
 class Journal:
@@ -46,8 +72,9 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         from filelock import FileLock, Timeout  # who only reads a log does not wait for it
 
-        self.directory = directory
+        self.directory: Path | None = directory
         self.path = directory / LOG
+        self._team = ""
         self._lock = FileLock(directory / ".lock", timeout=0)
         try:
             self._lock.acquire()
@@ -68,20 +95,34 @@ class Journal:
             raise _unwritable(out, error) from error
         return cls(out / run_id)
 
-    def save(self, name: str, text: str) -> None:
-        """Writes another file of the run. Raises `ConfigError`."""
-        try:
-            (self.directory / name).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise _unwritable(self.directory, error) from error
+    def read(self) -> list[AnyEvent]:
+        """What was written so far. Raises `JournalError`."""
+        return read_log(self.path.parent)[0]
+
+    def describe(self, team: str) -> None:
+        """Tells the team file as it holds from here on; it is kept with the first event that follows."""
+        self._team = team
+
+    def inside(self, call: str, team: str) -> Journal:
+        """The journal of the run that this call of the run begins, or began earlier. Raises `ConfigError`."""
+        teams = self.path.parent / "teams"
+        for caller in teams.glob(f"*/{_CALLER}"):
+            if caller.read_text(encoding="utf-8") == call:
+                return Journal(caller.parent)
+        journal = Journal.create(teams, new_run_id(team))
+        (journal.path.parent / _CALLER).write_text(call, encoding="utf-8")
+        return journal
 
     def write(self, event: AnyEvent) -> None:
         """Appends the event. Raises `JournalError` when the disk does not take it."""
         body = json.dumps(to_dict(event), ensure_ascii=False, default=str).encode("utf-8", "backslashreplace")
         line = body[:-1] + b', "sum": "%08x"}\n' % zlib.crc32(body)
         try:
+            if self._team:
+                self.path.with_name("team.yaml").write_text(self._team, encoding="utf-8")
+                self._team = ""
             if self._file is None:  # the first new line of a run that is resumed takes a torn one's place
-                _, whole = read_log(self.directory)
+                _, whole = read_log(self.path.parent)
                 self._file = self.path.open("r+b")
                 self._file.truncate(whole)
                 self._file.seek(whole)

@@ -20,7 +20,7 @@ from magentic_kit import events as ev
 from magentic_kit.assembly import Assembly
 from magentic_kit.context import Sink
 from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError, RunCancelled
-from magentic_kit.journal import Journal, new_run_id, read_log
+from magentic_kit.journal import Journal, RunLog, new_run_id, read_log
 from magentic_kit.manager import last_word
 from magentic_kit.people import People
 from magentic_kit.plan import TaskLedger
@@ -76,18 +76,18 @@ class Run:
 
     def __init__(self, factory: TeamFactory, task: str, options: RunOptions, run_id: str, steps: Steps) -> None:
         loop = asyncio.get_running_loop()
-        factory.use_loop(loop)
+        factory.pool.use_loop(loop)
         self.run_id = run_id
         self.run_dir: Path | None = None
         self.record = RunRecord()
         self._team = factory.team
-        self._journal: Journal | None = None
         self._inputs = factory.fill_inputs(options.get("inputs", {}))
         self._runtime = options.get("runtime")
         self._plan = options.get("plan")
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._sinks: list[Sink] = [self.record.apply, self._queue.put_nowait, *options.get("sinks", ())]
         self._context = factory.context(run_id, self._sinks, steps)
+        self._context.unknown_tools = options.get("unknown_tools")
         people = People(
             reviewer=options.get("reviewer"), approver=options.get("approver"), humans=options.get("humans", {})
         )
@@ -109,7 +109,6 @@ class Run:
         out = options.get("out", "runs")
         if out is not None:  # only now, when nothing can be wrong with the team any more
             run._log_to(Journal.create(Path(out), run.run_id))
-            run._save_team()
         run._begin()
         return run
 
@@ -117,30 +116,40 @@ class Run:
     def resumed(cls, factory: TeamFactory, run_dir: Path, options: RunOptions) -> Run:
         """Goes on with a run; see `TeamFactory.resume`."""
         journal = Journal(run_dir)
+        if not journal.read():
+            journal.close()
+            raise ConfigError.one("the run broke off before it began: start it anew", file=str(run_dir))
+        return cls.over(factory, journal, None, options, "")
+
+    @classmethod
+    def over(cls, factory: TeamFactory, log: RunLog, task: str | None, options: RunOptions, run_id: str) -> Run:
+        """Goes on with the run that the log has, or begins it on the task if it has none. The log is closed at the end.
+
+        Raises `ConfigError` if the run cannot go on, `JournalError` if the log cannot be read.
+        """
         try:
-            log, _ = read_log(run_dir)
-            held = ev.effective(log)
-            if not held or not isinstance(started := held[0], ev.RunStarted):
-                raise ConfigError.one("the run broke off before it began: start it anew", file=str(run_dir))
-            done = RunRecord.of(held)
-            finished = done.outcome in ("satisfied", "rejected")
+            events = log.read()
+            held = ev.effective(events)
+            finished = RunRecord.of(held).outcome in ("satisfied", "rejected")
             if not finished:
                 held = until_limit([e for e in held if not isinstance(e, ev.RunFinished)], factory.team.config)
-            steps = Steps(held, next_seq=len(log))
+            steps = Steps(held, next_seq=len(events))
+            if held and isinstance(began := held[0], ev.RunStarted):
+                task, run_id, options = began.task, began.run_id, {**options, "inputs": began.inputs}
+                if began.plan:
+                    options["plan"] = TaskLedger(task=task, **began.plan)
+            else:
+                task = factory.task(task, factory.fill_inputs(options.get("inputs", {})))
             if not finished:
                 settle(steps, factory, options.get("unknown_tools"))
-            options["inputs"] = started.inputs
-            if started.plan:
-                options["plan"] = TaskLedger(task=started.task, **started.plan)
-            run = cls(factory, started.task, options, started.run_id, steps)
+            run = cls(factory, task, options, run_id, steps)
         except BaseException:
-            journal.close()
+            log.close()
             raise
-        run._log_to(journal)
+        run._log_to(log)
         if finished:
             run._show(held)
-            journal.close()
-            run._queue.put_nowait(None)
+            run._leave()
             run._task.set_result(RunResult.of(run.record, run.run_dir))
         else:
             run._begin(held)
@@ -171,20 +180,9 @@ class Run:
             for sink in self._sinks:
                 self._context.show(sink, event)
 
-    def _log_to(self, journal: Journal) -> None:
-        self._journal, self.run_dir = journal, journal.directory
-        self._context.directory = journal.directory
-        self._context.log, self._context.logged = self._log, journal.sync
-
-    def _log(self, event: ev.AnyEvent) -> None:
-        assert self._journal is not None
-        if isinstance(event, ev.RunResumed):  # with raised limits, say; from here on these hold
-            self._save_team()
-        self._journal.write(event)
-
-    def _save_team(self) -> None:
-        assert self._journal is not None
-        self._journal.save("team.yaml", self._context.redactor.text(self._team.resolved()))
+    def _log_to(self, log: RunLog) -> None:
+        self._context.log, self.run_dir = log, log.directory
+        log.describe(self._context.redactor.text(self._team.resolved()))
 
     async def _main(self, task: str, held: Iterable[ev.AnyEvent]) -> RunResult:
         context = self._context
@@ -281,16 +279,16 @@ class Run:
             self._context.emit(finished)
         except KitError as error:
             logger.error("%s", error)
-        if self._journal is not None:
+        if self.run_dir is not None:
             try:
-                write_reports(self._journal.directory, self.record, self._team.config.report.formats)
+                write_reports(self.run_dir, self.record, self._team.config.report.formats)
             except Exception as error:
                 logger.error("the report could not be written: %s: %s", type(error).__name__, error)
         self._leave()
 
     def _leave(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
+        if self._context.log is not None:
+            self._context.log.close()
         self._queue.put_nowait(None)
 
 

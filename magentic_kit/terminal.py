@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 from magentic_kit.console import Console, QuietConsole
+from magentic_kit.options import RunOptions
 from magentic_kit.people import HumanTurn, PlanReview, PlanReviewRequest, ToolReview, ToolReviewRequest
 from magentic_kit.text import one_line, printable
 
@@ -23,7 +24,7 @@ _T = TypeVar("_T")
 class Terminal:
     """Asks on standard error and reads standard input; what flags decided is not asked."""
 
-    def __init__(self, console: Console, *, approve: tuple[str, ...] = (), approve_plan: bool = False) -> None:
+    def __init__(self, console: Console, *, approve: Sequence[str] = (), approve_plan: bool = False) -> None:
         self._console = console
         self._approve = approve
         self._asking = asyncio.Lock()  # parallel calls are asked about one after another
@@ -78,6 +79,16 @@ class Terminal:
             sys.stderr.write(question)
             sys.stderr.flush()
             return await _line()
+
+
+def by_flags(*, approve: Sequence[str], approve_plan: bool) -> RunOptions:
+    """Who answers where nobody can be asked: what the flags decided, else no."""
+    terminal = Terminal(QuietConsole(sys.stderr), approve=approve, approve_plan=approve_plan)
+    terminal.there = False
+    people: RunOptions = {"approver": terminal.approver}
+    if approve_plan and terminal.reviewer:
+        people["reviewer"] = terminal.reviewer
+    return people
 
 
 async def _line() -> str:

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -16,11 +16,13 @@ import yaml
 
 from magentic_kit import events as ev
 from magentic_kit.cluster import Database, Entry, Pulse
-from magentic_kit.errors import JournalError, KitError
+from magentic_kit.errors import JournalError, KitError, UnknownToolError
 from magentic_kit.factory import TeamFactory
-from magentic_kit.resume import SkipTool, settle
+from magentic_kit.held import HeldLog, SharedPace
+from magentic_kit.pool import Pool
+from magentic_kit.resume import words
 from magentic_kit.run import Run
-from magentic_kit.steps import Steps
+from magentic_kit.terminal import by_flags
 from magentic_kit.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ _POLL = 0.5
 """Seconds between looks for a run while there is none."""
 _BEATS = 5
 """A worker beats so often in a lease; one whose beat stood still for as many looks is taken for dead."""
+_NOTE = 2000  # characters
 _TAKES = 5
 """So many workers may be lost with a run before it is parked."""
 
@@ -53,7 +56,9 @@ class Worker:
         self._live: dict[tuple[str, int], Run | None] = {}
         self._dead: list[Pulse] = []
         self._factories: dict[tuple[str, str], TeamFactory] = {}
+        self._pool = Pool(lambda service: SharedPace(database, service))
         self._opened = AsyncExitStack()
+        self._opened.push_async_callback(self._pool.close)
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
@@ -127,59 +132,38 @@ class Worker:
         if taken.takes > _TAKES:
             return "parked", f"{_TAKES} workers were lost with it"
         try:
-            log = await asyncio.to_thread(self._database.log, taken.id)
-            held = ev.effective(log)
-            if held and isinstance(ended := held[-1], ev.RunFinished):
-                return ended.outcome, ""
-            factory = await self._factory(taken)
-            steps = Steps(held, next_seq=len(log))
-            word = taken.word
-            settle(steps, factory, SkipTool(*word) if isinstance(word, list) else "repeat" if word else None)
-            run = _Carried(factory, taken, steps, self._database)
+            log = HeldLog(self._database, taken)
+            held = ev.effective(await asyncio.to_thread(log.read))
+            if held and isinstance(ended := held[-1], ev.RunFinished) and taken.words is None:
+                return _state(ended.outcome, ended.error)
+            options = by_flags(**taken.spec["people"])
+            options["inputs"] = taken.spec["inputs"]
+            options["unknown_tools"] = words(taken.words or {})
+            run = Run.over(await self._factory(taken), log, taken.spec["task"], options, taken.id)
             self._live[taken.id, taken.epoch] = run
-            return await run.carry(held), ""
+            result = await run.result()
+            if log.broken is not None:
+                raise log.broken
+            return _state(result.outcome, result.error)
         except JournalError:
             raise
         except KitError as error:  # a team that cannot run here, a log that does not fit, a tool of unknown outcome
-            return "parked", one_line(str(error), 500)
+            return "parked", one_line(str(error), _NOTE)
         except Exception as error:
             logger.exception("run %s", taken.id)
-            return "parked", one_line(f"{type(error).__name__}: {error}", 500)
+            return "parked", one_line(f"{type(error).__name__}: {error}", _NOTE)
 
     async def _factory(self, taken: Entry) -> TeamFactory:
-        """One factory for the runs of a team, so that they share HTTP clients. Raises `ConfigError`."""
+        """One factory for the runs of a team. Raises `ConfigError`."""
         key = taken.spec["team"], taken.spec["base_dir"]
         if key not in self._factories:
             made = TeamFactory.from_dict(yaml.safe_load(key[0]), base_dir=key[1])
+            made.share(self._pool)
             self._factories[key] = await self._opened.enter_async_context(made)
         return self._factories[key]
 
 
-class _Carried(Run):
-    """A run whose log is in the database."""
-
-    def __init__(self, factory: TeamFactory, taken: Entry, steps: Steps, database: Database) -> None:
-        super().__init__(factory, taken.spec["task"], {"inputs": taken.spec["inputs"]}, taken.id, steps)
-        self._context.log = self._write
-        self._taken, self._database = taken, database
-        self._unwritten: JournalError | None = None
-
-    async def carry(self, held: Sequence[ev.AnyEvent]) -> str:
-        """Begins, or goes on after `held`; the outcome. Raises `JournalError` if it is not in the log."""
-        for event in held:
-            for sink in self._sinks:
-                self._context.show(sink, event)
-        self._begin()
-        result = await self.result()
-        if self._unwritten is not None:
-            raise self._unwritten
-        return result.outcome
-
-    def _write(self, event: ev.AnyEvent) -> None:
-        if self._unwritten is not None:  # nothing may follow a gap
-            raise self._unwritten
-        try:
-            self._database.write(self._taken, event)
-        except JournalError as error:
-            self._unwritten = error
-            raise
+def _state(outcome: str, error: Mapping[str, str] | None) -> tuple[str, str]:
+    """The state of a run that has ended so, and a note; one whose inner run needs a person waits for that."""
+    kind, message = (error or {}).get("kind"), (error or {}).get("message", "")
+    return "parked" if kind == UnknownToolError.kind else outcome, one_line(message, _NOTE)

@@ -264,7 +264,7 @@ async def test_a_refused_lane_makes_all_others_wait_and_halves_the_calls_in_flig
         await throttle.enter()
     throttle.leave()
     began = time.monotonic()
-    throttle.refused(0.2)
+    await throttle.refused(0.2)
     entered: list[float] = []
     most = 0
 
@@ -284,7 +284,7 @@ async def test_a_refused_lane_makes_all_others_wait_and_halves_the_calls_in_flig
             throttle.leave()
     assert len(entered) == 8 and min(entered) >= 0.2 and most <= 3
     for _ in range(3):
-        throttle.replied(0)
+        await throttle.replied(0)
     for _ in range(6):
         await throttle.enter()
     assert throttle.in_flight == 6, "each reply made room for one more"
@@ -292,12 +292,12 @@ async def test_a_refused_lane_makes_all_others_wait_and_halves_the_calls_in_flig
 
 async def test_requests_and_tokens_a_minute_are_held() -> None:
     throttle = Throttle()
-    throttle.pace(rpm=1200, tpm=60_000)
+    throttle.pace.limit(rpm=1200, tpm=60_000)
     began = time.monotonic()
     for _ in range(5):
         await throttle.enter()
     assert time.monotonic() - began >= 4 * 0.05
-    throttle.replied(200)
+    await throttle.replied(200)
     began = time.monotonic()
     await throttle.enter()
     assert time.monotonic() - began >= 0.2

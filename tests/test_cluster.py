@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import glob
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,8 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 from durable import ROUNDS, note, write_team
 from openai_server import OpenAIServer, Reply, Request, ledger, text_of
 
@@ -29,6 +33,8 @@ pytest.importorskip("sqlalchemy")
 from magentic_kit import ConfigError, JournalError, TeamFactory, cli, cluster
 from magentic_kit import events as ev
 from magentic_kit.cluster import OUTCOMES, Database, Entry
+from magentic_kit.journal import read_log
+from magentic_kit.queued import derive
 from magentic_kit.worker import Worker
 
 MODEL_CALLS, NOTES = 13, ("one", "two", "three")
@@ -197,13 +203,54 @@ def test_a_run_is_cancelled_wherever_it_is(database: Database, tmp_path: Path) -
 def test_a_persons_word_holds_once(database: Database, tmp_path: Path) -> None:
     database.submit(team(tmp_path), id="run")
     with pytest.raises(ConfigError, match="run 'run' is queued: nobody has to settle it"):
-        database.settle("run", "repeat")
-    for how in ("repeat", ["by hand"], None):
+        database.settle("run", {"*": None})
+    for how in ({"*": None}, {"a#1.0": "by hand"}, {}):
         taken = database.take("w", database.pulses())
         assert taken and database.leave(taken, "parked", "?")
         database.settle("run", how)
-        assert (again := database.take("w")) is not None and again.word == how
-        assert (lost := database.take("w", database.pulses())) is not None and lost.word is None
+        assert (again := database.take("w")) is not None and again.words == how
+        assert (lost := database.take("w", database.pulses())) is not None and lost.words is None
+
+
+# -- limits of the queue
+
+
+def test_workers_together_take_no_more_runs_than_they_may(database: Database, tmp_path: Path) -> None:
+    factory = team(tmp_path)
+    for n in range(12):
+        database.submit(factory, id=f"run-{n}")
+    assert database.limit(concurrency=3, rpm=60) == {"concurrency": 3, "rpm": 60}
+    with ThreadPoolExecutor(8) as pool:
+        taken = [entry for entry in pool.map(lambda n: database.take(f"w{n}"), range(16)) if entry]
+    assert len(taken) == 3 and database.take("late") is None
+    again = database.take("heir", database.pulses())
+    assert again is not None and again.takes == 2, "a dead worker's run keeps its place"
+    assert database.leave(again, "satisfied")
+    assert (next_one := database.take("w")) is not None and next_one.takes == 1
+    assert database.take("late") is None
+    assert database.limit(concurrency=0) == {"rpm": 60}
+    with ThreadPoolExecutor(8) as pool:
+        assert len([entry for entry in pool.map(lambda n: database.take(f"w{n}"), range(12)) if entry]) == 8
+
+
+def test_all_callers_of_a_service_are_spread_by_one_clock(database: Database) -> None:
+    database.limit(rpm=600, tpm=6000)
+    with ThreadPoolExecutor(4) as pool:
+        [*pool.map(database.enter, ["some"] * 4)]  # only makes it known
+        began, entered = time.monotonic(), []
+
+        def call(_: int) -> None:
+            while wait := database.enter("some"):
+                time.sleep(wait)
+            entered.append(time.monotonic() - began)
+
+        [*pool.map(call, range(5))]
+    assert max(entered) >= 4 * 0.1 - 0.01
+    assert database.enter("other") <= 0.001, "each service has its own pace"
+    database.replied("some", 50)
+    assert 0.3 < database.enter("some") <= 0.5
+    database.refused("some", 2.0)
+    assert 1.8 < database.enter("some") <= 2.0
 
 
 @pytest.mark.parametrize("url", ["postgresql://127.0.0.1:9/x", "mysql://h/x", "nonsense", "sqlite:////no/where.db"])
@@ -233,8 +280,11 @@ def test_the_commands_say_how_a_run_stands(
     assert command("status", "run") == (0, "run\tparked\thost-1\tnobody knows")
     assert command("result", "run")[0] == 1
     assert command("settle", "run", "--skip-tool", "done by hand")[0] == 0
-    assert Database(url).entries("run")[0].settled == ["done by hand"]
-    assert command("cancel", "run") == (0, "cancelled")
+    assert Database(url).entries("run")[0].settled == {"*": "done by hand"}
+    assert command("cancel", "r*") == (0, "cancelled")
+    assert command("limits") == (0, "no limits")
+    assert command("limits", "--concurrency", "3", "--rpm", "60") == (0, "concurrency\t3\nrpm\t60")
+    assert command("limits", "--rpm", "0") == (0, "concurrency\t3")
     assert command("result", "run", "--out", str(tmp_path / "out")) == (130, "")
     assert '"outcome": "cancelled"' in (tmp_path / "out" / "run" / "result.json").read_text()
 
@@ -281,7 +331,7 @@ async def test_a_team_that_cannot_run_here_waits_for_a_person(tmp_path: Path, se
         await until(lambda: database.entries("run")[0].state == "parked")
         assert "notes" in database.entries("run")[0].note
         (tmp_path / "elsewhere.py").rename(tmp_path / "notes.py")
-        database.settle("run", None)
+        database.settle("run", {})
         await until(lambda: database.entries("run")[0].state == "satisfied")
     await until(lambda: told[-1] == "over")
 
@@ -317,7 +367,7 @@ async def test_a_run_that_lost_its_worker_anywhere_is_finished(tmp_path: Path, s
         await until(lambda: not {entry.state for entry in database.entries()} & {"queued", "running"})
         assert {entry.id for entry in database.entries() if entry.state == "parked"} == unknown
         for id in unknown:
-            database.settle(id, "repeat")
+            database.settle(id, {"*": None})
         await until(lambda: {entry.state for entry in database.entries()} == {"satisfied"})
     await until(lambda: told[-1] == "over")
     assert len(server.requests) - paid == due, "what was finished is not paid for again"
@@ -327,8 +377,8 @@ async def test_a_run_that_lost_its_worker_anywhere_is_finished(tmp_path: Path, s
 @pytest.mark.parametrize(
     ("repeatable", "word", "noted"),
     [
-        ([], "repeat", ["job/two", "job/three"]),
-        ([], ["noted by hand"], ["job/three"]),
+        ([], {"Writer#0.0": None}, ["job/two", "job/three"]),
+        ([], {"Writer#0.0": "noted by hand"}, ["job/three"]),
         (["add"], None, ["job/two", "job/three"]),
     ],
     ids=["a person lets it be repeated", "a person tells its result", "it may be repeated"],
@@ -348,11 +398,54 @@ async def test_a_tool_of_unknown_outcome_is_not_repeated_silently(
             note = database.entries("run")[0].note
             assert "nobody knows whether notes.add(text='job/two'), called by Writer, had its effect" in note
             assert (tmp_path / "effects").read_text() == ""
+            database.settle("run", {"Writer#7.0": None})  # which is none of those
+            await until(lambda: database.entries("run")[0].epoch == 3)
+            await until(lambda: database.entries("run")[0].state == "parked")
+            assert f"--call {next(iter(word))}" in database.entries("run")[0].note
             database.settle("run", word)
         await until(lambda: database.entries("run")[0].state == "satisfied")
     await until(lambda: told[-1] == "over")
     assert (tmp_path / "effects").read_text().split() == noted
-    assert ("noted by hand" in str(server.requests[-1].messages)) == (word == ["noted by hand"])
+    assert ("noted by hand" in str(server.requests[-1].messages)) == ("noted by hand" in str(word))
+
+
+async def test_a_team_inside_a_run_that_lost_its_worker_goes_on_too(tmp_path: Path, server: OpenAIServer) -> None:
+    database = Database(f"sqlite:///{tmp_path}/queue.db")
+    team(tmp_path, server)
+    (tmp_path / "team.yaml").rename(tmp_path / "inner.yaml")
+    member = {"type": "team", "name": "Desk", "description": "Helps.", "team": "inner.yaml"}
+    rounds = [{"ledger": {"next": "Desk", "instruction": "help"}}, {"ledger": {"satisfied": True}}]
+    script = {"manager": {"facts": "f", "plan": "p", "ledger": rounds, "answer": "all done"}}
+    services = {"default": {"provider": "scripted", "script": script}}
+    outer = {"name": "office", "task": "t", "services": services, "agents": [member]}
+    factory, inner = TeamFactory.from_dict(outer, base_dir=tmp_path), "Desk#0.0"
+    database.submit(factory, id="whole")
+    with at_work(database) as told:
+        await until(lambda: database.entries("whole")[0].state == "satisfied")
+    await until(lambda: told[-1] == "over")
+    assert database.inner("whole") == [f"whole/{inner}"] and len(server.requests) == MODEL_CALLS
+    log, inner_log = database.log("whole"), database.log(f"whole/{inner}")
+    asked = next(e.seq for e in log if isinstance(e, ev.ModelCallStarted) and e.who == "Desk")
+    tool = next(e.seq for e in inner_log if isinstance(e, ev.ToolCallStarted))
+    (tmp_path / "effects").write_text("")
+    paid, due = len(server.requests), 0
+    for at in (0, tool, tool + 1, len(inner_log)):
+        leave_behind(database, factory, f"run-{at}", log[: asked + 1])
+        for event in inner_log[:at]:
+            database.write(database.entries(f"run-{at}")[0], event, to=f"run-{at}/{inner}")
+        due += MODEL_CALLS - sum(isinstance(event, ev.ModelCallFinished) for event in inner_log[:at])
+    parked = f"run-{tool + 1}"
+    with at_work(database) as told:
+        await until(lambda: not {entry.state for entry in database.entries()} & {"queued", "running"})
+        assert [entry.id for entry in database.entries() if entry.state == "parked"] == [parked]
+        assert f"{inner}/Analyst#0.0: nobody knows whether notes.add(" in database.entries(parked)[0].note
+        database.settle(parked, {f"{inner}/Analyst#0.0": "noted by hand"})
+        await until(lambda: {entry.state for entry in database.entries()} == {"satisfied"})
+    await until(lambda: told[-1] == "over")
+    assert len(server.requests) - paid == due, "what was finished is not paid for again"
+    derive(database, parked, tmp_path / "out", ["json"])
+    (found,) = (tmp_path / "out" / parked / "teams").iterdir()
+    assert read_log(found)[0] == database.log(f"{parked}/{inner}") and (found / "result.json").exists()
 
 
 async def test_a_running_run_is_cancelled_by_its_worker(tmp_path: Path) -> None:
@@ -434,7 +527,7 @@ def settle_as_a_person(database: Database, effects: Path, frozen: Process | None
             continue
         found = re.search(r"nobody knows whether notes.add\(text='([^']+)'\)", entry.note)
         assert found, entry.note
-        database.settle(entry.id, [f"noted {found[1]}"] if found[1] in effects.read_text().split() else "repeat")
+        database.settle(entry.id, {"*": f"noted {found[1]}" if found[1] in effects.read_text().split() else None})
     return len(parked)
 
 
@@ -512,3 +605,72 @@ def test_one_machine_with_sqlite_outlives_a_kill(tmp_path: Path, server: OpenAIS
             )
         )
     check_done_once(database, server, effects, 12, {id for id, _ in killed.lost})
+
+
+@pytest.mark.slow
+def test_a_batch_by_workers_keeps_the_limits_of_the_queue_and_outlives_one_of_them(tmp_path: Path) -> None:
+    url, effects = f"sqlite:///{tmp_path}/queue.db", tmp_path / "effects"
+    database, times, running = Database(url), list[float](), list[int]()
+
+    def timed(request: Request) -> Any:
+        times.append(time.monotonic())
+        running.append(sum(state == "running" for state, _ in database.states("").values()))
+        return brain(request)
+
+    def batch(*arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "magentic_kit", "batch", *arguments], cwd=tmp_path)
+
+    with OpenAIServer(timed) as server:
+        team(tmp_path, server)
+        rows = [{"id": n, "task": f"job-{n}", "expect": {"contains": f"job-{n}"}} for n in range(5)]
+        (tmp_path / "tasks.yaml").write_text(yaml.safe_dump(rows))
+        with Process(url, tmp_path, "one", 4) as one, Process(url, tmp_path, "other", 4) as other:
+            wait_for(lambda: "waiting for runs" in one.told and "waiting for runs" in other.told)
+            first = batch("team.yaml", "tasks.yaml", "--concurrency", "2", "--rpm", "300", "--database", url)
+            wait_for(lambda: one.holds(database) or other.holds(database))
+            killed = one if one.holds(database) else other
+            killed.process.kill()
+            killed.process.wait(10)
+            lost = {entry.id for entry in killed.holds(database)}
+            first.send_signal(signal.SIGINT)
+            assert first.wait(20) == 130, "who follows no longer leaves the runs alone"
+            wait_for(
+                lambda: (
+                    settle_as_a_person(database, effects, None) == 0
+                    and all(entry.state in OUTCOMES for entry in database.entries())
+                )
+            )
+            (directory,) = (tmp_path / "batches").iterdir()
+            assert batch("--resume", str(directory), "--database", url, "--junit", "j.xml").wait(60) == 0
+            assert batch("--resume", str(directory)).wait(60) == 2, "it is not carried out here once more"
+    check_done_once(database, server, effects, 5, lost)
+    assert max(running) == 2, "all workers together keep to the limit"
+    assert all(later - earlier > 0.75 for earlier, later in zip(times, times[5:], strict=False)), "five a second"
+    results = [json.loads(line) for line in (directory / "results.jsonl").read_text().splitlines()]
+    assert {(r["id"], r["answer"]) for r in results} == {(str(n), f"the answer of job-{n}") for n in range(5)}
+    for result in results:
+        assert (directory / result["run_dir"] / "report.md").exists() and result["passed"]
+
+
+def test_a_batch_by_workers_writes_what_a_batch_here_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tasks.yaml").write_text(
+        yaml.safe_dump([{"task": "job", "expect": {"contains": "job"}}, {"task": "b"}])
+    )
+    url, loop = f"sqlite:///{tmp_path}/queue.db", asyncio.new_event_loop()
+    written = {}
+    with OpenAIServer(brain) as server:
+        path = team(tmp_path, server).team.path
+        worker = Worker(Database(url), lease=1.0)
+        carrying = threading.Thread(target=lambda: loop.run_until_complete(worker.work()))
+        carrying.start()
+        for where, how in {"here": [], "by workers": ["--database", url]}.items():
+            asked = ["batch", str(path), "tasks.yaml", "--out", where, "--junit", "j.xml", *how]
+            assert cli.run(asked) == 0
+            (directory,) = (tmp_path / where).iterdir()
+            suite = ElementTree.parse("j.xml").getroot()
+            files = sorted(p.name for p in directory.rglob("*") if p.is_file() and p.name != ".lock")
+            written[where] = files, suite.attrib, [c.findtext("system-out") for c in suite]
+        loop.call_soon_threadsafe(worker.stop)
+        carrying.join(20)
+    assert written["here"] == written["by workers"]

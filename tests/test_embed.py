@@ -6,6 +6,7 @@ import ast
 import asyncio
 import importlib.util
 import inspect
+import io
 import json
 import os
 import signal
@@ -34,6 +35,7 @@ from semantic_kernel.functions import KernelArguments
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
 from magentic_kit.check import load_team
+from magentic_kit.console import make_console
 from magentic_kit.journal import read_log
 from magentic_kit.testing import ScriptedChatCompletion
 
@@ -263,6 +265,26 @@ async def test_a_team_file_has_a_team_as_a_member(tmp_path: Path) -> None:
         assert ends(tmp_path / "runs") == {"office": "satisfied", "office/teams/desk": "satisfied"}
 
 
+async def test_a_member_team_shares_clients_and_its_progress_is_shown(tmp_path: Path) -> None:
+    with served("found", "found") as (server, desk):
+        services = {**team("office", DESK)["services"], "spare": desk["services"]["default"]}
+        desk["services"] = {"spare": desk["services"]["default"]}
+        desk["agents"][0]["model"] = {"connection": {"service_id": "spare"}, "id": "another"}
+        office = team("office", DESK, services=services)
+        shown = io.StringIO()
+        async with TeamFactory.from_yaml(write(tmp_path, desk=desk, office=office)) as factory:
+            result = await factory.run("t", out=tmp_path / "runs", sinks=[make_console(stream=shown, mode="plain")])
+            await factory.run("t", out=None)
+            assert factory.member(str(tmp_path / "desk.yaml")).service("spare") is factory.service("spare")
+            assert server.open_connections == 2, "one for each model, whatever the number of runs"
+        await server.reached(lambda s: s.open_connections == 0)
+    assert "│ desk: the plan is made\n│ desk: round 1: Solo: look\n" in shown.getvalue()
+    again = make_console(stream=(played := io.StringIO()), mode="plain")
+    for event in read_log(result.run_dir or tmp_path)[0]:
+        again(event)
+    assert "│ desk: round 1: Solo: look\n" in played.getvalue()
+
+
 async def test_a_resumed_run_goes_on_with_the_run_of_its_team(tmp_path: Path) -> None:
     with served(Reply("a b", hang="in_stream"), "found") as (server, desk):
         async with TeamFactory.from_yaml(write(tmp_path, desk=desk, office=team("office", DESK))) as factory:
@@ -280,9 +302,7 @@ async def test_a_resumed_run_goes_on_with_the_run_of_its_team(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-async def test_a_killed_run_whose_team_was_at_a_tool_asks_for_the_team_to_be_resumed_first(
-    teams: list[str], tmp_path: Path
-) -> None:
+async def test_a_killed_run_whose_team_was_at_a_tool_asks_what_became_of_that(teams: list[str], tmp_path: Path) -> None:
     write(tmp_path, office=team("office", {**DESK, "team": "slow.yaml"}))
     runs, command = tmp_path / "runs", [sys.executable, "-m", "magentic_kit"]
     process = subprocess.Popen([*command, "run", "office.yaml", "t", "--quiet"], cwd=tmp_path)
@@ -293,16 +313,14 @@ async def test_a_killed_run_whose_team_was_at_a_tool_asks_for_the_team_to_be_res
         process.kill()
         process.wait()
     (outer,) = runs.iterdir()
-    (child,) = (outer / "teams").iterdir()
 
     def resume(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*command, "resume", *arguments, "--quiet"], cwd=tmp_path, capture_output=True, text=True)
 
     assert resume(outer).returncode == 1
     told = logs(runs)["office"][-1].error["message"]
-    assert f"{child.name}: resume this run first: " in told and "nobody knows whether desk.wait()" in told
-    assert resume(child, "--skip-tool", "waited").returncode == 0
-    assert resume(outer).returncode == 0
+    assert told.startswith("Desk#0.0/Solo#0.0: nobody knows whether desk.wait(), called by Solo, had its effect")
+    assert resume(outer, "--call", "Desk#0.0/Solo#0.0=waited").returncode == 0
     assert ends(runs) == {"office": "satisfied", inner: "satisfied"}
 
 

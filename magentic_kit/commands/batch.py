@@ -15,13 +15,22 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from magentic_kit.commands.arguments import PATH, POSITIVE, argument, command, flag
-from magentic_kit.commands.common import TEAM_OPTIONS, overrides_of, quiet_logs, run_to_end, say
+from magentic_kit.commands.common import (
+    DATABASE,
+    TEAM_OPTIONS,
+    database_of,
+    open_database,
+    overrides_of,
+    quiet_logs,
+    run_to_end,
+    say,
+)
 from magentic_kit.errors import ConfigError
 from magentic_kit.text import duration, one_line
 
 if TYPE_CHECKING:
     from magentic_kit.batch import Batch, TaskResult
-    from magentic_kit.options import RunOptions
+    from magentic_kit.queued import Queue
 
 
 def _writable(path: str) -> BinaryIO:
@@ -40,12 +49,16 @@ def _writable(path: str) -> BinaryIO:
     argument("--tpm", type=POSITIVE, metavar="N", help="Tokens a minute that a service gets at most."),
     argument("--out", **PATH, default=Path("batches"), help="Where batch directories go; default: batches."),
     argument("--resume", type=Path, metavar="DIR", help="Go on with this batch; TEAM and TASKS may be left out."),
+    DATABASE,
     argument("--junit", type=_writable, metavar="FILE", help="Write the results as JUnit XML."),
     flag("--json", dest="as_json", help="Print the results as JSON."),
     *TEAM_OPTIONS,
 )
 def batch(team: Path | None, tasks: Path | None, **options: Any) -> int:
     """Run TEAM on every task of TASKS (.jsonl, .yaml or .csv), several at a time.
+
+    With a database workers carry the tasks out, under the limits given here for all runs of that queue together;
+    Ctrl-C stops following them, --resume follows on, and lets those go on that failed or were cancelled.
 
     A task has `task` or `inputs`, and if you like an `id` and `expect`: contains, regex, json_schema or python.
     Exit code: 0 all checks passed, 1 some did not; without any: 0 all satisfied, 1 some failed, 3 limited or
@@ -59,15 +72,17 @@ def batch(team: Path | None, tasks: Path | None, **options: Any) -> int:
     digest = load_team(team, overrides=overrides).config_hash if team else None
 
     async def whole() -> int:
-        from magentic_kit.terminal import on_signals
+        from magentic_kit.terminal import by_flags, on_signals
 
         work = _open(team, tasks, digest, overrides, options)
+        queue = _queue(work, options)
         limits = {name: options[name] for name in ("concurrency", "rpm", "tpm")}
         results: list[TaskResult] = []
         async with work.factory:
             with _progress(len(work.tasks)) as (show, give_back):
                 on_signals(work.cancel, give_back)
-                async for result in work.results(**limits, **_people(options)):
+                flags = {name: options[name] for name in ("approve", "approve_plan")}
+                async for result in work.results(**limits, queue=queue, **by_flags(**flags)):
                     results.append(result)
                     show(result)
         return _tell(work, results, options)
@@ -94,15 +109,16 @@ def _open(
     return work
 
 
-def _people(options: dict[str, Any]) -> RunOptions:
-    """Who answers: flags alone, as nobody can be asked in the midst of many runs."""
-    from magentic_kit.console import make_console
-    from magentic_kit.terminal import Terminal
+def _queue(work: Batch, options: dict[str, Any]) -> Queue | None:
+    """The queue of the database that is named, for a batch that is new or was begun there."""
+    if not database_of(options["url"]) or (options["resume"] and not work.queued):
+        return None
+    database = open_database(options["url"])
+    from magentic_kit.queued import Queue
 
-    terminal = Terminal(make_console(mode="quiet"), approve=options["approve"], approve_plan=options["approve_plan"])
-    terminal.there = False
-    people: RunOptions = {"approver": terminal.approver}
-    return {**people, "reviewer": terminal.reviewer} if options["approve_plan"] and terminal.reviewer else people
+    queue = Queue(database, work, approve=options["approve"], approve_plan=options["approve_plan"])
+    say(f"queued as {queue.prefix}*: `magentic-kit worker`, on any host, carries them out", aside=True)
+    return queue
 
 
 @contextmanager
@@ -145,10 +161,13 @@ def _tell(work: Batch, results: list[TaskResult], options: dict[str, Any]) -> in
         passed = f"{sum(checks)} of {len(checks)}" if checks else ""
         table.add_row(outcome, str(len(some)), f"{tokens:,}", duration(median(times)), duration(max(times)), passed)
     Console(stderr=True).print(table)
-    left = len(work.tasks) - len(results)
-    say(f"{f'{left} not begun; ' if left else ''}see {work.directory}", aside=True)
+    if left := len(work.tasks) - len(results):
+        go_on = f"go on in the queue; --resume follows them, `magentic-kit cancel '{work.directory.name}-*'` ends them"
+        say(f"{left} {go_on if work.queued else 'not begun'}", aside=True)
+    say(f"see {work.directory}", aside=True)
     if options["junit"]:
-        options["junit"].write(junit(work, results))
+        with options["junit"] as file:
+            file.write(junit(work, results))
     if options["as_json"]:
         say(json.dumps([asdict(result) for result in results], indent=2, default=str))
     outcomes = {result.outcome for result in results}
@@ -156,4 +175,4 @@ def _tell(work: Batch, results: list[TaskResult], options: dict[str, Any]) -> in
         return 130
     if any(task.expect for task in work.tasks):
         return int(not all(result.passed for result in results))
-    return 0 if outcomes == {"satisfied"} else 1 if "failed" in outcomes else 3
+    return 0 if outcomes == {"satisfied"} else 1 if outcomes & {"failed", "parked"} else 3

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magentic_kit.commands.arguments import PATH, argument, flag, repeated
 from magentic_kit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from magentic_kit.cluster import Database
 
 ENV_FILE = argument("--env-file", **PATH, help="Environment file to read; default: .env.")
 TEAM_OPTIONS = (
@@ -31,9 +34,17 @@ TASK_OPTIONS = (
     repeated("--input", dest="inputs", metavar="K=V", help="A value for one of the team's inputs."),
 )
 OUT = argument("--out", **PATH, default=Path("runs"), help="Where run directories go; default: runs.")
-UNKNOWN_TOOL_OPTIONS = (
+WORD_OPTIONS = (
     flag("--repeat-tool", help="Call functions again whose outcome is unknown."),
     argument("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome."),
+    repeated("--call", dest="calls", metavar="NAME[=RESULT]", help="The same for this call alone."),
+)
+_VARIABLE = "MAGENTIC_KIT_DATABASE"
+DATABASE = argument(
+    "--database",
+    dest="url",
+    metavar="URL",
+    help=f"sqlite:///FILE for one machine, postgresql://… for many; default: the variable {_VARIABLE}.",
 )
 VERBOSITY_OPTIONS = (
     argument(
@@ -75,6 +86,29 @@ def overrides_of(
         "report.formats": [] if no_report else None,
     }
     return {**overrides, **{path: value for path, value in given.items() if value is not None}}
+
+
+def words_of(*, repeat_tool: bool, skip_tool: str | None, calls: tuple[str, ...]) -> dict[str, str | None]:
+    """What was said of tool calls of unknown outcome (`*`: all others): a result, or None to repeat the call."""
+    said = {"*": skip_tool} if repeat_tool or skip_tool is not None else {}
+    return {**said, **{name: result if given else None for name, given, result in (c.partition("=") for c in calls)}}
+
+
+def database_of(url: str | None) -> str | None:
+    """The database that is named, here or in the environment."""
+    return url or os.environ.get(_VARIABLE)
+
+
+def open_database(url: str | None) -> Database:
+    """The queue's database. Raises `ConfigError`."""
+    if not (named := database_of(url)):
+        raise ConfigError.one(f"which? Give --database, or set {_VARIABLE}", file="command line")
+    try:
+        from magentic_kit.cluster import Database
+
+        return Database(named)
+    except ImportError as error:
+        raise ConfigError.one(f"{error.name} is missing: pip install 'magentic-kit[cluster]'") from error
 
 
 def load_environment(env_file: Path | None, *, beside: Path) -> None:

@@ -12,7 +12,6 @@ from magentic_kit import events as ev
 from magentic_kit.commands.arguments import argument, command
 from magentic_kit.commands.common import ENV_FILE, OUT, load_environment, quiet_logs, say
 from magentic_kit.errors import ConfigError
-from magentic_kit.text import one_line
 
 
 @command(
@@ -55,15 +54,10 @@ async def _tell(event: ev.AnyEvent) -> None:
     """Sends progress to whoever made the request that this run is for; each event's number is higher than the last."""
     from mcp.server.lowlevel.server import request_ctx
 
-    match event:
-        case ev.PlanCreated():
-            told = "the plan is made"
-        case ev.AgentStarted():
-            told = f"round {event.round}: {event.agent}: {one_line(event.instruction, 100)}"
-        case _:
-            return
+    from magentic_kit.embed import progress_of
+
     request = request_ctx.get()
-    if request.meta and (token := request.meta.progressToken) is not None:
+    if (told := progress_of(event)) and request.meta and (token := request.meta.progressToken) is not None:
         await request.session.send_progress_notification(token, event.seq, None, told, str(request.request_id))
 
 

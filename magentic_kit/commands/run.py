@@ -12,8 +12,8 @@ from magentic_kit.commands.common import (
     OUT,
     TASK_OPTIONS,
     TEAM_OPTIONS,
-    UNKNOWN_TOOL_OPTIONS,
     VERBOSITY_OPTIONS,
+    WORD_OPTIONS,
     overrides_of,
     pair,
     quiet_logs,
@@ -21,6 +21,7 @@ from magentic_kit.commands.common import (
     run_to_end,
     say,
     task_of,
+    words_of,
     writing,
 )
 
@@ -90,9 +91,15 @@ def run(
     return _follow(_loader(team, overrides), start, form, show, team_options)
 
 
-@command(argument("run_dir", type=Path, metavar="RUN"), *UNKNOWN_TOOL_OPTIONS, *TEAM_OPTIONS, *_SHOW_OPTIONS)
+@command(argument("run_dir", type=Path, metavar="RUN"), *WORD_OPTIONS, *TEAM_OPTIONS, *_SHOW_OPTIONS)
 def resume(
-    run_dir: Path, repeat_tool: bool, skip_tool: str | None, form: str | None, show: str | None, **team_options: Any
+    run_dir: Path,
+    repeat_tool: bool,
+    skip_tool: str | None,
+    calls: tuple[str, ...],
+    form: str | None,
+    show: str | None,
+    **team_options: Any,
 ) -> int:
     """Go on with RUN (a run directory) from where it stopped; nothing that is in its log is paid again."""
     overrides = overrides_of(beside=run_dir, **team_options)
@@ -103,10 +110,9 @@ def resume(
         return TeamFactory.from_run(run_dir, overrides=overrides)
 
     def start(factory: TeamFactory, people: RunOptions) -> Run:
-        from magentic_kit.resume import SkipTool
+        from magentic_kit.resume import words
 
-        if repeat_tool or skip_tool is not None:
-            people["unknown_tools"] = "repeat" if skip_tool is None else SkipTool(skip_tool)
+        people["unknown_tools"] = words(words_of(repeat_tool=repeat_tool, skip_tool=skip_tool, calls=calls))
         return factory.resume(run_dir, **people)
 
     return _follow(load, start, form, show, team_options)
