@@ -16,7 +16,7 @@ from semantic_kernel.prompt_template.prompt_template_config import PromptTemplat
 
 from magentic_kit.agents import TeamAgent
 from magentic_kit.calls import Lane
-from magentic_kit.config import AgentConfig
+from magentic_kit.config import AgentConfig, ContextConfig
 from magentic_kit.context import RunContext
 from magentic_kit.embed import TeamChatCompletion
 from magentic_kit.errors import ConfigError
@@ -26,7 +26,9 @@ from magentic_kit.human import HumanChatCompletion
 from magentic_kit.manager import TeamManager
 from magentic_kit.people import People
 from magentic_kit.plan import TaskLedger
+from magentic_kit.strict import plain
 from magentic_kit.voice import NAME, Voice
+from magentic_kit.window import Window
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
@@ -56,7 +58,9 @@ class Assembly:
 
             self._servers = PluginServers(factory.tools.remote)
         self._teams: list[TeamFactory] = []
-        self.seats: dict[str, dict[str, Any]] = {MANAGER: self._seat(factory.team.manager_service, None)}
+        self.seats: dict[str, dict[str, Any]] = {
+            MANAGER: self._seat(factory.team.manager_service, None, config.manager.context)
+        }
         self.manager = self._manager(plan)
         self.agents = [self._agent(index, agent) for index, agent in enumerate(config.agents)]
         self.orchestration = MagenticOrchestration[str, ChatMessageContent](
@@ -95,14 +99,17 @@ class Assembly:
     def _manager(self, plan: TaskLedger | None) -> TeamManager:
         factory, config = self._factory, self._factory.team.config
         name = factory.team.manager_service
-        entry = config.services.get(name)
+        entry, options = (
+            config.services.get(name),
+            factory.options(name, config.manager.options, ("manager", "options")),
+        )
         return TeamManager(
             config=config.manager,
             context=self._context,
             voice=Voice(
-                Lane(MANAGER, name, self._context, name=NAME),
+                Lane(MANAGER, name, self._context, name=NAME, window=_window(config.manager.context, options)),
                 factory.service(name),
-                factory.options(name, config.manager.options, ("manager", "options")),
+                options,
                 entry.structured_output if entry else "auto",
             ),
             inputs=self._inputs,
@@ -116,8 +123,9 @@ class Assembly:
             return self._other(config)
         factory = self._factory
         name = factory.team.service_of(config)
-        lane = Lane(config.name, name, self._context)
-        lane.options = factory.options(name, config.model.options, ("agents", index, "model", "options"))
+        options = factory.options(name, config.model.options, ("agents", index, "model", "options"))
+        lane = Lane(config.name, name, self._context, window=_window(config.context, options))
+        lane.options = options
         own = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
         settings = PromptExecutionSettings(**dict(lane.options))
         kernel = GateKernel()
@@ -142,7 +150,7 @@ class Assembly:
         tools = [tool.id for tool in config.tools if tool.type == "function"]
         self.seats[config.name] = {
             "description": config.description,
-            **self._seat(name, config.model.id),
+            **self._seat(name, config.model.id, config.context),
             "tools": tools,
         }
         return agent
@@ -182,9 +190,14 @@ class Assembly:
         options = {key: value for key, value in vars(self._people).items() if value} | {"inputs": inputs}
         return TeamChatCompletion(factory, None, cast("RunOptions", options))
 
-    def _seat(self, name: str, model: str | None) -> dict[str, Any]:
+    def _seat(self, name: str, model: str | None, window: ContextConfig | None) -> dict[str, Any]:
         service = self._factory.service(name, model)
-        return {"service": name, "provider": self._factory.provider(name), "model": service.ai_model_id}
+        more = {"context": plain(window)} if window else {}
+        return {"service": name, "provider": self._factory.provider(name), "model": service.ai_model_id, **more}
+
+
+def _window(config: ContextConfig | None, options: Mapping[str, Any]) -> Window | None:
+    return Window(config, options) if config else None
 
 
 def _template(config: AgentConfig) -> PromptTemplateConfig | None:

@@ -74,6 +74,14 @@ class PromptTemplate(Model):
     execution_settings: Any = _unused(None)
 
 
+class ContextConfig(Model):
+    """How much of a long conversation is sent: either `messages` or `tokens`, besides instructions and task ledger."""
+
+    messages: int | None = opt(None, "Most messages to send; past it, they are cut to half.", ge=2)
+    tokens: int | None = opt(None, "Most tokens to send, taken as four characters each; past it, cut to half.", ge=1)
+    summarize: bool = opt(False, "Whether a summary stands for what is left out, made by a call for each cut.")
+
+
 class AgentConfig(Model):
     """An agent: SK's declarative spec, with name and description required; or a person, or a team in a file."""
 
@@ -86,6 +94,7 @@ class AgentConfig(Model):
     instructions: str | None = opt(None, "System prompt, a template over the inputs; shown to a person.")
     model: ModelSpec = opt(ModelSpec(), "Service, model and options.")
     tools: tuple[ToolSpec, ...] = opt((), "What the agent may call; nothing else is offered.")
+    context: ContextConfig | None = opt(None, "What is sent of a long conversation; default: all of it.")
     inputs: dict[Identifier, InputSpec] = opt({}, "Values for this agent's instructions.")
     template: PromptTemplate | None = opt(None, "Prompt template settings.")
     prompt_template: PromptTemplate | None = opt(None, "Another word for template; it wins.")
@@ -129,6 +138,7 @@ class ManagerConfig(Model):
     ledger_attempts: int = opt(3, "Times a progress ledger is asked for before giving up.", ge=1)
     must_speak: Names = opt((), "Agents that have to speak before the request may count as satisfied.")
     options: Options = opt({}, "Execution settings for the manager's calls.")
+    context: ContextConfig | None = opt(None, "What is sent of a long conversation; default: all of it.")
     prompts: ManagerPrompts = opt(ManagerPrompts(), "Prompts in place of the built-in ones.")
 
 

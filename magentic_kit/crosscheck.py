@@ -75,6 +75,10 @@ def _check_agents(source: Source) -> None:
                 source.report((*route, key, KEY), f"{who} is a {kind.replace('human', 'person')} and has no '{key}'")
         if (kind == "team") != (get(agent, "team") is not None):
             source.report((*route, "team"), f"{who}: 'type: team' and 'team: FILE' go together")
+    for route in [("manager", "context"), *((*route, "context") for route, _ in _agents(source.data))]:
+        window = get(source.data, *route)
+        if isinstance(window, dict) and (window.get("messages") is None) == (window.get("tokens") is None):
+            source.report(route, f"{label(route, source.data)} needs one of 'messages' and 'tokens'")
     for n, name in enumerate(get(source.data, "manager", "must_speak", kind=list) if all(names) else ()):
         _expect(source, ("manager", "must_speak", n), "agent", name, names)
 

@@ -206,7 +206,8 @@ class TextDelta(Event):
 class ModelCallStarted(Event):
     """A request to a model is about to be sent. `call` names it within the run, `who#n`; `request` is packed.
 
-    `purpose` is `facts`, `plan`, `ledger`, `answer` for the manager and `turn` for an agent.
+    `purpose` is `facts`, `plan`, `ledger`, `answer` for the manager and `turn` for an agent, `summary` for both.
+    `characters` counts what is sent, `saved` what a window (`context:`) keeps back, less what its summaries take.
     """
 
     call: str
@@ -214,6 +215,8 @@ class ModelCallStarted(Event):
     purpose: str
     service: str
     model: str
+    characters: int = 0
+    saved: int = 0
     request: dict[str, Any] = field(default_factory=dict)
 
 

@@ -136,5 +136,6 @@ def _front_matter(record: RunRecord) -> dict[str, Any]:
             who: {"prompt": t["prompt_tokens"], "completion": t["completion_tokens"], "calls": t["calls"]}
             for who, t in tokens.items()
         },
+        **({"windows": record.windows} if record.windows else {}),
         **{name: getattr(record, name) for name in ("started", "finished", "seconds", "error")},
     }

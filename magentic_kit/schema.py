@@ -21,6 +21,7 @@ def team_schema() -> dict[str, Any]:
     agent = schema["$defs"]["AgentConfig"]
     agent["properties"]["file"] = {"type": "string", "description": "Agent spec file; other keys override it."}
     agent["anyOf"] = [{"required": agent.pop("required")}, {"required": ["file"]}]
+    schema["$defs"]["ContextConfig"]["oneOf"] = [{"required": ["messages"]}, {"required": ["tokens"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Team file", **schema}
 
 

@@ -573,6 +573,27 @@ WRONG: dict[str, tuple[str, ...]] = {
         "manager: {max_stalls: -1}\n",
         "team.yaml:1:23: manager.max_stalls should be 0 or more, not -1",
     ),
+    "window without a size": (
+        "manager: {context: {summarize: true}}\n",
+        "team.yaml:1:20: manager.context needs one of 'messages' and 'tokens'",
+    ),
+    "window with two sizes": (
+        agent("context: {messages: 9, tokens: 900}"),
+        "team.yaml:1:45: agent 'A' context needs one of 'messages' and 'tokens'",
+    ),
+    "window of one message": (
+        "manager: {context: {messages: 1}}\n",
+        "team.yaml:1:31: manager.context.messages should be 2 or more, not 1",
+    ),
+    "window of nothing": (
+        "manager: {context: {tokens: 0, summarise: true}}\n",
+        "team.yaml:1:29: manager.context.tokens should be 1 or more, not 0",
+        "team.yaml:1:32: unknown key 'summarise' in manager.context; did you mean 'summarize'?",
+    ),
+    "a person's window": (
+        agent("type: human, context: {messages: 9}"),
+        "team.yaml:1:49: agent 'A' is a person and has no 'context'",
+    ),
     "must_speak names nobody": (
         "manager: {must_speak: [B]}\nagents: [{name: Bob, description: d}]\n",
         "team.yaml:1:24: manager.must_speak[0]: there is no agent 'B'; there is Bob",

@@ -50,14 +50,14 @@ def finish(folder: Path) -> dict[str, Any] | None:
     return told
 
 
-def check_paid_once(folder: Path, server: OpenAIServer, kills: int) -> None:
+def check_paid_once(folder: Path, server: OpenAIServer, kills: int, model_calls: int = MODEL_CALLS) -> None:
     log = ev.effective(read_log(run_dir(folder))[0])
     finished = [event.call for event in log if isinstance(event, ev.ModelCallFinished)]
-    assert len(finished) == len(set(finished)) == MODEL_CALLS
-    assert MODEL_CALLS <= len(server.requests) <= MODEL_CALLS + kills, "at most the call in flight is made again"
+    assert len(finished) == len(set(finished)) == model_calls
+    assert model_calls <= len(server.requests) <= model_calls + kills, "at most the call in flight is made again"
     done = [event.call for event in log if isinstance(event, ev.ToolCallFinished)]
     assert len(done) == len(set(done)) == TOOL_CALLS
-    assert RunRecord.of(log).totals["calls"] == MODEL_CALLS
+    assert RunRecord.of(log).totals["calls"] == model_calls
 
 
 def matrix(points: range) -> list[Any]:
@@ -82,6 +82,17 @@ def test_a_killed_run_goes_on(at: int, tmp_path: Path, server: OpenAIServer) -> 
 @pytest.mark.parametrize("at", matrix(range(EVENTS)))
 def test_a_run_killed_anywhere_goes_on(at: int, tmp_path: Path, server: OpenAIServer) -> None:
     kill_and_resume(at, tmp_path, server)
+
+
+@pytest.mark.parametrize("at", matrix(range(20, 70, 7)))
+def test_a_killed_run_with_windows_goes_on(at: int, tmp_path: Path, server: OpenAIServer) -> None:
+    write_team(tmp_path, server.base_url, context={"messages": 4, "summarize": True})
+    if child(tmp_path, kill_at=at) is None:
+        assert finish(tmp_path) == WHOLE
+    log = ev.effective(read_log(run_dir(tmp_path))[0])
+    summaries = [e for e in log if isinstance(e, ev.ModelCallFinished) and e.purpose == "summary"]
+    assert {event.who for event in summaries} == {"manager", "Analyst", "Writer"}
+    check_paid_once(tmp_path, server, kills=1, model_calls=MODEL_CALLS + len(summaries))
 
 
 @pytest.mark.parametrize("words", [1, 30, 90, 180])

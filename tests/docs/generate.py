@@ -20,6 +20,7 @@ SECTIONS = {  # model -> heading of its part
     "ModelConnection": "model.connection",
     "ToolSpec": "tools",
     "PromptTemplate": "template",
+    "ContextConfig": "context",
     "ManagerConfig": "manager",
     "ManagerPrompts": "prompts",
     "Limits": "limits",
