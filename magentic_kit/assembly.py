@@ -54,7 +54,7 @@ class Assembly:
         self._gate = ToolGate(context, config.plugins, config.review.tools, people)
         self._servers: PluginServers | None = None
         if factory.tools.remote:
-            from magentic_kit.servers import PluginServers  # half a second, for MCP's own package
+            from magentic_kit.servers import PluginServers  # a third of a second, for MCP's own package
 
             self._servers = PluginServers(factory.tools.remote)
         self.seats: dict[str, dict[str, Any]] = {

@@ -36,7 +36,7 @@ def _abandon(transport: Any) -> None:
 class _Together:
     """Decodes a stream; the words that one read has brought become one event.
 
-    Each event costs openai and Semantic Kernel half a millisecond, whether it brings a word or a page. So a
+    Each event costs openai and Semantic Kernel up to 0.2 ms, whether it brings a word or a page. So a
     process that is busy with other runs does less for each of them, and nothing comes later than it would.
     """
 

@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="the best of so many is told")
     parser.add_argument("--rounds", type=int, nargs="*", default=(5, 40, 200), help="one run each")
     parser.add_argument("--at-once", type=int, nargs="*", default=(50, 200), help="runs of five rounds")
-    parser.add_argument("--window", type=int, help="also count prompt characters with at most so many messages sent")
+    parser.add_argument("--window", type=int, default=12, help="most messages that the rows with a window send")
     given = parser.parse_args()
     if given.quick:
         given.repeats, given.rounds, given.at_once = 1, (5, 40), (50,)
