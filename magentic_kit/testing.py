@@ -26,7 +26,7 @@ from semantic_kernel.contents.utils.author_role import AuthorRole
 from semantic_kernel.contents.utils.finish_reason import FinishReason
 
 from magentic_kit.errors import ReplayError, ServiceError
-from magentic_kit.events import MANAGER, ModelCallFinished, effective
+from magentic_kit.events import MANAGER, ModelCallFailed, effective
 from magentic_kit.journal import read_log
 from magentic_kit.reply import contents_of
 from magentic_kit.steps import Steps
@@ -167,11 +167,16 @@ class ScriptedChatCompletion(ChatCompletionClientBase):
         yield chunk(*calls, finish_reason=reason, metadata=self._usage(chat_history, text))
 
 
+class _ReplaySettings(PromptExecutionSettings):
+    response_format: Any = None  # so that ledgers are asked for as often as then, where a server refused a tier
+
+
 class ReplayChatCompletion(ChatCompletionClientBase):
     """A chat service that answers from a run's log: a regression test for a team that costs no tokens.
 
     Works in a run of this package only. What is asked has to be what the log has, model and options aside;
-    the first difference fails the run with a `ReplayError` that shows it.
+    the first difference fails the run with a `ReplayError` that shows it. A call that failed then, and that the run
+    got over, fails again.
     """
 
     SUPPORTS_FUNCTION_CALLING: ClassVar[bool] = True
@@ -181,6 +186,10 @@ class ReplayChatCompletion(ChatCompletionClientBase):
         super().__init__(ai_model_id="replay", service_id=service_id)
         self._steps = Steps(effective(read_log(run)[0]))
 
+    def get_prompt_execution_settings_class(self) -> type[PromptExecutionSettings]:
+        """The base's, and what `_ReplaySettings` adds."""
+        return _ReplaySettings
+
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
     ) -> AsyncGenerator[list[Any], Any]:
@@ -188,7 +197,9 @@ class ReplayChatCompletion(ChatCompletionClientBase):
         asked = lane.request(chat_history, self.ai_model_id)
         recorded = self._steps.asked(lane.call)
         reply = self._steps.reply(lane.call, {**recorded, "messages": asked["messages"], "tools": asked["tools"]})
-        if not isinstance(reply, ModelCallFinished):
+        if isinstance(reply, ModelCallFailed):
+            raise ServiceError(reply.error, service=lane.service, status=reply.status)
+        if reply is None:
             raise ReplayError(lane.call, "the log has no reply to this call")
         for content in contents_of(reply, self.ai_model_id, attempt=function_invoke_attempt):
             yield [content]
