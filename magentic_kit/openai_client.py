@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from itertools import groupby
 from typing import Any, cast
+from urllib.request import getproxies
 
 import openai
 
@@ -17,11 +18,14 @@ def _http_client() -> Any:
 
     openai 3 brings what it needs, and aiohttp comes with Semantic Kernel; openai 2 wants the extra `fast`.
     """
+    if any(proxy.startswith("socks") for proxy in getproxies().values()):
+        return None  # aiohttp would speak HTTP to it
     try:
         client: Any = openai.DefaultAioHttpClient()
     except RuntimeError:
         return None
-    weakref.finalize(client, _abandon, client._transport)
+    for transport in filter(None, (client._transport, *client._mounts.values())):  # these are for proxies
+        weakref.finalize(client, _abandon, transport)
     return client
 
 

@@ -47,7 +47,7 @@ def build_service(name: str, config: Service, *, search_path: Path | None = None
         raise
     except Exception as error:
         told = f"cannot be made: {type(error).__name__}: {Redactor.from_environment().text(one_line(str(error)))}"
-        if isinstance(error, ImportError) and config.provider in _PROVIDERS:
+        if isinstance(error, ModuleNotFoundError) and config.provider in _PROVIDERS:
             extra = "azure" if config.provider.startswith("azure") else config.provider
             told = f"needs an extra: pip install 'magentic-kit[{extra}]'"
         raise ConfigError.one(f"service '{name}' {told}") from error

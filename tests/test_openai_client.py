@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 from collections.abc import AsyncIterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import openai
@@ -13,7 +14,10 @@ import pytest
 from openai_server import OpenAIServer, TeamBrain
 
 from magentic_kit import TeamFactory
+from magentic_kit.config import TeamConfig
+from magentic_kit.errors import ConfigError
 from magentic_kit.openai_client import azure_client, openai_client
+from magentic_kit.services import build_service
 
 MAKE: dict[str, Any] = {
     "openai": lambda: openai_client(api_key="k"),
@@ -103,6 +107,35 @@ def test_a_factory_of_two_event_loops_that_nobody_closes_leaves_without_a_word(
         del factory
         gc.collect()
     assert not caplog.records
+
+
+async def test_a_client_behind_a_proxy_leaves_without_a_word_too(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OpenAIServer("x") as server:  # any HTTP server will do for a proxy
+        monkeypatch.setenv("HTTP_PROXY", server.base_url.removesuffix("/v1"))
+        client = openai_client(api_key="k", base_url="http://model.example/v1", max_retries=0)
+        with pytest.raises(openai.NotFoundError, match="no such route"):
+            await client.models.list()
+        del client
+        gc.collect()
+    assert not caplog.records
+
+
+async def test_a_socks_proxy_is_left_to_openais_own_transport_which_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+    config = TeamConfig(
+        name="t",
+        services={"default": {"provider": "openai", "model": "m"}},
+        agents=[{"name": "Solo", "description": "d"}],
+    )
+    if find_spec("socksio"):
+        pytest.skip("nothing is lacking")
+    with pytest.raises(ConfigError, match="'socksio' package is not installed"):
+        build_service("default", config.services["default"])
 
 
 async def test_the_quicker_transport_is_taken_where_openai_has_it() -> None:
