@@ -75,8 +75,8 @@ class TeamFactory:
         log, _ = read_log(Path(run_dir))
         base_dir = next((event.base_dir for event in log if isinstance(event, RunStarted)), None)
         try:
-            data = yaml.safe_load((Path(run_dir) / "team.yaml").read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+            data = dict(yaml.safe_load((Path(run_dir) / "team.yaml").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             raise ConfigError.one(f"the run's team cannot be read: {error}", file=str(run_dir)) from error
         return cls.from_dict(data, base_dir=base_dir, **source)
 

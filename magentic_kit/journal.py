@@ -75,6 +75,7 @@ class Journal:
         self.directory: Path | None = directory
         self.path = directory / LOG
         self._team = ""
+        self._described: Path | None = None  # the team file that the disk need not have yet
         self._lock = FileLock(directory / ".lock", timeout=0)
         try:
             self._lock.acquire()
@@ -119,7 +120,8 @@ class Journal:
         line = body[:-1] + b', "sum": "%08x"}\n' % zlib.crc32(body)
         try:
             if self._team:
-                self.path.with_name("team.yaml").write_text(self._team, encoding="utf-8")
+                self._described = self.path.with_name("team.yaml")
+                self._described.write_text(self._team, encoding="utf-8")
                 self._team = ""
             if self._file is None:  # the first new line of a run that is resumed takes a torn one's place
                 _, whole = read_log(self.path.parent)
@@ -145,6 +147,10 @@ class Journal:
     def _sync(self) -> None:
         with self._syncing:
             try:
+                if self._described is not None:  # a log is of no use without its team
+                    with self._described.open("r+b") as file:
+                        _to_disk(file)
+                    self._described = None
                 if self._file is not None:
                     _to_disk(self._file)
             except OSError as error:

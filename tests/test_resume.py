@@ -11,13 +11,14 @@ from typing import Any
 import durable
 import pytest
 from durable import MODEL_CALLS, TOOL_CALLS, child, effects, write_team
-from openai_server import OpenAIServer
+from openai_server import Answer, OpenAIServer, Request, TeamBrain, error
 
 from magentic_kit import ConfigError, JournalError, ReplayError, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.journal import Journal, read_log
+from magentic_kit.journal import LOG, Journal, read_log
 from magentic_kit.record import RunRecord
 
+STARTED = ev.RunStarted(seq=0, team="t", task="t", agents={}, manager={})
 WHOLE = {"outcome": "satisfied", "answer": durable.brain.__doc__ and "done: all checked"}
 EVENTS = 55  # more lines than the log of a run has: the matrix ends where the log does
 
@@ -345,3 +346,45 @@ async def test_a_log_answers_in_place_of_the_models(tmp_path: Path, server: Open
     async with TeamFactory.from_yaml(tmp_path / "team.yaml", overrides=shorter) as factory:
         result = await factory.run(out=None)
     assert result.error is not None and "step manager#0" in result.error["message"]
+
+
+async def test_a_log_answers_with_the_failures_too_that_the_run_got_over(
+    tmp_path: Path, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_schema(request: Request) -> Answer | None:
+        return error(400, "no schemas here") if request.response_format.get("type") == "json_schema" else None
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+    solo = {"name": "Solo", "description": "d", "instructions": "i", "context": {"messages": 2, "summarize": True}}
+    data: dict[str, Any] = {"name": "t", "task": "t", "agents": [solo]}
+    brain = TeamBrain(rounds=[("Solo", "go")] * 4, agents={"Solo": "x"}).on("manager", "ledger", None, no_schema)
+    with OpenAIServer(brain.on("", "summary", 0, error(400, "too long"))) as picky:
+        service = {"provider": "openai", "model": "m", "base_url": picky.base_url}
+        async with TeamFactory.from_dict({**data, "services": {"default": service}}) as factory:
+            recorded = await factory.run(out=tmp_path)
+    assert {fault.who for fault in recorded.record.errors} == {"manager", "Solo"}, "a tier, and a summary"
+    replay = {"provider": "replay", "log": str(recorded.run_dir)}
+    async with TeamFactory.from_dict({**data, "services": {"default": replay}}) as factory:
+        result = await factory.run(out=None)
+    assert (result.outcome, result.answer) == ("satisfied", recorded.answer), result.error
+
+
+@pytest.mark.parametrize("left", [b"", b"[a]", b"\xff", b"{"])
+def test_a_run_whose_team_file_is_damaged_tells_so(tmp_path: Path, left: bytes) -> None:
+    journal = Journal.create(tmp_path, "run")
+    journal.write(STARTED)
+    journal.close()
+    (tmp_path / "run" / "team.yaml").write_bytes(left)
+    with pytest.raises(ConfigError, match="the run's team cannot be read"):
+        TeamFactory.from_run(tmp_path / "run")
+
+
+async def test_the_disk_has_the_team_before_anything_is_paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_disk: set[int] = set()
+    monkeypatch.setattr(os, "fdatasync", lambda file: on_disk.add(os.fstat(file).st_ino), raising=False)
+    journal = Journal.create(tmp_path, "run")
+    journal.describe("name: t")
+    journal.write(STARTED)
+    await journal.sync()
+    journal.close()
+    assert on_disk == {(tmp_path / "run" / name).stat().st_ino for name in (LOG, "team.yaml")}
