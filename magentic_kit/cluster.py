@@ -247,9 +247,12 @@ class Database:
         """Sets limits that hold for all workers together, but for those that are None; 0 lifts one. Returns all.
 
         `concurrency` is of runs, `rpm` and `tpm` are requests and tokens a minute of each service.
+        Raises `ConfigError` if one is more than a database holds.
         """
         for name, value in limits.items():
             if value is not None:
+                if not 0 <= value < 2**31:
+                    raise ConfigError.one(f"should be from 0 to {2**31 - 1}, not {value}", file=f"--{name}")
                 self._insert(_LIMITS, {"name": name})
                 self._all(
                     sa.update(_LIMITS).where(_LIMITS.c.name == name).values(value=value or None).returning(_LIMITS)

@@ -130,7 +130,7 @@ def _find_object(text: str) -> tuple[Mapping[str, Any], bool]:
     first, last = text.find("{"), text.rfind("}")
     try:
         data = yaml.safe_load(text[first : last + 1]) if 0 <= first < last else None
-    except (yaml.YAMLError, RecursionError, ValueError):
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):  # as for `!!bool x`
         data = None
     if isinstance(data, Mapping) and any(key in data for key in _KEYS):
         return data, True

@@ -229,6 +229,9 @@ def test_workers_together_take_no_more_runs_than_they_may(database: Database, tm
     assert (next_one := database.take("w")) is not None and next_one.takes == 1
     assert database.take("late") is None
     assert database.limit(concurrency=0) == {"rpm": 60}
+    for odd in (-1, 2**31, 10**20):
+        with pytest.raises(ConfigError, match=f"--rpm: should be from 0 to 2147483647, not {odd}"):
+            database.limit(rpm=odd)
     with ThreadPoolExecutor(8) as pool:
         assert len([entry for entry in pool.map(lambda n: database.take(f"w{n}"), range(12)) if entry]) == 8
 

@@ -315,3 +315,9 @@ def test_nothing_is_lost_when_the_terminal_is_resized(tmp_path: Path) -> None:
     shown = text_of(play("show", str(run), "--speed", "20", columns=160, folder=tmp_path, step=resize))
     for text in ("• Write", "Let me look.", "North grew fastest.", "Ask why", "New stores.", "run satisfied: 3 rounds"):
         assert shown.count(text) == 1, shown
+
+
+@pytest.mark.parametrize("odd", ["2024-02-30", "!!bool x", "!!timestamp x", "[" * 3000])
+def test_what_yaml_cannot_read_is_taken_as_text(invoke: Invoke, odd: str) -> None:
+    with pytest.raises(ConfigError, match="max_rounds should be a whole number, not '"):
+        invoke("run", DEMO, "--set", f"manager.max_rounds={odd}")

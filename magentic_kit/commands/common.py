@@ -157,7 +157,7 @@ def pair(text: str, option: str) -> tuple[str, Any]:
         raise ConfigError.one(f"'{text}' should be name=value", file=option)
     try:
         return name, yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):  # PyYAML: `2024-02-30`, `[[[[…`
         return name, value
 
 
