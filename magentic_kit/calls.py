@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import anyio
+from openai import AsyncStream
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
@@ -59,6 +60,7 @@ class Lane:
         self.silence: float | None = context.limits.model_timeout  # seconds to wait for a piece of the reply
         self.person = False  # a person may take as long as it likes
         self.throttle = throttle or Throttle()
+        self.response: AsyncStream[Any] | None = None
 
     @property
     def call(self) -> str:
@@ -182,9 +184,11 @@ class Lane:
         finally:
             self.throttle.leave()
             self._show(shown.flush())
-            if isinstance(stream, AsyncGenerator):
-                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 1):
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 1):
+                if isinstance(stream, AsyncGenerator):
                     await stream.aclose()
+                if self.response is not None:
+                    await self.response.close()
 
     def _show(self, text: str) -> None:
         if text:
@@ -215,6 +219,12 @@ class _InLane:
     """Put before a connector's class: hands its two inner calls to the lane."""
 
     _lane: Lane
+
+    async def _send_request(self, *args: Any) -> Any:
+        """Keeps hold of OpenAI's stream: left half-read by SK, only the garbage collector would close it."""
+        response = await super()._send_request(*args)  # type: ignore[misc]
+        self._lane.response = response if isinstance(response, AsyncStream) else None
+        return response
 
     async def _inner_get_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings

@@ -93,6 +93,8 @@ class RunRecord:
     participants: dict[str, dict[str, Any]] = field(default_factory=dict)
     limits: dict[str, Any] = field(default_factory=dict)
     plans: list[ev.PlanCreated | ev.Replanned] = field(default_factory=list)
+    plan_reviews: list[ev.PlanReviewed] = field(default_factory=list)
+    tool_reviews: list[ev.ToolReviewed] = field(default_factory=list)
     rounds: list[ev.ProgressLedger] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     tool_calls: list[ToolCall] = field(default_factory=list)
@@ -156,11 +158,12 @@ class RunRecord:
     def to_dict(self) -> dict[str, Any]:
         """The content of result.json: this class's fields in their order, and what follows from them.
 
-        `limit` is `[name, detail]`, `error` `{kind, message}`, both null if there was none; `plans` and
-        `rounds` are the events as in the log, a round with `stalled`.
+        `limit` is `[name, detail]`, `error` `{kind, message}`, both null if there was none; `plans`, `plan_reviews`,
+        `tool_reviews` and `rounds` are the events as in the log, a round with `stalled`.
         """
         data = {"v": ev.VERSION, **asdict(self)}
-        data["plans"] = [ev.to_dict(plan) for plan in self.plans]
+        for name in ("plans", "plan_reviews", "tool_reviews"):
+            data[name] = [ev.to_dict(event) for event in getattr(self, name)]
         data["rounds"] = [{**ev.to_dict(ledger), "stalled": stalled(ledger)} for ledger in self.rounds]
         del data["model_calls"], data["timeline"], data["replayed"]
         derived = ("usage", "totals", "reused", "stalls", "resets", "scripted")
@@ -176,6 +179,8 @@ class RunRecord:
                 self.model_calls = {name: {} for name in self.participants}
             case ev.PlanCreated() | ev.Replanned():
                 self.plans.append(event)
+            case ev.PlanReviewed():
+                self.plan_reviews.append(event)
             case ev.ProgressLedger():
                 self.rounds.append(event)
             case ev.LedgerRejected():
@@ -207,6 +212,8 @@ class RunRecord:
                 self.replayed |= {event.call} if event.reused else set()
             case ev.ModelCallFailed(kind=kind) if kind not in (RunCancelled.kind, LimitReached.kind):
                 self._fault(event, event.who, kind, event.error)
+            case ev.ToolReviewed():
+                self.tool_reviews.append(event)
             case ev.ToolCallStarted():
                 self.tool_calls.append(ToolCall(event.call, event.who, event.function, event.arguments))
             case ev.ToolCallFinished():

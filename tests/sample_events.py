@@ -171,9 +171,11 @@ def hostile() -> list[ev.AnyEvent]:
     return stamp(
         started(team="a\n# b <i>", task=HOSTILE),
         ev.PlanCreated(facts=HOSTILE, plan=HOSTILE),
+        ev.PlanReviewed(version=1, decision="approve", feedback=HOSTILE),
         ledger(1, "Analyst", HOSTILE, reasons=judged),
         ev.AgentStarted(agent="Analyst", round=1, instruction=HOSTILE),
         *model_call("Analyst#1", "turn", HOSTILE, deltas=tuple(HOSTILE)),
+        ev.ToolReviewed(**tool, decision="approve_for_run", reason=HOSTILE),
         ev.ToolCallStarted(**tool, arguments={"x": HOSTILE, HOSTILE: 1}),
         ev.ToolCallFailed(**tool, seconds=0.1, error=HOSTILE),
         ev.AgentMessage(agent="Analyst", round=1, text=HOSTILE, note=HOSTILE),

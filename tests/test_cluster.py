@@ -284,7 +284,10 @@ def test_the_commands_say_how_a_run_stands(tmp_path: Path, monkeypatch: pytest.M
     assert command("result", "run")[0] == 1
     assert command("settle", "run", "--skip-tool", "done by hand")[0] == 0
     assert Database(url).entries("run")[0].settled == {"*": "done by hand"}
-    assert command("cancel", "run") == (0, "cancelled")
+    assert command("cancel", "r*") == (0, "cancelled")
+    assert command("limits") == (0, "no limits")
+    assert command("limits", "--concurrency", "3", "--rpm", "60") == (0, "concurrency\t3\nrpm\t60")
+    assert command("limits", "--rpm", "0") == (0, "concurrency\t3")
     assert command("result", "run", "--out", str(tmp_path / "out")) == (130, "")
     assert '"outcome": "cancelled"' in (tmp_path / "out" / "run" / "result.json").read_text()
 

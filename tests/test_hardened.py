@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -181,6 +182,24 @@ async def test_who_stops_waiting_for_a_run_ends_it() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await waiting
             await server.reached(lambda s: not s.hanging)
+
+
+async def test_a_stream_that_is_given_up_between_two_pieces_is_closed_at_once() -> None:
+    brain = calling(ToolCall("odd-order")).on("Solo", "turn", 0, Reply("a b c d", hang="in_stream"))
+    gc.disable()  # which closes it otherwise, when its time has come
+    try:
+        with OpenAIServer(brain) as server:
+            async with factory(server) as made:
+
+                def at_first_word(event: ev.AnyEvent) -> None:
+                    if isinstance(event, ev.TextDelta) and event.who == "Solo":
+                        run.cancel()
+
+                run = made.start("t", out=None, sinks=[at_first_word])
+                assert (await run.result()).outcome == "cancelled"
+                await server.reached(lambda s: not s.hanging)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("text", ["-----BEGIN PRIVATE KEY-----\n" * 20_000, "eyJ-" * 100_000, "sk-" * 100_000])

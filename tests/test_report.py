@@ -3,12 +3,15 @@
 import itertools
 import json
 import random
+import re
 
 import pytest
 import sample_events as sample
 import yaml
 from markdown_it import MarkdownIt
 
+from magentic_kit import events as ev
+from magentic_kit.page import html
 from magentic_kit.record import RunRecord
 from magentic_kit.report import fenced, inline, markdown, quoted, write_reports
 
@@ -75,6 +78,24 @@ def test_a_report_of_a_broken_log_is_still_a_report(run):
     for length in range(len(events)):
         report = markdown(RunRecord.of(events[:length]))
     assert "**Not finished: The log breaks off" in report
+
+
+def test_what_people_said_of_plans_and_calls_stands_beside_them():
+    call = {"call": "t1", "who": "Analyst", "function": "db.query"}
+    events = sample.stamp(
+        sample.started(),
+        ev.PlanCreated(facts="F", plan="- guess"),
+        ev.PlanReviewed(version=1, decision="revise", feedback="do not guess"),
+        ev.Replanned(facts="F", plan="- ask", version=2, reason="revised after review"),
+        ev.PlanReviewed(version=2, decision="approve"),
+        ev.ToolReviewed(**call, decision="approve_for_run"),
+        ev.ToolCallStarted(**call, arguments={}),
+        ev.ToolReviewed(**{**call, "call": "t2"}, decision="deny", reason="not today"),
+        ev.ToolCallDenied(**{**call, "call": "t2"}, reason="not today"),
+    )
+    for report in (markdown(RunRecord.of(events)), html(RunRecord.of(events))):
+        words = re.findall(r"word on it: (?:<strong>)?(\w[\w ]*\w)(?:</strong>)?(?:, ([\w ]+))?", report)
+        assert words == [("revise", "do not guess"), ("approve", ""), ("approve for run", ""), ("deny", "not today")]
 
 
 def test_no_hostile_mixture_of_markup_gets_out_of_its_place():
