@@ -16,7 +16,7 @@ from semantic_kernel.prompt_template.prompt_template_config import PromptTemplat
 
 from magentic_kit.agents import TeamAgent
 from magentic_kit.calls import Lane
-from magentic_kit.config import AgentConfig
+from magentic_kit.config import AgentConfig, ContextConfig
 from magentic_kit.context import RunContext
 from magentic_kit.embed import TeamChatCompletion
 from magentic_kit.errors import ConfigError
@@ -26,12 +26,14 @@ from magentic_kit.human import HumanChatCompletion
 from magentic_kit.manager import TeamManager
 from magentic_kit.people import People
 from magentic_kit.plan import TaskLedger
-from magentic_kit.servers import PluginServers
+from magentic_kit.strict import plain
 from magentic_kit.voice import NAME, Voice
+from magentic_kit.window import Window
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
     from magentic_kit.options import RunOptions
+    from magentic_kit.servers import PluginServers
 
 
 class Assembly:
@@ -50,8 +52,14 @@ class Assembly:
             raise ConfigError.one("`review.plan` asks for a person: give a reviewer, --approve-plan, or a terminal")
         self._factory, self._context, self._inputs, self._people = factory, context, inputs, people
         self._gate = ToolGate(context, config.plugins, config.review.tools, people)
-        self._servers = PluginServers(factory.tools.remote)
-        self.seats: dict[str, dict[str, Any]] = {MANAGER: self._seat(factory.team.manager_service, None)}
+        self._servers: PluginServers | None = None
+        if factory.tools.remote:
+            from magentic_kit.servers import PluginServers  # a third of a second, for MCP's own package
+
+            self._servers = PluginServers(factory.tools.remote)
+        self.seats: dict[str, dict[str, Any]] = {
+            MANAGER: self._seat(factory.team.manager_service, None, config.manager.context)
+        }
         self.manager = self._manager(plan)
         self.agents = [self._agent(index, agent) for index, agent in enumerate(config.agents)]
         self.orchestration = MagenticOrchestration[str, ChatMessageContent](
@@ -63,11 +71,12 @@ class Assembly:
 
     async def close(self) -> None:
         """Ends the servers that the run has started."""
-        await self._servers.close()
+        if self._servers is not None:
+            await self._servers.close()
 
     async def _equip(self) -> None:
         """Starts what has to be connected to, and gives the agents the functions that come from there."""
-        if not self._factory.tools.remote:
+        if self._servers is None:
             return
         with self._context.interruptible():
             await self._servers.open()
@@ -88,13 +97,14 @@ class Assembly:
         factory, config = self._factory, self._factory.team.config
         name = factory.team.manager_service
         entry = config.services.get(name)
+        options = factory.options(name, config.manager.options, ("manager", "options"))
         return TeamManager(
             config=config.manager,
             context=self._context,
             voice=Voice(
-                Lane(MANAGER, name, self._context, name=NAME, throttle=factory.throttle(name)),
+                self._lane(MANAGER, name, options, config.manager.context, NAME),
                 factory.service(name),
-                factory.options(name, config.manager.options, ("manager", "options")),
+                options,
                 entry.structured_output if entry else "auto",
             ),
             inputs=self._inputs,
@@ -103,13 +113,21 @@ class Assembly:
             equip=self._equip,
         )
 
+    def _lane(
+        self, who: str, service: str, options: Mapping[str, Any], window: ContextConfig | None, name: str | None = None
+    ) -> Lane:
+        seen = Window(window, options) if window else None
+        throttle = self._factory.throttle(service)
+        return Lane(who, service, self._context, name=name, throttle=throttle, window=seen)
+
     def _agent(self, index: int, config: AgentConfig) -> TeamAgent:
         if config.type != "chat_completion_agent":
             return self._other(config)
         factory = self._factory
         name = factory.team.service_of(config)
-        lane = Lane(config.name, name, self._context, throttle=factory.throttle(name))
-        lane.options = factory.options(name, config.model.options, ("agents", index, "model", "options"))
+        options = factory.options(name, config.model.options, ("agents", index, "model", "options"))
+        lane = self._lane(config.name, name, options, config.context)
+        lane.options = options
         own = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
         settings = PromptExecutionSettings(**dict(lane.options))
         kernel = GateKernel()
@@ -134,7 +152,7 @@ class Assembly:
         tools = [tool.id for tool in config.tools if tool.type == "function"]
         self.seats[config.name] = {
             "description": config.description,
-            **self._seat(name, config.model.id),
+            **self._seat(name, config.model.id, config.context),
             "tools": tools,
         }
         return agent
@@ -172,9 +190,10 @@ class Assembly:
         options = {key: value for key, value in vars(self._people).items() if value} | {"inputs": inputs}
         return TeamChatCompletion(factory, None, cast("RunOptions", options))
 
-    def _seat(self, name: str, model: str | None) -> dict[str, Any]:
+    def _seat(self, name: str, model: str | None, window: ContextConfig | None) -> dict[str, Any]:
         service = self._factory.service(name, model)
-        return {"service": name, "provider": self._factory.provider(name), "model": service.ai_model_id}
+        more = {"context": plain(window)} if window else {}
+        return {"service": name, "provider": self._factory.provider(name), "model": service.ai_model_id, **more}
 
 
 def _template(config: AgentConfig) -> PromptTemplateConfig | None:
@@ -182,5 +201,5 @@ def _template(config: AgentConfig) -> PromptTemplateConfig | None:
     if not prompt.template:
         return None
     # Inputs come from the team's own people: sent as written (DESIGN.md, defect 11).
-    data = prompt.model_dump(exclude={"execution_settings"}, exclude_none=True)
+    data = {key: value for key, value in vars(prompt).items() if key != "execution_settings" and value is not None}
     return PromptTemplateConfig(**{**data, "allow_dangerously_set_content": True})

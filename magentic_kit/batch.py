@@ -22,6 +22,7 @@ from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.journal import LOG, new_run_id, read_log
 from magentic_kit.record import RunRecord
 from magentic_kit.redaction import Redactor
+from magentic_kit.strict import plain
 from magentic_kit.tasks import Check, Task, judge
 from magentic_kit.text import printable
 
@@ -87,9 +88,9 @@ class Batch:
         directory = Path(directory)
         try:
             data = json.loads((directory / "batch.json").read_text(encoding="utf-8"))
-            tasks = [Task.model_validate(task) for task in data["tasks"]]
+            tasks = [Task(**task) for task in data["tasks"]]
             team = yaml.safe_load((directory / "team.yaml").read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, ConfigError) as error:
             raise ConfigError.one(f"there is no batch here: {error}", file=str(directory)) from error
         factory = TeamFactory.from_dict(team, base_dir=data["team_dir"], **source)
         batch = cls(factory, tasks, directory, Path(data["base_dir"]))
@@ -146,7 +147,7 @@ class Batch:
     def _save(self) -> FileLock:
         """Writes what the batch is made from, and keeps others away from it. Raises `ConfigError`."""
         team, lock = self.factory.team, FileLock(self.directory / ".lock", timeout=0)
-        tasks = [task.model_dump(mode="json", exclude_defaults=True) for task in self.tasks]
+        tasks = [plain(task) for task in self.tasks]
         places = {"team_dir": str(team.base_dir), "base_dir": str(self.base_dir)}
         how = {"queued": self.queued, "limits": self._limits}
         data = {"v": 1, "team": team.config.name, **places, **how, "tasks": tasks}

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 from openai import AsyncStream
@@ -25,7 +25,10 @@ from magentic_kit.rates import Throttle
 from magentic_kit.redaction import RedactedStream
 from magentic_kit.reply import Reply, contents_of, tokens
 from magentic_kit.steps import Request
-from magentic_kit.wire import conversation, plain
+from magentic_kit.wire import characters, conversation, plain
+
+if TYPE_CHECKING:
+    from magentic_kit.window import Window
 
 _S = TypeVar("_S", bound=ChatCompletionClientBase)
 
@@ -47,11 +50,13 @@ class Lane:
         *,
         name: str | None = None,
         throttle: Throttle | None = None,
+        window: Window | None = None,
     ) -> None:
         self.who = who
         self.service = service
         self.context = context
         self.name = name or who  # as Semantic Kernel names it in the history
+        self.window = window
         self.purpose = "turn"
         self.options: Mapping[str, Any] = {}
         self.tools: list[Any] = []
@@ -74,6 +79,11 @@ class Lane:
         object.__setattr__(copy, "_lane", self)
         return copy
 
+    async def hear(self, service: ChatCompletionClientBase, history: ChatHistory) -> ChatHistory:
+        """What is sent of the history."""
+        whole = conversation(history, me=self.name)
+        return await self.window.hear(whole, self, service) if self.window else whole
+
     async def exchange(
         self,
         service: ChatCompletionClientBase,
@@ -91,7 +101,9 @@ class Lane:
         head: dict[str, Any] = {"call": self.call, "who": self.who, "purpose": self.purpose}
         request = self.request(heard, model)
         recorded = context.steps.reply(self.call, request)
-        context.begin_call(ev.ModelCallStarted(**head, service=self.service, model=model), request)
+        sent, saved = characters(heard.messages, context.redactor), self.window.saved if self.window else 0
+        started = ev.ModelCallStarted(**head, service=self.service, model=model, characters=sent, saved=saved)
+        context.begin_call(started, request)
         if isinstance(recorded, ev.ModelCallFailed):
             if not context.steps.known:
                 context.emit(recorded)
@@ -101,6 +113,7 @@ class Lane:
                 yield [content]
             finished = replace(recorded, reused=True)
         else:
+            await context.logged()
             reply, began = Reply(), time.monotonic()
             try:
                 async for contents in self._attempts(service, send, reply):
@@ -121,6 +134,7 @@ class Lane:
             )
         context.tokens += tokens(finished)
         context.emit(finished)
+        await context.logged()
         self._deny_unknown(finished)
 
     def _deny_unknown(self, reply: ev.ModelCallFinished) -> None:
@@ -134,7 +148,7 @@ class Lane:
     def request(self, heard: ChatHistory, model: str) -> Request:
         """What decides the reply, as the log has it: redacted, as the log is."""
         fixed = {"model": model, "options": self.options, "tools": self.tools}
-        request: Request = {**json.loads(json.dumps(fixed, default=str)), "messages": plain(heard)}
+        request: Request = {**json.loads(json.dumps(fixed, default=str)), "messages": plain(heard.messages)}
         return cast(Request, self.context.redactor.value(request))
 
     async def _attempts(
@@ -178,6 +192,7 @@ class Lane:
                         break
                 contents = [piece for content in contents for piece in reply.apart(content, self.call)]
                 for content in contents:
+                    content.inner_content = None  # what the client read; SK would copy it again in each round
                     reply.add(content)
                     self._show(shown.feed(content.content))
                 yield contents
@@ -229,25 +244,25 @@ class _InLane:
     async def _inner_get_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings
     ) -> list[ChatMessageContent]:
-        heard = conversation(chat_history, me=self._lane.name)
+        service = cast(ChatCompletionClientBase, self)
+        heard = await self._lane.hear(service, chat_history)
 
         async def send() -> AsyncIterator[list[ChatMessageContent]]:
             yield await super(_InLane, self)._inner_get_chat_message_contents(heard, settings)  # type: ignore[misc]
 
-        service = cast(ChatCompletionClientBase, self)
         exchange = self._lane.exchange(service, heard, send, attempt=None)
         return [content async for contents in exchange for content in contents]
 
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
     ) -> AsyncIterator[list[ChatMessageContent]]:
-        heard = conversation(chat_history, me=self._lane.name)
+        service = cast(ChatCompletionClientBase, self)
+        heard = await self._lane.hear(service, chat_history)
 
         def send() -> AsyncIterator[list[ChatMessageContent]]:
             inner = super(_InLane, self)._inner_get_streaming_chat_message_contents  # type: ignore[misc]
             return cast("AsyncIterator[list[ChatMessageContent]]", inner(heard, settings, function_invoke_attempt))
 
-        service = cast(ChatCompletionClientBase, self)
         async for contents in self._lane.exchange(service, heard, send, attempt=function_invoke_attempt):
             yield contents
 

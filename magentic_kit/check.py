@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from magentic_kit.config import AgentConfig, TeamConfig
 from magentic_kit.crosscheck import choose_service, cross_check
 from magentic_kit.errors import ConfigError, Problem
-from magentic_kit.explain import Route, validate
+from magentic_kit.explain import Route
 from magentic_kit.source import Source
+from magentic_kit.strict import read
 
 
-@dataclass(frozen=True)
-class Team:
-    """A valid team, where it came from, and what in it was odd (`warnings`).
-
-    `config_hash` is the SHA-256 of the resolved team, files by their content and secrets by name.
-    """
+class Team(NamedTuple):
+    """A valid team, where it came from, and what in it was odd (`warnings`)."""
 
     config: TeamConfig
     path: Path | None
     base_dir: Path
     warnings: tuple[Problem, ...]
-    config_hash: str
-    source: Source = field(repr=False)
+    source: Source
     known_services: tuple[str, ...] = ()
 
     def problem(self, route: Route, message: str) -> Problem:
         """A problem with the value at `route`, such as `("agents", 0, "tools", 1, "id")`."""
         return self.source.problem(route, message)
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 of the resolved team, files by their content and secrets by name."""
+        return self.source.digest
 
     def service_of(self, agent: AgentConfig) -> str:
         """Name of the service an agent talks to."""
@@ -77,7 +77,7 @@ def load_team(
     source = Source(team, base_dir, os.environ if env is None else env)
     for dotted, value in overrides.items():
         source.override(dotted, value)
-    config, problems = validate(source.data, source.shown)
+    config, problems = read(TeamConfig, source.data, source.shown)
     for problem in problems:
         source.report(*problem)
     warnings = cross_check(source, known_services, known_plugins)
@@ -94,4 +94,4 @@ def load_team(
     if config is None or source.problems:
         raise ConfigError(sorted(set(source.problems), key=lambda p: (p.file, p.line, p.column, p.message)))
     where = (path and path.resolve(), base_dir.resolve())
-    return Team(config, *where, tuple(warnings), source.digest(), source, tuple(known_services))
+    return Team(config, *where, tuple(warnings), source, tuple(known_services))

@@ -1,18 +1,21 @@
-"""The command line: `cli` and the commands it loads when they are called; only they print or exit."""
+"""The command line: the commands, each loaded when it is called; nothing else in the package prints or exits."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-
-import click
+from typing import TYPE_CHECKING
 
 from magentic_kit import __version__
-from magentic_kit.commands.common import complain
 from magentic_kit.errors import ConfigError, KitError, ReplayError
 
-_COMMANDS = {
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from magentic_kit.commands.arguments import Command
+
+COMMANDS = {
     "init": ("init", "Write a small team that runs at once, without a key."),
     "run": ("run", "Let a team work on a task."),
     "resume": ("run", "Go on with a run that stopped; nothing is paid twice."),
@@ -36,25 +39,6 @@ _COMMANDS = {
 }
 """Command -> its module under `magentic_kit.commands`, and what it does."""
 
-
-class _Commands(click.Group):
-    """A group that imports a command's module when the command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"magentic_kit.commands.{_COMMANDS[name][0]}")
-        command: click.Command = getattr(module, name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, does) for name, (_, does) in _COMMANDS.items()])
-
-
 _BEGIN = f"""\
 magentic-kit {__version__}: teams of agents from YAML, on Semantic Kernel's Magentic orchestration.
 
@@ -65,32 +49,61 @@ To begin:
 
 All commands: magentic-kit --help. One of them: magentic-kit COMMAND --help."""
 
+_HELP = """\
+Usage: magentic-kit [OPTIONS] [COMMAND] [ARGS]...
 
-@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="magentic-kit")
-@click.pass_context
-def cli(ctx: click.Context) -> None:
-    """Teams of agents from YAML, on Semantic Kernel's Magentic orchestration."""
-    if ctx.invoked_subcommand is None:
-        click.echo(_BEGIN)
+  Teams of agents from YAML, on Semantic Kernel's Magentic orchestration.
+
+Options:
+  --version   Show the version and exit.
+  -h, --help  Show this message and exit.
+
+Commands:
+""" + "\n".join(f"  {name:10}  {does}" for name, (_, does) in COMMANDS.items())
+
+_PAGES = {
+    "": _BEGIN,
+    "--help": _HELP,
+    "-h": _HELP,
+    "--version": f"magentic-kit, version {__version__}",
+}
+
+
+def load(name: str) -> Command:
+    """The command, its module imported now."""
+    command: Command = getattr(importlib.import_module(f"magentic_kit.commands.{COMMANDS[name][0]}"), name)
+    return command
+
+
+def run(given: Sequence[str]) -> int:
+    """Runs a command line (without the program's name) and returns its exit code. Raises `KitError`."""
+    name = given[0] if given else ""
+    if name in COMMANDS:
+        return load(name)(name, given[1:])
+    if name in _PAGES:
+        print(_PAGES[name], flush=True)
+        return 0
+    from magentic_kit.commands.arguments import unknown
+
+    raise unknown("option" if name[0] == "-" else "command", name, [*COMMANDS, *_PAGES], prog="magentic-kit")
 
 
 def main() -> None:
     """Runs the command and exits; a user's mistake is one red line, a bug keeps its traceback."""
     try:
-        code = cli.main(standalone_mode=False)
-    except ConfigError as error:
-        complain(*map(str, error.problems))
-        code = 2
+        if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+            from magentic_kit.commands.completion import complete
+
+            complete()
+        code = run(sys.argv[1:])
     except KitError as error:
-        complain(str(error))
-        code = 2 if isinstance(error, ReplayError) else 1
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+        from magentic_kit.commands.common import complain
+
+        complain(*map(str, error.problems if isinstance(error, ConfigError) else [error]))
+        code = 2 if isinstance(error, (ConfigError, ReplayError)) else 1
+    except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code)

@@ -1,17 +1,17 @@
-"""The team file as frozen pydantic models, and the JSON Schema made from them."""
-
-from __future__ import annotations
+"""The team file as strict models."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+from magentic_kit.providers import AGENT_NAME, Duration, Identifier, Names, Options, Plugin, Service
+from magentic_kit.strict import Field, Model, need, opt
 
-from magentic_kit.providers import AGENT_NAME, IDENTIFIER, Duration, Model, Names, Options, Plugin, Service, opt
+AgentName = Annotated[str, Field(pattern=AGENT_NAME, expected="a name of letters, digits, '-' and '_'")]
 
-Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
-Unused = Annotated[Any, Field(description="Part of SK's declarative spec; not used here.")]
+
+def _unused(default: Any) -> Any:
+    return opt(default, "Part of SK's declarative spec; not used here.")
 
 
 class InputSpec(Model):
@@ -30,15 +30,15 @@ def _bare_input(value: Any) -> Any:
     return value if isinstance(value, Mapping) else {"default": value}
 
 
-TeamInput = Annotated[InputSpec, BeforeValidator(_bare_input, json_schema_input_type=str | float | bool | InputSpec)]
+TeamInput = Annotated[InputSpec, Field(parse=_bare_input, takes=str | float | bool | None | InputSpec)]
 
 
 class ModelConnection(Model):
     """Which service an agent talks to."""
 
     service_id: str | None = opt(None, "Name of a service of the team.")
-    type: Unused = None
-    extras: Unused = {}
+    type: Any = _unused(None)
+    extras: Any = _unused({})
 
 
 class ModelSpec(Model):
@@ -47,7 +47,7 @@ class ModelSpec(Model):
     id: str | None = opt(None, "Model to ask in place of the service's own.")
     connection: ModelConnection = opt(ModelConnection(), "Which service to use.")
     options: Options = opt({}, "Execution settings, such as temperature.")
-    api: Unused = "chat"
+    api: Any = _unused("chat")
 
 
 class ToolSpec(Model):
@@ -56,12 +56,8 @@ class ToolSpec(Model):
     id: str | None = opt(None, "plugin.function, or plugin.* for all of a plugin.")
     type: str = opt("function", "function; SK ignores other kinds.")
     description: str | None = opt(None, "For readers only.")
-    options: Unused = {}
-    extras: Unused = {}
-
-
-Tools = Annotated[tuple[ToolSpec, ...], Field(strict=False)]
-Formats = Annotated[tuple[Literal["md", "html", "json"], ...], Field(strict=False)]
+    options: Any = _unused({})
+    extras: Any = _unused({})
 
 
 class PromptTemplate(Model):
@@ -69,13 +65,21 @@ class PromptTemplate(Model):
 
     template: str | None = opt(None, "Text of the template; instructions win over it.")
     template_format: Literal["semantic-kernel", "jinja2", "handlebars"] = opt(
-        "semantic-kernel", "Template language.", validation_alias=AliasChoices("template_format", "format")
+        "semantic-kernel", "Template language.", alias="format"
     )
     name: str = opt("", "Name of the template.")
     description: str | None = opt("", "For readers only.")
     input_variables: list[Options] = opt([], "Variables, each {name, description, default, …}.")
     allow_dangerously_set_content: bool = opt(False, "Put values in as they are, unescaped.")
-    execution_settings: Unused = None
+    execution_settings: Any = _unused(None)
+
+
+class ContextConfig(Model):
+    """How much of a long conversation is sent: either `messages` or `tokens`, besides instructions and task ledger."""
+
+    messages: int | None = opt(None, "Most messages to send; past it, they are cut to half.", ge=2)
+    tokens: int | None = opt(None, "Most tokens to send, taken as four characters each; past it, cut to half.", ge=1)
+    summarize: bool = opt(False, "Whether a summary stands for what is left out, made by a call for each cut.")
 
 
 class AgentConfig(Model):
@@ -84,35 +88,32 @@ class AgentConfig(Model):
     type: Literal["chat_completion_agent", "human", "team"] = opt(
         "chat_completion_agent", "Kind of agent; human is a person, team another team file."
     )
-    name: str = Field(pattern=AGENT_NAME, description="Unique name; the manager addresses the agent by it.")
-    description: str = Field(min_length=1, description="What it is good at; the manager chooses by it.")
-    team: Path | None = opt(None, "Team file of an agent of type team.", strict=False)
+    name: AgentName = need("Unique name; the manager addresses the agent by it.")
+    description: str = need("What it is good at; the manager chooses by it.", filled=True)
+    team: Path | None = opt(None, "Team file of an agent of type team.")
     instructions: str | None = opt(None, "System prompt, a template over the inputs; shown to a person.")
     model: ModelSpec = opt(ModelSpec(), "Service, model and options.")
-    tools: Tools = opt((), "What the agent may call; nothing else is offered.")
+    tools: tuple[ToolSpec, ...] = opt((), "What the agent may call; nothing else is offered.")
+    context: ContextConfig | None = opt(None, "What is sent of a long conversation; default: all of it.")
     inputs: dict[Identifier, InputSpec] = opt({}, "Values for this agent's instructions.")
     template: PromptTemplate | None = opt(None, "Prompt template settings.")
     prompt_template: PromptTemplate | None = opt(None, "Another word for template; it wins.")
-    id: Unused = None
-    outputs: Unused = {}
-    extras: Unused = {}
-    metadata: Unused = {}
-    version: Unused = None
+    id: Any = _unused(None)
+    outputs: Any = _unused({})
+    extras: Any = _unused({})
+    metadata: Any = _unused({})
+    version: Any = _unused(None)
 
-    @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
+    def _prepare(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
         """SK's loader reads `model:` with nothing behind it as no model at all."""
-        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+        return {key: value for key, value in data.items() if value is not None}
 
     @property
     def prompt(self) -> PromptTemplate:
         """The template with its text filled in: instructions win over the template's own, as in SK."""
         given = {} if self.instructions is None else {"template": self.instructions}
-        return (self.prompt_template or self.template or PromptTemplate()).model_copy(update=given)
-
-
-Agents = Annotated[tuple[AgentConfig, ...], Field(strict=False)]
+        return (self.prompt_template or self.template or PromptTemplate()).replace(**given)
 
 
 class ManagerPrompts(Model):
@@ -137,6 +138,7 @@ class ManagerConfig(Model):
     ledger_attempts: int = opt(3, "Times a progress ledger is asked for before giving up.", ge=1)
     must_speak: Names = opt((), "Agents that have to speak before the request may count as satisfied.")
     options: Options = opt({}, "Execution settings for the manager's calls.")
+    context: ContextConfig | None = opt(None, "What is sent of a long conversation; default: all of it.")
     prompts: ManagerPrompts = opt(ManagerPrompts(), "Prompts in place of the built-in ones.")
 
 
@@ -162,44 +164,22 @@ class ReviewConfig(Model):
 class ReportConfig(Model):
     """What a run leaves behind besides its log."""
 
-    formats: Formats = opt(("md", "html", "json"), "Files to write: report.md, report.html, result.json.")
+    formats: tuple[Literal["md", "html", "json"], ...] = opt(
+        ("md", "html", "json"), "Files to write: report.md, report.html, result.json."
+    )
 
 
 class TeamConfig(Model):
     """A team of agents for Semantic Kernel's Magentic orchestration."""
 
-    name: str = Field(min_length=1, description="Name of the team.")
+    name: str = need("Name of the team.", filled=True)
     description: str = opt("", "What the team is for.")
     task: str | None = opt(None, "Task if the run gives none; a template over the inputs.")
     inputs: dict[Identifier, TeamInput] = opt({}, "Name -> value or {default, …}; used as {{$name}}.")
     services: dict[str, Service] = opt({}, "Name -> how to reach a model.")
     plugins: dict[Identifier, Plugin] = opt({}, "Name -> where functions come from.")
-    agents: Agents = Field(min_length=1, description="The agents, each inline or {file: …} with overrides.")
+    agents: tuple[AgentConfig, ...] = need("The agents, each inline or {file: …} with overrides.", filled=True)
     manager: ManagerConfig = opt(ManagerConfig(), "How the manager works.")
     limits: Limits = opt(Limits(), "When a run is ended.")
     review: ReviewConfig = opt(ReviewConfig(), "What a person has to agree to.")
     report: ReportConfig = opt(ReportConfig(), "What to write after a run.")
-
-
-def team_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the team file, for editors."""
-    schema = _with_references(TeamConfig.model_json_schema())
-    agent = schema["$defs"]["AgentConfig"]
-    template = schema["$defs"]["PromptTemplate"]["properties"]
-    template["format"] = template["template_format"]
-    agent["properties"]["file"] = {"type": "string", "description": "Agent spec file; other keys override it."}
-    agent["anyOf"] = [{"required": agent.pop("required")}, {"required": ["file"]}]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Team file"}
-
-
-def _with_references(node: Any) -> Any:
-    """Whatever is not plain text may also be written as `${NAME}`."""
-    if isinstance(node, list):
-        return [_with_references(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    node = {key: _with_references(value) for key, value in node.items() if key != "title"}
-    if node.get("type") not in ("integer", "number", "boolean") and "enum" not in node:
-        return node
-    notes = {key: node.pop(key) for key in ("default", "description") if key in node}
-    return {**notes, "anyOf": [node, {"type": "string", "pattern": r"\$\{"}]}

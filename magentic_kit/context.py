@@ -104,6 +104,11 @@ class RunContext:
                 self._broken.add(id(sink))
                 logger.warning("the sink %r raised; the run goes on", sink, exc_info=True)
 
+    async def logged(self) -> None:
+        """Waits until what was logged is safe: what was paid for, or begun, is safe before the run goes on."""
+        if self.log is not None:
+            await self.log.sync()
+
     def enter(self, call: str) -> None:
         """Makes the runs that this task begins from here on parts of the call."""
         CALL.set((self, (f"{call}.{n}" for n in count())))

@@ -5,8 +5,6 @@ It reads the plain data, since it has to say what it can of a team whose parts a
 
 from __future__ import annotations
 
-import ast
-import fnmatch
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -15,7 +13,6 @@ from typing import Any
 
 from magentic_kit.config import ManagerPrompts
 from magentic_kit.errors import Problem
-from magentic_kit.events import MANAGER
 from magentic_kit.explain import KEY, Route, clip, get, label, nearest
 from magentic_kit.source import Source
 
@@ -67,7 +64,7 @@ def _check_agents(source: Source) -> None:
     names: list[str] = []
     for route, agent in _agents(source.data):
         name = get(agent, "name", kind=str)
-        if name.casefold() == MANAGER:
+        if name.casefold() == "manager":  # as events.MANAGER has it, whose import takes milliseconds
             source.report((*route, "name"), f"no agent can be called {clip(name)}: that is the manager's name")
         elif name and name.casefold() in map(str.casefold, names):
             source.report((*route, "name"), f"there is an agent {clip(name)} already; names are unique, case aside")
@@ -78,6 +75,10 @@ def _check_agents(source: Source) -> None:
                 source.report((*route, key, KEY), f"{who} is a {kind.replace('human', 'person')} and has no '{key}'")
         if (kind == "team") != (get(agent, "team") is not None):
             source.report((*route, "team"), f"{who}: 'type: team' and 'team: FILE' go together")
+    for route in [("manager", "context"), *((*route, "context") for route, _ in _agents(source.data))]:
+        window = get(source.data, *route)
+        if isinstance(window, dict) and (window.get("messages") is None) == (window.get("tokens") is None):
+            source.report(route, f"{label(route, source.data)} needs one of 'messages' and 'tokens'")
     for n, name in enumerate(get(source.data, "manager", "must_speak", kind=list) if all(names) else ()):
         _expect(source, ("manager", "must_speak", n), "agent", name, names)
 
@@ -85,7 +86,7 @@ def _check_agents(source: Source) -> None:
 def _check_services(source: Source, names: list[str]) -> None:
     if not names:
         return source.report(("services",), "the team needs 'services': name -> how to reach a model")
-    agents = [route for route, agent in _agents(source.data) if get(agent, "type") not in _ALLOWED]
+    agents = [route for route, agent in _agents(source.data) if get(agent, "type", kind=str) not in _ALLOWED]
     for route in [("manager", "service"), *((*route, "model", "connection", "service_id") for route in agents)]:
         _expect(source, route, "service", wanted := get(source.data, *route), names)
         if wanted is None and not choose_service(None, names):
@@ -97,8 +98,8 @@ def _templates(data: Any) -> Iterator[tuple[Route, list[str], str]]:
     """The way to each template, the variables it may use, and its language."""
     inputs, usual = list(get(data, "inputs", kind=dict)), "semantic-kernel"
     yield ("task",), inputs, usual
-    for prompt, field in ManagerPrompts.model_fields.items():
-        yield ("manager", "prompts", prompt), [*_VARIABLE.findall(field.description or ""), *inputs], usual
+    for prompt, field in ManagerPrompts.fields.items():
+        yield ("manager", "prompts", prompt), [*_VARIABLE.findall(field.description), *inputs], usual
     for route, agent in _agents(data):
         key = "prompt_template" if get(agent, "prompt_template") else "template"
         template = get(agent, key, kind=dict)
@@ -132,6 +133,8 @@ def _template_problems(text: str, known: list[str], language: str) -> Iterator[s
 
 def _check_tools(source: Source, functions: Mapping[str, Collection[str] | None]) -> list[Problem]:
     """Note the tools that no plugin has; returns a warning for each that SK ignores."""
+    from fnmatch import filter as matching
+
     warnings: list[Problem] = []
     offered: set[str] = set()
     for agent_route, agent in _agents(source.data):
@@ -153,7 +156,7 @@ def _check_tools(source: Source, functions: Mapping[str, Collection[str] | None]
         # `plugin.*` stands for functions nobody knows yet: any pattern for that plugin may match one
         plugins = [tool[:-2] for tool in offered if tool.endswith(".*")]
         wanted = str(pattern)
-        if not fnmatch.filter(offered, wanted) and not fnmatch.filter(plugins, wanted.partition(".")[0]):
+        if not matching(offered, wanted) and not matching(plugins, wanted.partition(".")[0]):
             hint = nearest(wanted, sorted(offered))
             source.report(("review", "tools", n), f"no agent has a tool like {clip(pattern)}{hint}")
     return warnings
@@ -165,6 +168,8 @@ def _functions(plugin: Any, base_dir: Path) -> Collection[str] | None:
         writes = ["write"] if get(plugin, "type") == "files" and get(plugin, "write") is True else []
         built_in = _BUILT_IN.get(get(plugin, "type", kind=str))
         return built_in and [*built_in, *writes]
+    import ast
+
     module, _, name = get(plugin, "target", kind=str).partition(":")
     parts = Path(*module.split("."))
     files = (root / f for root in (base_dir, *map(Path, sys.path)) for f in (f"{parts}.py", parts / "__init__.py"))

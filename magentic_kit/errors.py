@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class KitError(Exception):
@@ -12,8 +12,7 @@ class KitError(Exception):
     kind = "internal"
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing wrong with a team file. `line` and `column` count from 1; 0 means "the file as a whole"."""
 
     file: str

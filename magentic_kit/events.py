@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from dataclasses import MISSING, FrozenInstanceError, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
@@ -24,12 +24,51 @@ MANAGER = "manager"
 """The manager's name wherever an event says who acted; no agent may be called so."""
 
 
-@dataclass(frozen=True, kw_only=True)
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-class Event:
+class Frozen:
+    """Makes its subclasses frozen dataclasses with keywords only.
+
+    What `dataclass` would compile for each of them stands here once for all; `list` and `show` start sooner by that.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def __init_subclass__(cls) -> None:
+        dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
+
+    def __init__(self, **values: Any) -> None:
+        held = vars(self)
+        for spec in dataclasses.fields(self):
+            if spec.name in values:
+                held[spec.name] = values.pop(spec.name)
+            elif spec.default_factory is not MISSING:
+                held[spec.name] = spec.default_factory()
+            elif spec.default is not MISSING:
+                held[spec.name] = spec.default
+            else:
+                raise TypeError(f"{type(self).__name__} needs {spec.name}")
+        if values:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(values)}")
+
+    def __setattr__(self, name: str, value: object = None) -> NoReturn:
+        raise FrozenInstanceError(f"cannot change {name}")
+
+    __delattr__ = __setattr__
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+class Event(Frozen):
     """Base: the run stamps `seq` (from 0, no gaps), `time` (UTC, ISO 8601) and `run_id` when it emits.
 
-    Each event is a frozen dataclass; its `type` in the log is its class's name in snake case.
+    Each event's `type` in the log is its class's name in snake case.
     """
 
     type: ClassVar[str]
@@ -37,6 +76,10 @@ class Event:
     seq: int = -1
     time: str = ""
     run_id: str = ""
+
+    def __init_subclass__(cls) -> None:
+        cls.type = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        super().__init_subclass__()
 
     @property
     def key(self) -> tuple[Any, ...] | None:
@@ -46,21 +89,15 @@ class Event:
         names = ("call", "version", "round", "agent", "attempt", "at")
         return (self.type, *(getattr(self, name, None) for name in names))
 
-    def __init_subclass__(cls) -> None:
-        cls.type = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        dataclass(frozen=True, kw_only=True)(cls)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
+class Judgement(Frozen):
     """One answer of a progress ledger and the manager's reason for it."""
 
     answer: bool | str
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Usage:
+class Usage(Frozen):
     """Tokens of one call as the provider counted them; None where it did not say."""
 
     prompt_tokens: int | None = None
@@ -169,7 +206,8 @@ class TextDelta(Event):
 class ModelCallStarted(Event):
     """A request to a model is about to be sent. `call` names it within the run, `who#n`; `request` is packed.
 
-    `purpose` is `facts`, `plan`, `ledger`, `answer` for the manager and `turn` for an agent.
+    `purpose` is `facts`, `plan`, `ledger`, `answer` for the manager and `turn` for an agent, `summary` for both.
+    `characters` counts what is sent, `saved` what a window (`context:`) keeps back, less what its summaries take.
     """
 
     call: str
@@ -177,6 +215,8 @@ class ModelCallStarted(Event):
     purpose: str
     service: str
     model: str
+    characters: int = 0
+    saved: int = 0
     request: dict[str, Any] = field(default_factory=dict)
 
 

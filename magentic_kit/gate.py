@@ -103,6 +103,7 @@ class ToolGate:
             return _told(denied)
         self._context.check()  # what does not begin must not look as if it had
         self._context.emit(ev.ToolCallStarted(**head, arguments=arguments))
+        await self._context.logged()
         return await self._call(head, invocation)
 
     async def _call(self, head: dict[str, Any], invocation: AutoFunctionInvocationContext) -> str:
@@ -125,8 +126,10 @@ class ToolGate:
             told = f"no answer within {seconds:g} s" if late else _plain(error)
             failed = ev.ToolCallFailed(**head, seconds=took, error=told)
             self._context.emit(failed)
+            await self._context.logged()
             return _told(failed)
         self._context.emit(ev.ToolCallFinished(**head, seconds=time.monotonic() - began, result=text))
+        await self._context.logged()
         return text
 
     async def _review(self, head: dict[str, Any], arguments: dict[str, Any]) -> ToolReview:

@@ -42,6 +42,9 @@ class HeldLog:
                 self._root.broken = error
         raise self._root.broken
 
+    async def sync(self) -> None:
+        """Nothing: the database has committed what was written."""
+
     def inside(self, call: str, team: str) -> HeldLog:
         """The log of the run that this call of the run begins, or began earlier."""
         return HeldLog(self._database, self._held, f"{self._run}/{call}", self)

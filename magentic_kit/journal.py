@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import zlib
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, from_dict, to_dict
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 LOG = "events.jsonl"
 _CALLER = "caller"
@@ -26,10 +31,8 @@ _SYNCED = (
     ev.ToolCallStarted,
     ev.ToolCallFinished,
     ev.ToolCallFailed,
-    ev.RunFinished,
 )
 """Events that a run cannot make again from others: all else follows from these when it is resumed."""
-
 _SUM = re.compile(r', "sum": "([0-9a-f]{8})"\}$')
 
 
@@ -47,6 +50,9 @@ class RunLog(Protocol):
     def write(self, event: AnyEvent) -> None:
         """Appends the event. Raises `JournalError`."""
 
+    async def sync(self) -> None:
+        """Waits until what was written outlasts a power cut. Raises `JournalError`."""
+
     def inside(self, call: str, team: str) -> RunLog:
         """The log of the run that this call of the run begins, or began earlier."""
 
@@ -57,7 +63,8 @@ class RunLog(Protocol):
 class Journal:
     """Writes one JSON object a line, before the next step goes on: a killed process loses nothing.
 
-    What cannot be had again for nothing is synced to the disk too, so that a power cut does not take it.
+    What cannot be had again for nothing is synced to the disk too, before the run goes on, so that a power cut
+    does not take it: whoever writes such an event calls `sync` next.
 
     One process at a time: a second one on the same run gets a `ConfigError`.
     """
@@ -75,6 +82,8 @@ class Journal:
             raise ConfigError.one("another process is at work on this run", file=str(directory)) from None
         except OSError as error:
             raise _unwritable(directory, error) from error
+        self._unsynced = False
+        self._syncing = threading.Lock()  # a run that is cancelled does not wait for its thread
         self._file: BinaryIO | None = None if self.path.exists() else self.path.open("ab")
 
     @classmethod
@@ -119,17 +128,51 @@ class Journal:
                 self._file.seek(whole)
             self._file.write(line)
             self._file.flush()
-            if isinstance(event, _SYNCED):
-                os.fsync(self._file.fileno())
+            if isinstance(event, ev.RunFinished):  # after which nobody waits for anything
+                _to_disk(self._file)
+            self._unsynced |= isinstance(event, _SYNCED)
         except OSError as error:
-            raise JournalError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise self._failed(error) from error
+
+    async def sync(self) -> None:
+        """Waits, in a thread, until the disk has what it needs to have. Raises `JournalError`."""
+        import asyncio  # who only reads a log does not wait for it
+
+        if self._unsynced:
+            self._unsynced = False
+            await asyncio.get_running_loop().run_in_executor(_threads(), self._sync)
+
+    def _sync(self) -> None:
+        with self._syncing:
+            try:
+                if self._file is not None:
+                    _to_disk(self._file)
+            except OSError as error:
+                raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> JournalError:
+        return JournalError(f"cannot write {self.path}: {error.strerror or error}")
 
     def close(self) -> None:
         """Closes the file and lets others at the run."""
-        with suppress(OSError):  # what a full disk did not take has been told already
+        with self._syncing, suppress(OSError):  # what a full disk did not take has been told already
             if self._file is not None:
                 self._file.close()
+            self._file = None
         self._lock.release()
+
+
+def _to_disk(file: BinaryIO) -> None:
+    # Where it can be, without the file's times, which nobody reads: half the wait.
+    getattr(os, "fdatasync", os.fsync)(file.fileno())
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Not asyncio's own, whose few threads a plugin's functions may keep busy."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(8, thread_name_prefix="journal")
 
 
 def read_log(directory: Path) -> tuple[list[AnyEvent], int]:

@@ -23,7 +23,13 @@ from magentic_kit.console import INDENT, Console
 from magentic_kit.text import duration, one_line, printable
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_DOING = {"facts": "gathers facts", "plan": "plans", "ledger": "judges progress", "answer": "writes the answer"}
+_DOING = {
+    "facts": "gathers facts",
+    "plan": "plans",
+    "ledger": "judges progress",
+    "answer": "writes the answer",
+    "summary": "sums up",
+}
 _BLOCK_LIMIT, _TEXT_LIMIT = 20_000, 50_000  # characters; what is longer is shown as it is, not as Markdown
 _LIVE_LIMIT = 4_000  # characters of a growing block that are drawn anew at every frame
 _NEAR = 0.8  # of a limit

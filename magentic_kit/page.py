@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ def changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]
             yield from ((tag, text) for tag, text in (("del", before), ("ins", after)) if text)
 
 
-def _render(record: RunRecord, text_limit: int, result_limit: int) -> str:
+@lru_cache(maxsize=4)
+def _template(text_limit: int, result_limit: int) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -102,10 +103,14 @@ def _render(record: RunRecord, text_limit: int, result_limit: int) -> str:
         "arguments": lambda data: result(json.dumps(data, ensure_ascii=False, indent=2, default=str)),
         "changes": lambda old, new: changes(*([f"{line}\n" for line in cut(t).splitlines()] for t in (old, new))),
     }
+    return environment.get_template("report.html.j2")
+
+
+def _render(record: RunRecord, text_limit: int, result_limit: int) -> str:
     pixels = min(max(_PIXELS, 24 * len(record.turns)), 20_000)
     style, script = ((_TEMPLATES / f"report.{suffix}").read_text("utf-8") for suffix in ("css", "js"))
     tools = zip((span for span in record.timeline.spans if span.kind == "tool"), record.tool_calls, strict=False)
-    return environment.get_template("report.html.j2").render(
+    return _template(text_limit, result_limit).render(
         record=record,
         stalled=stalled,
         numbers=sorted({ledger.round for ledger in record.rounds} | {turn.round for turn in record.turns}),

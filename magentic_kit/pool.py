@@ -33,7 +33,7 @@ class Pool:
         """The service of that name, asking another model if one is named. Raises `ConfigError`."""
         key = (name, repr(config), model, base_dir if config.provider == "python" else None)
         if key not in self._made:
-            config = config.model_copy(update={"model": model}) if model else config
+            config = config.replace(model=model) if model else config
             self._made[key] = build_service(name, config, search_path=base_dir)
         return self._made[key]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from semantic_kernel import Kernel
@@ -45,6 +46,10 @@ Answer the same questions again, with nothing but the JSON object."""
 
 async def fill(template: str, variables: Mapping[str, Any]) -> str:
     """The prompt with its variables filled in; SK's own manager escapes them for HTML (DESIGN.md, defect 11)."""
+    return await _parsed(template).render(Kernel(), KernelArguments(**variables))
+
+
+@lru_cache(maxsize=64)
+def _parsed(template: str) -> KernelPromptTemplate:
     config = PromptTemplateConfig(template=template, allow_dangerously_set_content=True)
-    prompt = KernelPromptTemplate(prompt_template_config=config, allow_dangerously_set_content=True)
-    return await prompt.render(Kernel(), KernelArguments(**variables))
+    return KernelPromptTemplate(prompt_template_config=config, allow_dangerously_set_content=True)

@@ -73,7 +73,8 @@ class RunRecord:
     """One run. A log that breaks off is fine: `outcome` and `finished` stay empty, `seconds` None.
 
     `participants` has the manager and each agent by name: service, provider, model, an agent's tools;
-    `model_calls` the usage of each participant's calls by the call's name.
+    `model_calls` the usage of each participant's calls by the call's name, `sent` the characters that they sent
+    and that a window kept back.
     """
 
     run_id: str = ""
@@ -101,6 +102,7 @@ class RunRecord:
     errors: list[Fault] = field(default_factory=list)
     retries: int = 0
     model_calls: dict[str, dict[str, ev.Usage]] = field(default_factory=dict)
+    sent: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     replayed: set[str] = field(default_factory=set)
     timeline: Timeline = field(default_factory=Timeline)
 
@@ -143,6 +145,28 @@ class RunRecord:
         return tally([usage for calls in self.model_calls.values() for usage in calls.values()])
 
     @property
+    def windows(self) -> dict[str, dict[str, int]]:
+        """Of each participant with a window, and in `total`: characters sent and saved, and the percentage saved."""
+        sums = {
+            who: tuple(map(sum, zip(*self.sent.get(who, {}).values(), strict=True))) or (0, 0)
+            for who, seat in self.participants.items()
+            if seat.get("context")
+        }
+        sums |= {"total": tuple(map(sum, zip(*sums.values(), strict=True)))} if sums else {}
+        return {
+            who: {"characters": sent, "saved": saved, "percent": round(100 * saved / max(1, sent + saved))}
+            for who, (sent, saved) in sums.items()
+        }
+
+    @property
+    def saving(self) -> str:
+        """One sentence on what the windows saved; empty if there is none."""
+        parts = [f"{who} {sums['percent']} %" for who, sums in self.windows.items() if who != "total"]
+        total = self.windows.get("total", {})
+        told = "Windows kept back {percent} % of the characters ({parts}): {characters} were sent, {saved} were not."
+        return told.format(parts=", ".join(parts), **total) if parts else ""
+
+    @property
     def ending(self) -> str:
         """One sentence on how the run ended."""
         limit, detail = self.limit or (self.reason, "")
@@ -165,8 +189,8 @@ class RunRecord:
         for name in ("plans", "plan_reviews", "tool_reviews"):
             data[name] = [ev.to_dict(event) for event in getattr(self, name)]
         data["rounds"] = [{**ev.to_dict(ledger), "stalled": stalled(ledger)} for ledger in self.rounds]
-        del data["model_calls"], data["timeline"], data["replayed"]
-        derived = ("usage", "totals", "reused", "stalls", "resets", "scripted")
+        del data["model_calls"], data["sent"], data["timeline"], data["replayed"]
+        derived = ("usage", "totals", "windows", "reused", "stalls", "resets", "scripted")
         return {**data, **{name: getattr(self, name) for name in derived}}
 
     def apply(self, event: ev.AnyEvent) -> None:
@@ -205,11 +229,16 @@ class RunRecord:
         match event:
             case ev.ModelCallStarted():
                 self.model_calls.setdefault(event.who, {})[event.call] = ev.Usage()
+                self.sent.setdefault(event.who, {})[event.call] = (event.characters, event.saved)
             case ev.ModelCallRetried():
                 self.retries += 1
             case ev.ModelCallFinished():
                 self.model_calls.setdefault(event.who, {})[event.call] = event.usage
                 self.replayed |= {event.call} if event.reused else set()
+                if event.purpose == "summary" and not event.text.strip():
+                    self._fault(
+                        event, event.who, "summary", "the summary was empty: messages were left out without one"
+                    )
             case ev.ModelCallFailed(kind=kind) if kind not in (RunCancelled.kind, LimitReached.kind):
                 self._fault(event, event.who, kind, event.error)
             case ev.ToolReviewed():

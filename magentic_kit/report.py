@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,8 @@ def label(text: str) -> str:
     return re.sub(r"[^\w .,-]", lambda match: f"#{ord(match[0])};", one_line(text, 60)) or "-"
 
 
-def markdown(record: RunRecord) -> str:
-    """The report in Markdown with YAML front matter."""
-    front = yaml.safe_dump(_front_matter(record), sort_keys=False, allow_unicode=True, width=1_000_000)
+@cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined,
@@ -81,8 +81,13 @@ def markdown(record: RunRecord) -> str:
     )
     environment.filters |= {f.__name__: f for f in (quoted, inline, fenced, label, count, duration)}
     environment.filters["json"] = lambda data: json.dumps(data, ensure_ascii=False, indent=2, default=str)
-    template = environment.get_template("report.md.j2")
-    return template.render(front=printable(front), record=record, stalled=stalled, drawn=_DRAWN_TURNS)
+    return environment.get_template("report.md.j2")
+
+
+def markdown(record: RunRecord) -> str:
+    """The report in Markdown with YAML front matter."""
+    front = yaml.safe_dump(_front_matter(record), sort_keys=False, allow_unicode=True, width=1_000_000)
+    return _template().render(front=printable(front), record=record, stalled=stalled, drawn=_DRAWN_TURNS)
 
 
 def write_reports(run_dir: Path, record: RunRecord, formats: Iterable[str]) -> list[Path]:
@@ -131,5 +136,6 @@ def _front_matter(record: RunRecord) -> dict[str, Any]:
             who: {"prompt": t["prompt_tokens"], "completion": t["completion_tokens"], "calls": t["calls"]}
             for who, t in tokens.items()
         },
+        **({"windows": record.windows} if record.windows else {}),
         **{name: getattr(record, name) for name in ("started", "finished", "seconds", "error")},
     }

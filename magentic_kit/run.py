@@ -209,13 +209,13 @@ class Run:
 
     def _started(self, task: str) -> ev.RunStarted:
         config, seats = self._team.config, dict(self._assembly.seats)
-        manager = config.manager.model_dump(include={"max_rounds", "max_stalls", "max_resets"})
+        manager = {name: getattr(config.manager, name) for name in ("max_rounds", "max_stalls", "max_resets")}
         return ev.RunStarted(
             team=config.name,
             task=task,
             manager=seats.pop(ev.MANAGER),
             agents=seats,
-            limits={**manager, **config.limits.model_dump()},
+            limits={**manager, **vars(config.limits)},
             inputs=self._inputs,
             plan={"facts": plan.facts, "plan": plan.plan} if (plan := self._plan) else {},
             base_dir=str(self._team.base_dir),

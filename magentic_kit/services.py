@@ -13,7 +13,6 @@ from pkgutil import resolve_name
 from typing import Any, NamedTuple, NoReturn, cast
 
 import httpx
-import openai
 import yaml
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.open_ai.const import DEFAULT_AZURE_API_VERSION
@@ -21,6 +20,7 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.contents import ChatHistory, FunctionCallContent, StreamingChatMessageContent
 
 from magentic_kit.errors import ConfigError
+from magentic_kit.openai_client import azure_client, openai_client
 from magentic_kit.providers import Service
 from magentic_kit.redaction import Redactor
 from magentic_kit.targets import module_object
@@ -139,14 +139,14 @@ def _openai(settings: _Settings) -> dict[str, Any]:
     base_url, organization = settings.find("base_url", "BASE_URL"), settings.find("organization", "ORG_ID")
     # A local server asks for no key, but the client insists on one.
     key = "no-key" if base_url and not settings.find("api_key_env", "API_KEY") else settings.key()
-    client = openai.AsyncOpenAI(api_key=key, base_url=base_url, organization=organization)
+    client = openai_client(api_key=key, base_url=base_url, organization=organization)
     return {"async_client": client, "instruction_role": settings.config.instruction_role}
 
 
 def _azure(settings: _Settings) -> dict[str, Any]:
     entra, endpoint = settings.config.auth == "entra", settings.need("endpoint", "ENDPOINT")
     secret: Any = {"azure_ad_token_provider": _entra_tokens()} if entra else {"api_key": settings.key()}
-    return {"async_client": openai.AsyncAzureOpenAI(azure_endpoint=endpoint, **settings.version(), **secret)}
+    return {"async_client": azure_client(azure_endpoint=endpoint, **settings.version(), **secret)}
 
 
 def _entra_tokens() -> Callable[[], Awaitable[str]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import re
-import textwrap
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
@@ -17,6 +15,7 @@ from yaml.constructor import SafeConstructor
 
 from magentic_kit.errors import ConfigError, Problem
 from magentic_kit.explain import KEY, Route, clip, get, label, nearest
+from magentic_kit.text import one_line
 
 Place: TypeAlias = tuple[str, int, int]
 """File, line and column, which count from 1; 0 means the file as a whole."""
@@ -24,6 +23,9 @@ Place: TypeAlias = tuple[str, int, int]
 MAX_DEPTH = 60
 MAX_VALUES = 100_000
 """Bounds that no honest team file meets; aliases count as often as they are used."""
+
+_SAFE_DEPTH = 500
+"""libyaml's composer crashes the process at some more than 1000 levels on a thread's stack of 512 kB."""
 
 _TOO_MUCH = "this is nested too deep or too large"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -59,7 +61,7 @@ class Source:
         self.places: dict[Route, Place] = {}
         self.shown: dict[Route, str] = {}
         self.problems: list[Problem] = []
-        self._digests: dict[Route, str] = {}
+        self._named: dict[Route, bytes | str] = {}
         self._broken: set[Route] = set()
         self._count = 0
         root = compose(team) if isinstance(team, Path) else _node(dict(team), "team")
@@ -69,7 +71,7 @@ class Source:
         """A problem at the value, or at the nearest thing around it; in one line of bearable length."""
         while route not in self.places:
             route = route[:-1]
-        return Problem(*self.places[route], textwrap.shorten(message, 300, placeholder="…"))
+        return Problem(*self.places[route], one_line(message, 300))
 
     def report(self, route: Route, message: str) -> None:
         """Note a problem, unless the value or something around it has one already: that is problem enough."""
@@ -100,13 +102,19 @@ class Source:
         data = self._copy(self.data, (), {})
         return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
 
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of the data, with files by their content, folders by their way from the team, secrets by name."""
-        data = self._copy(self.data, (), self._digests)
-        text = json.dumps(data, sort_keys=True, default=lambda node: node.value)
+        """SHA-256 of the data, with files by their content, folders and secrets by their names."""
+        import hashlib  # OpenSSL takes milliseconds
+        import json
+
+        def told(it: Any) -> Any:
+            return hashlib.sha256(it).hexdigest() if isinstance(it, bytes) else it.value
+
+        text = json.dumps(self._copy(self.data, (), self._named), sort_keys=True, default=told)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _copy(self, data: Any, route: Route, instead: Mapping[Route, str]) -> Any:
+    def _copy(self, data: Any, route: Route, instead: Mapping[Route, bytes | str]) -> Any:
         if route in instead:
             return instead[route]
         if route in self.shown:
@@ -121,6 +129,7 @@ class Source:
         """The data of a node, which is to stand at `route`."""
         self.places[route] = _place(node) or self.places[route[:-1]]
         self.shown.pop(route, None)
+        self._named.pop(route, None)
         self._bound(route)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, route)
@@ -182,8 +191,8 @@ class Source:
                 path = self._find(route, value, exists)
                 if route[-1] == "script":
                     self._pairs(compose(path), ())
+                self._named[route] = _content(path) if exists is os.path.isfile else path.name
                 value = str(path.resolve())
-                self._digests[route] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else path.name
             except ConfigError as error:
                 self.problems += error.problems
                 self._broken.add(route)
@@ -227,21 +236,27 @@ def _place(node: yaml.Node) -> Place | None:
     return (mark.name, mark.line + 1, mark.column + 1) if mark else None
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError.one(f"cannot be read: {error.strerror}", file=str(path)) from None
+
+
 def compose(path: Path) -> yaml.Node:
     """The mapping that a YAML file holds. Raises `ConfigError` if it holds none."""
-    file, depth = str(path), 0
+    file, raw, depth = str(path), _content(path), 0
     event: Any
     try:
-        raw = path.read_bytes()
-        for event in yaml.parse(raw, Loader=_LOADER):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_DEPTH:  # libyaml's composer would crash the process
-                raise yaml.MarkedYAMLError(problem=_TOO_MUCH, problem_mark=event.start_mark)
+        # A bracket or a column makes two levels at most: `[a: …` or a list that stands right below its key.
+        if 2 * (raw.count(b"[") + raw.count(b"{") + max(map(len, raw.splitlines()), default=0)) > _SAFE_DEPTH:
+            for event in yaml.parse(raw, Loader=_LOADER):
+                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+                if depth > MAX_DEPTH:
+                    raise yaml.MarkedYAMLError(problem=_TOO_MUCH, problem_mark=event.start_mark)
         stream: Any = io.BytesIO(raw)
         stream.name = file  # which marks then tell
         root = yaml.compose(stream, Loader=_LOADER)
-    except OSError as error:
-        raise ConfigError.one(f"cannot be read: {error.strerror}", file=file) from None
     except yaml.YAMLError as error:
         mark: Any = getattr(error, "problem_mark", None)
         line = mark.line if mark else raw.count(b"\n", 0, getattr(error, "position", 0))

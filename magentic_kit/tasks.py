@@ -1,25 +1,22 @@
 """The tasks of a batch: read from a file, every mistake told with its line, and the checks of their answers."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
-from typing_extensions import Self
 from yaml.constructor import SafeConstructor
 
 from magentic_kit.errors import ConfigError, Problem
-from magentic_kit.explain import clip, nearest
-from magentic_kit.providers import Model, Target, opt
+from magentic_kit.explain import clip
+from magentic_kit.providers import Target, Text
+from magentic_kit.strict import Field, Model, need, opt, read
 from magentic_kit.targets import module_object
 
 if TYPE_CHECKING:
@@ -27,34 +24,56 @@ if TYPE_CHECKING:
     from magentic_kit.run import RunResult
 
 
+def _pattern(text: Any) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"should be a regular expression ({error})") from error
+
+
+def _schema(schema: Any) -> Any:
+    from jsonschema import SchemaError, validators
+
+    try:
+        if isinstance(schema, dict):
+            validators.validator_for(schema).check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"is no JSON Schema: {error.message}") from error
+    return schema
+
+
+def _json(value: Any) -> Any:
+    try:
+        held = json.loads(json.dumps(value))
+    except TypeError:  # a date, say, in YAML
+        held = None
+    if held != value:
+        raise ValueError("should be what JSON can hold")
+    return value
+
+
+Pattern = Annotated[re.Pattern[str], Field(parse=_pattern)]
+Schema = Annotated[dict[str, Any], Field(parse=_schema)]
+Json = Annotated[Any, Field(parse=_json)]
+
+
 class Expect(Model):
     """What an answer has to be; every key that is given is a check of its own."""
 
     contains: str | None = opt(None, "Text that the answer contains.")
-    regex: re.Pattern[str] | None = opt(None, "Regular expression that is found in the answer.")
-    json_schema: dict[str, Any] | None = opt(None, "JSON Schema of the answer, which is JSON then, fenced or not.")
+    regex: Pattern | None = opt(None, "Regular expression that is found in the answer.")
+    json_schema: Schema | None = opt(None, "JSON Schema of the answer, which is JSON then, fenced or not.")
     python: Target | None = opt(None, "Function beside the tasks file; gets the RunResult, returns bool or raises.")
 
-    @model_validator(mode="after")
-    def _names_a_check(self) -> Self:
-        if not self.given():
-            raise ValueError(f"should be a check: {', '.join(type(self).model_fields)}")
-        return self
-
-    @field_validator("json_schema")
     @classmethod
-    def _is_schema(cls, schema: dict[str, Any]) -> dict[str, Any]:
-        from jsonschema import SchemaError, validators
-
-        try:
-            validators.validator_for(schema).check_schema(schema)
-        except SchemaError as error:
-            raise ValueError(f"is no JSON Schema: {error.message}") from error
-        return schema
+    def _prepare(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        if all(wanted is None for wanted in data.values()):
+            raise ValueError(f"needs a check: {', '.join(cls.fields)}")
+        return data
 
     def given(self) -> dict[str, Any]:
         """The checks by their kinds."""
-        return {kind: wanted for kind, wanted in self if wanted is not None}
+        return {kind: wanted for kind, wanted in vars(self).items() if wanted is not None}
 
 
 def _one_or_list(value: Any) -> Any:
@@ -64,10 +83,10 @@ def _one_or_list(value: Any) -> Any:
 class Task(Model):
     """One task of a batch."""
 
-    id: str = Field(description="Unique name; default: the line number.", strict=False, coerce_numbers_to_str=True)
+    id: Text = need("Unique name; default: the line number.")
     task: str | None = opt(None, "What is to be done; default: the team's own task.")
-    inputs: dict[str, JsonValue] = opt({}, "Values for the team's inputs.")
-    expect: Annotated[tuple[Expect, ...], BeforeValidator(_one_or_list), Field(strict=False)] = opt((), "Checks.")
+    inputs: dict[str, Json] = opt({}, "Values for the team's inputs.")
+    expect: Annotated[tuple[Expect, ...], Field(parse=_one_or_list)] = opt((), "Checks.")
 
 
 @dataclass(frozen=True)
@@ -78,7 +97,7 @@ class Check:
     problem: str = ""
 
 
-def judge(task: Task, result: RunResult, base_dir: Path) -> tuple[Check, ...]:
+def judge(task: Task, result: "RunResult", base_dir: Path) -> tuple[Check, ...]:
     """The checks of the task's answer; `base_dir` is where their functions are looked for first."""
     given = [(kind, wanted) for expect in task.expect for kind, wanted in expect.given().items()]
     return tuple(Check(f"{kind} {_shown(wanted)}", _problem(kind, wanted, result, base_dir)) for kind, wanted in given)
@@ -88,7 +107,7 @@ def _shown(wanted: Any) -> str:
     return clip(wanted.pattern if isinstance(wanted, re.Pattern) else wanted)
 
 
-def _problem(kind: str, wanted: Any, result: RunResult, base_dir: Path) -> str:
+def _problem(kind: str, wanted: Any, result: "RunResult", base_dir: Path) -> str:
     if result.outcome not in ("satisfied", "limited"):
         return result.record.ending
     if kind == "contains":
@@ -117,24 +136,24 @@ def _misfit(answer: str, schema: dict[str, Any]) -> str:
     return ""
 
 
-def load_tasks(path: Path, factory: TeamFactory) -> list[Task]:
+def load_tasks(path: Path, factory: "TeamFactory") -> list[Task]:
     """The tasks of a .jsonl, .yaml or .csv file. Raises `ConfigError` with every problem and its line.
 
     A table's columns are `id`, `task` and `expect` (YAML, such as `contains: East`); all others are inputs.
     """
     tasks: dict[str, Task] = {}
     problems: list[Problem] = []
-    for line, read in _rows(path):
+    for line, load in _rows(path):
         try:
-            row = read()
-            task = Task.model_validate({"id": line, **row} if isinstance(row, dict) else row)
+            row = load()
+            task, wrong = read(Task, {"id": line, **row} if isinstance(row, dict) else row, root="the task")
+            if wrong:
+                raise ConfigError([Problem(str(path), line, 1, message) for _, message in wrong])
             factory.task(task.task, factory.fill_inputs(task.inputs))
             for expect in task.expect:
                 module_object(expect.python, path.parent) if expect.python else None
             if tasks.setdefault(task.id, task) is not task:
                 raise ValueError(f"there is another task with the id {clip(task.id)}")
-        except ValidationError as error:
-            problems += [Problem(str(path), line, 1, _told(e)) for e in error.errors(include_url=False)]
         except ConfigError as error:
             problems += [Problem(str(path), line, 1, problem.message) for problem in error.problems]
         except (ValueError, yaml.YAMLError) as error:
@@ -190,11 +209,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"this is not valid JSON: {error.msg}"
     return getattr(error, "problem", None) or str(error)
-
-
-def _told(error: Any) -> str:
-    where = ".".join(str(step) for step in error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = Expect if "expect" in error["loc"] else Task
-        return f"unknown key {clip(where)}{nearest(str(error['loc'][-1]), known.model_fields)}"
-    return f"{where or 'the task'}: {error['msg'].removeprefix('Value error, ')}"

@@ -45,6 +45,8 @@ class Terminal:
 
     async def _review(self, request: PlanReviewRequest) -> PlanReview:
         why = "The run has stalled; this is the new plan. " if request.is_stalled else ""
+        if isinstance(self._console, QuietConsole):  # then nobody has seen it
+            why = f"{printable(request.plan).strip()}\n\n{why}"
         if request.progress:
             why += f"({one_line(request.progress.is_progress_being_made.reason)}) "
         answers: dict[str, Callable[..., PlanReview]] = {

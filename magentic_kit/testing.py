@@ -61,7 +61,8 @@ class ScriptedChatCompletion(ChatCompletionClientBase):
     """A chat service that answers from a script instead of a model.
 
     `script` maps a participant's name to the list of its replies, one for each model call. The manager's
-    entry (`manager`) is such a list too, or maps each purpose (`facts`, `plan`, `ledger`, `answer`) to a list.
+    entry (`manager`) is such a list too, or maps each purpose (`facts`, `plan`, `ledger`, `answer`, `summary`) to a
+    list, as an agent's may (`turn`, `summary`).
     A reply is a text, in which `{{tool_result}}` quotes the last tool's result and `{{task}}` the last words
     said to the participant; or a mapping with `text` and `tool_calls: [{name: plugin.function,
     arguments: {...}}]`; or `{ledger: {next:, instruction:, satisfied:, loop:, progress:, reason:}}`; or, in

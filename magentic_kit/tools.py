@@ -39,7 +39,8 @@ def build_plugin(name: str, config: Plugin, *, search_path: Path | None) -> Kern
     else:
         called = BUILT_IN[config.type]
         target = getattr(importlib.import_module(f"magentic_kit.plugins.{config.type}"), called)
-        args = config.model_dump(exclude={"type", "description", "timeout", "repeatable"})
+        usual = ("type", "description", "timeout", "repeatable")
+        args = {key: value for key, value in vars(config).items() if key not in usual}
         if config.type == "sql":  # a file in a URL is relative to the team file, as every path
             args["url"] = re.sub(r"^sqlite:///(?=[^/:])", f"sqlite:///{search_path or Path.cwd()}/", config.url)
     try:

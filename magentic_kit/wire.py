@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +14,8 @@ from semantic_kernel.contents import (
     TextContent,
 )
 from semantic_kernel.contents.utils.author_role import AuthorRole
+
+from magentic_kit.redaction import Redactor
 
 
 def conversation(history: ChatHistory, *, me: str) -> ChatHistory:
@@ -42,13 +45,13 @@ def conversation(history: ChatHistory, *, me: str) -> ChatHistory:
     return ChatHistory(messages=heard)
 
 
-def plain(history: ChatHistory) -> list[dict[str, Any]]:
+def plain(heard: Iterable[ChatMessageContent]) -> list[dict[str, Any]]:
     """The messages as plain data, for the log: role, name, text, function calls and results.
 
     Results of parallel calls come in the order in which they finish; here they stand in the order of ids.
     """
     messages: list[dict[str, Any]] = []
-    for is_tool, group in groupby(history.messages, lambda message: message.role == AuthorRole.TOOL):
+    for is_tool, group in groupby(heard, lambda message: message.role == AuthorRole.TOOL):
         if is_tool:
             found = [item for m in group for item in m.items if isinstance(item, FunctionResultContent)]
             pairs = sorted(((str(i.id), str(i.result), i.id) for i in found), key=lambda pair: pair[:2])
@@ -63,6 +66,11 @@ def plain(history: ChatHistory) -> list[dict[str, Any]]:
             told = {"role": message.role.value, "name": message.name, "text": message.content, "calls": calls}
             messages.append({key: value for key, value in told.items() if value})
     return messages
+
+
+def characters(heard: Iterable[ChatMessageContent], redactor: Redactor) -> int:
+    """The length of the messages, of texts, function calls and results: as logged, so the same when resumed."""
+    return sum(len(redactor.text(str(item))) for message in heard for item in message.items)
 
 
 def _with(

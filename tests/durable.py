@@ -6,8 +6,8 @@ import asyncio
 import json
 import multiprocessing
 import os
+import re
 import signal
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,10 @@ MODEL_CALLS, TOOL_CALLS = 12, 3
 def brain(request: Request) -> Any:
     """Replies by what was asked alone, so that a request that is made again gets the same reply."""
     said = [text_of(message) for message in request.messages]
+    if request.purpose == "summary":  # what the others of these replies depend on
+        return "\n".join(re.findall("Transferred to|noted one", said[0]))
     if request.purpose == "ledger":
-        done = sum(text.startswith("Transferred to") for text in said)
+        done = "".join(said).count("Transferred to")
         return ledger(*ROUNDS[done]) if done < len(ROUNDS) else ledger(satisfied=True)
     if request.purpose == "answer":
         return f"done: {said[-2]}"
@@ -48,7 +50,7 @@ def brain(request: Request) -> Any:
         return f"a draft on {results}" if results else Reply("Noting.", tool_calls=[note("three")])
     if results:
         return f"found {sorted(results)}"
-    first = not any(message["role"] == "assistant" for message in request.messages)
+    first = not any("noted one" in text for text in said)
     return Reply("Noting.", tool_calls=[note("one"), note("two")]) if first else "all checked"
 
 
@@ -59,15 +61,17 @@ def note(text: str) -> ToolCall:
 def write_team(folder: Path, base_url: str, **changes: Any) -> Path:
     (folder / "notes.py").write_text(PLUGIN)
     tools = [{"id": "notes.add"}]
+    window = {"context": changes.pop("context")} if "context" in changes else {}
     data = {
         "name": "durable",
         "task": "Do it.",
         "services": {"default": {"provider": "openai", "model": "m", "base_url": base_url}},
         "plugins": {"notes": {"type": "python", "target": "notes:Notes", "args": {"file": str(folder / "effects")}}},
         "agents": [
-            {"name": "Analyst", "description": "Looks.", "instructions": "Look.", "tools": tools},
-            {"name": "Writer", "description": "Writes.", "instructions": "Write.", "tools": tools},
+            {"name": "Analyst", "description": "Looks.", "instructions": "Look.", "tools": tools, **window},
+            {"name": "Writer", "description": "Writes.", "instructions": "Write.", "tools": tools, **window},
         ],
+        "manager": window,
         "report": {"formats": ["md", "json"]},
         **changes,
     }
@@ -76,14 +80,14 @@ def write_team(folder: Path, base_url: str, **changes: Any) -> Path:
 
 
 def play(folder: str, kill_at: int | None, kill_in_stream: int | None, resume: bool, options: dict[str, Any]) -> None:
-    """In the child: runs or resumes, kills itself right after log line `kill_at`, or after so many pieces of text."""
+    """In the child: runs or resumes, kills itself right after log line `kill_at`, or after so many words of text."""
     from magentic_kit import ConfigError, TeamFactory
 
-    pieces = Counter[str]()
+    words: list[str] = []
 
     def sink(event: Any) -> None:
-        pieces[event.type] += 1
-        if event.seq == kill_at or (kill_in_stream and pieces["text_delta"] == kill_in_stream):
+        words.extend(event.text.split() if event.type == "text_delta" else [])
+        if event.seq == kill_at or (kill_in_stream and len(words) >= kill_in_stream):
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def whole() -> dict[str, Any]:

@@ -28,6 +28,9 @@ PURPOSES = {
 }
 """How Semantic Kernel's own Magentic prompts begin; a test compares them with the prompts themselves."""
 
+SUMMARY = "Provide a concise and complete summarization"
+"""How Semantic Kernel's instructions for a summary begin; who asks for one cannot be told from the request."""
+
 _TASK = re.compile(
     r"(?:Here is the request|the following request|the following user request|the following task):\s*(.*?)\s*"
     r"(?:Here is the pre-survey|And we have assembled|To answer this|It's clear we|We have completed)",
@@ -106,7 +109,8 @@ class Request:
     """One chat completion request as it came over the wire, and what it is for.
 
     `who` is "manager" or the agent's name (Semantic Kernel names its system message after the agent) and
-    `purpose` a key of `PURPOSES` or "turn"; both are "" outside a Magentic run. `task` is the task, found in
+    `purpose` a key of `PURPOSES` or "turn"; both are "" outside a Magentic run, and who asks for a "summary"
+    is "" too. `task` is the task, found in
     the prompts and HTML-unescaped; it keeps runs apart. `turn` counts the earlier requests of the run with
     the same `who` and `purpose`; a later run of the same task counts from 0 again.
     """
@@ -228,7 +232,7 @@ class OpenAIServer:
             return web.json_response({"error": {"message": f"no such route: {http.path}"}}, status=404)
         request = self._receive(await http.json(), http.headers)
         try:
-            reply = resolve(self._brain, request, request.turn)
+            reply = _refusal(request.messages) or resolve(self._brain, request, request.turn)
             if reply is None:
                 raise LookupError(f"nothing scripted for {request.who} {request.purpose} {request.turn}")
         except Exception as broken:
@@ -280,6 +284,8 @@ def _identify(messages: list[dict[str, Any]]) -> tuple[str, str, str]:
     task = match[1] if match else ""
     while (plain := html.unescape(task)) != task:  # Semantic Kernel escapes it never, once or twice
         task = plain
+    if text_of(messages[0]).startswith(SUMMARY):
+        return "", "summary", task
     for message in messages:
         if message["role"] in ("system", "developer"):
             return (message["name"], "turn", task) if message.get("name") else ("", "", task)
@@ -289,6 +295,23 @@ def _identify(messages: list[dict[str, Any]]) -> tuple[str, str, str]:
             if text.startswith(beginning):
                 return MANAGER, purpose, task
     return "", "", task
+
+
+def _refusal(messages: list[dict[str, Any]]) -> Reply | None:
+    """What OpenAI answers when function calls and their results do not stand together."""
+    waiting: set[str] = set()
+    for message in [*messages, {"role": "end"}]:
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in waiting:
+                return error(
+                    400, "messages with role 'tool' must be a response to a preceding message with 'tool_calls'"
+                )
+            waiting.remove(message["tool_call_id"])
+        elif waiting:
+            return error(400, "an assistant message with 'tool_calls' must be followed by tool messages")
+        else:
+            waiting = {call["id"] for call in message.get("tool_calls") or ()}
+    return None
 
 
 def _payload(request: Request, reply: Reply) -> tuple[list[bytes], str]:
@@ -370,6 +393,7 @@ class TeamBrain:
     facts: Answer = "GIVEN OR VERIFIED FACTS: none."
     plan: Answer = "- Ask each team member once."
     answer: Answer = "The final answer."
+    summary: Answer = "In short."
     _overrides: dict[tuple[str, str, int | None], Answer] = field(default_factory=dict, init=False)
     _used: Counter[tuple[str, str, str]] = field(default_factory=Counter, init=False)
 
@@ -389,6 +413,7 @@ class TeamBrain:
         ledgers = [ledger(*round) for round in self.rounds]
         ledgers.append(ledger(self.rounds[-1][0], "Nothing more.", satisfied=True))
         steps = {"facts": self.facts, "plan": self.plan, "ledger": ledgers, "answer": self.answer}
+        steps["summary"] = self.summary
         used = self._used[task, who, purpose]
         self._used[task, who, purpose] += 1
-        return resolve(steps[purpose] if who == MANAGER else self.agents[who], request, used)
+        return resolve(self.agents[who] if purpose == "turn" else steps[purpose], request, used)

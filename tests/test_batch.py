@@ -19,10 +19,9 @@ import pytest
 import yaml
 from openai_server import OpenAIServer, Reply, Request, error, ledger, text_of
 
-from magentic_kit import ConfigError, TeamFactory
+from magentic_kit import ConfigError, TeamFactory, cli
 from magentic_kit import events as ev
 from magentic_kit.batch import Batch, junit, run_batch
-from magentic_kit.cli import cli
 from magentic_kit.journal import read_log
 from magentic_kit.rates import Throttle
 from magentic_kit.tasks import Task, load_tasks
@@ -349,14 +348,14 @@ def test_tasks_are_read_from_lines_yaml_and_tables(name: str, tmp_path: Path, fa
 WRONG = {
     '{"task": "a", "inputs": {"regoin": "East"}}': "the team has no input 'regoin'; did you mean 'region'?",
     "{": "this is not valid JSON",
-    "[1]": "the task: ",
-    '{"taks": "a"}': "unknown key 'taks'; did you mean 'task'?",
-    '{"task": 5}': "task: Input should be a valid string",
-    '{"task": "a", "expect": {"contians": "x"}}': "unknown key 'expect.0.contians'; did you mean 'contains'?",
-    '{"task": "a", "expect": {"regex": "("}}': "expect.0.regex: ",
+    "[1]": "the task should be a mapping, not a list",
+    '{"taks": "a"}': "unknown key 'taks' in the task; did you mean 'task'?",
+    '{"task": 5}': "task should be text, not 5",
+    '{"task": "a", "expect": {"contians": "x"}}': "unknown key 'contians' in expect[0]; did you mean 'contains'?",
+    '{"task": "a", "expect": {"regex": "("}}': "expect[0].regex should be a regular expression (missing )",
     '{"task": "a", "expect": {"json_schema": {"type": "strin"}}}': "is no JSON Schema: 'strin'",
     '{"task": "a", "expect": {"python": "nosuch:thing"}}': "target 'nosuch:thing' cannot be imported",
-    '{"task": "a", "expect": {}}': "should be a check: contains, regex, json_schema, python",
+    '{"task": "a", "expect": {}}': "expect[0] needs a check: contains, regex, json_schema, python",
     '{"task": "a", "id": 1}': "there is another task with the id '1'",
 }
 
@@ -466,7 +465,7 @@ def test_the_exit_code_is_by_checks_or_else_by_outcomes(
     with OpenAIServer(pure) as server:
         team = write_team(tmp_path, server.base_url, manager=manager)
         Path("tasks.jsonl").write_text(json.dumps({"task": "A.", **({"expect": expect} if expect else {})}))
-        assert cli.main(["batch", str(team), "tasks.jsonl"], standalone_mode=False) == code
+        assert cli.run(["batch", str(team), "tasks.jsonl"]) == code
     out, err = capsys.readouterr()
     assert out == "" and f"see {directory(Path()).as_posix()}" in err
 
@@ -476,9 +475,9 @@ def test_a_batch_cannot_go_on_with_other_tasks(tmp_path: Path, monkeypatch: pyte
     with OpenAIServer(pure) as server:
         team, tasks = write_team(tmp_path, server.base_url), write_tasks(tmp_path, 1)
         asked = ["batch", str(team), str(tasks)]
-        assert cli.main(asked, standalone_mode=False) == 0
+        assert cli.run(asked) == 0
         paid = len(server.requests)
         tasks.write_text('{"task": "another"}')
         with pytest.raises(ConfigError, match="other tasks"):
-            cli.main([*asked, "--resume", str(directory(tmp_path))], standalone_mode=False)
+            cli.run([*asked, "--resume", str(directory(tmp_path))])
         assert len(server.requests) == paid

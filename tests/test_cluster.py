@@ -25,15 +25,13 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from click.testing import CliRunner
 from durable import ROUNDS, note, write_team
 from openai_server import OpenAIServer, Reply, Request, ledger, text_of
 
 pytest.importorskip("sqlalchemy")
 
-from magentic_kit import ConfigError, JournalError, TeamFactory, cluster
+from magentic_kit import ConfigError, JournalError, TeamFactory, cli, cluster
 from magentic_kit import events as ev
-from magentic_kit.cli import cli
 from magentic_kit.cluster import OUTCOMES, Database, Entry
 from magentic_kit.journal import read_log
 from magentic_kit.queued import derive
@@ -264,16 +262,15 @@ def test_a_database_that_cannot_be_had_is_one_line(url: str) -> None:
     assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
 
 
-def test_the_commands_say_how_a_run_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_say_how_a_run_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     team(tmp_path)
     url = f"sqlite:///{tmp_path}/queue.db"
     monkeypatch.setenv("MAGENTIC_KIT_DATABASE", url)
 
     def command(*arguments: str) -> tuple[int, str]:
-        found = CliRunner().invoke(cli, arguments, standalone_mode=False)
-        if found.exception:
-            raise found.exception
-        return found.return_value, found.stdout.strip()
+        return cli.run(arguments), capsys.readouterr().out.strip()
 
     assert command("submit", str(tmp_path / "team.yaml"), "Do it.", "--id", "run") == (0, "run")
     assert command("status") == (0, "run\tqueued")
@@ -667,13 +664,13 @@ def test_a_batch_by_workers_writes_what_a_batch_here_writes(tmp_path: Path, monk
         worker = Worker(Database(url), lease=1.0)
         carrying = threading.Thread(target=lambda: loop.run_until_complete(worker.work()))
         carrying.start()
-        for how in ([], ["--database", url]):
-            asked = ["batch", str(path), "tasks.yaml", "--out", "-".join(how)[:10] or "here", "--junit", "j.xml", *how]
-            assert cli.main(asked, standalone_mode=False) == 0
-            (directory,) = (tmp_path / asked[4]).iterdir()
+        for where, how in {"here": [], "by workers": ["--database", url]}.items():
+            asked = ["batch", str(path), "tasks.yaml", "--out", where, "--junit", "j.xml", *how]
+            assert cli.run(asked) == 0
+            (directory,) = (tmp_path / where).iterdir()
             suite = ElementTree.parse("j.xml").getroot()
             files = sorted(p.name for p in directory.rglob("*") if p.is_file() and p.name != ".lock")
-            written[asked[4]] = files, suite.attrib, [c.findtext("system-out") for c in suite]
+            written[where] = files, suite.attrib, [c.findtext("system-out") for c in suite]
         loop.call_soon_threadsafe(worker.stop)
         carrying.join(20)
-    assert written["here"] == written["--database"]
+    assert written["here"] == written["by workers"]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pexpect
 import pytest
 import sample_events as sample
 from recordings.record import DEMO, WIDTHS, play, text_of
 from test_console import GOLDEN
 
+from magentic_kit import cli
 from magentic_kit import events as ev
-from magentic_kit.cli import _COMMANDS, cli
+from magentic_kit.errors import ConfigError
 from magentic_kit.journal import LOG, Journal
 
 Invoke: TypeAlias = Callable[..., Any]
@@ -27,11 +31,12 @@ COMMAND = [sys.executable, "-m", "magentic_kit"]
 def invoke(capsys: pytest.CaptureFixture[str]) -> Invoke:
     """Runs the command in this process; what it wrote to standard output and standard error."""
 
-    def run(*arguments: object) -> Any:
-        cli.main([str(argument) for argument in arguments], prog_name="magentic-kit", standalone_mode=False)
+    def invoke(*arguments: object) -> Any:
+        with suppress(SystemExit):  # --help
+            cli.run([str(argument) for argument in arguments])
         return capsys.readouterr()
 
-    return run
+    return invoke
 
 
 def write(folder: Path, name: str, events: list[ev.AnyEvent]) -> Path:
@@ -67,6 +72,13 @@ def test_runs_are_listed_the_newest_first_also_damaged_and_unfinished_ones(invok
         "started": "2025-06-01T12:00:00.000Z",
         "seconds": 42.4,
     }
+
+
+def test_the_runs_of_a_batch_and_of_all_batches_are_listed(invoke: Invoke, tmp_path: Path) -> None:
+    for batch, run in (("b1", "1"), ("b1", "4"), ("b2", "3")):
+        write(tmp_path / batch / "tasks" / f"000{run}-t", f"2025{run}", sample.satisfied())
+    for folder, runs in ((tmp_path, ["20254", "20253", "20251"]), (tmp_path / "b1", ["20254", "20251"])):
+        assert [Path(run["run"]).name for run in json.loads(invoke("list", folder, "--json").out)] == runs
 
 
 def test_where_there_is_no_run_the_way_to_one_is_told(invoke: Invoke, tmp_path: Path) -> None:
@@ -134,6 +146,14 @@ def test_a_report_is_derived_again(invoke: Invoke, tmp_path: Path) -> None:
     assert json.loads((run / "result.json").read_text())["outcome"] == "satisfied"
 
 
+def test_a_report_that_cannot_be_written_is_one_line(invoke: Invoke, tmp_path: Path) -> None:
+    run = write(tmp_path, "run", sample.satisfied())
+    (run / "report.md.tmp").mkdir()  # as nobody but root can write everywhere
+    with pytest.raises(ConfigError) as caught:
+        invoke("report", run)
+    assert str(caught.value) == f"{run}: cannot be written: Is a directory"
+
+
 def test_the_command_alone_prints_a_page_that_helps(invoke: Invoke, tmp_path: Path) -> None:
     page = invoke().out
     assert len(page.splitlines()) < 12
@@ -143,24 +163,137 @@ def test_the_command_alone_prints_a_page_that_helps(invoke: Invoke, tmp_path: Pa
 
 def test_every_command_is_listed_and_can_be_asked_for_help(invoke: Invoke) -> None:
     listed = invoke("--help").out
-    for name, (_, does) in _COMMANDS.items():
+    for name, (_, does) in cli.COMMANDS.items():
         assert does in listed
         assert invoke(name, "--help").out.startswith(f"Usage: magentic-kit {name}")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_completes_commands_and_options(invoke: Invoke, shell: str) -> None:
-    source = invoke("completion", shell).out
-    assert source.startswith(f"# to install: magentic-kit completion {shell} >> ~/.")
-    assert "_MAGENTIC_KIT_COMPLETE" in source
+MISTAKES = {
+    "shw": "magentic-kit: there is no command shw; did you mean 'show'?",
+    "--verison": "magentic-kit: there is no option --verison; did you mean '--version'?",
+    "list --jso": "magentic-kit list: there is no option --jso; did you mean '--json'?",
+    "run team.yaml t --max-round=3": "magentic-kit run: there is no option --max-round; did you mean '--max-rounds'?",
+    "list a b": "magentic-kit list: that is more than it takes: b; see magentic-kit list --help",
+    "show": "magentic-kit show: the following arguments are required: RUN; see magentic-kit show --help",
+    "show r --speed 0": "magentic-kit show: argument --speed: '0' should be a number above 0; "
+    "see magentic-kit show --help",
+    "show r --speed 2 --follow": "command line: give --follow or --speed, not both",
+    "batch": "command line: give TEAM and TASKS, or --resume DIR",
+    "batch a b --junit no/where": "magentic-kit batch: argument --junit: 'no/where' cannot be written: "
+    "No such file or directory; see magentic-kit batch --help",
+    "batch a b --rpm 0": "magentic-kit batch: argument --rpm: '0' should be a whole number from 1; "
+    "see magentic-kit batch --help",
+    "status": "command line: which? Give --database, or set MAGENTIC_KIT_DATABASE",
+}
 
 
-def test_looking_at_runs_needs_no_semantic_kernel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_one_line_that_says_what_to_do(line: str, tmp_path: Path) -> None:
+    done = subprocess.run([*COMMAND, *line.split()], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{MISTAKES[line]}\n")
+
+
+def test_options_stand_before_or_after_arguments(invoke: Invoke, tmp_path: Path) -> None:
     run = write(tmp_path, "run", sample.satisfied())
-    for command in (["show", str(run)], ["list", str(tmp_path)], ["report", str(run)], ["--help"]):
-        code = f"import sys; from magentic_kit.cli import cli; cli.main({command!r}, standalone_mode=False)"
-        code += "; sys.exit('semantic_kernel' in sys.modules or 'pydantic' in sys.modules)"
-        assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0, command
+    for line in (["--verbosity", "quiet", run], [run, "--verbosity=quiet"], ["--verbosity", "quiet", "--", run]):
+        assert "Let me look." not in invoke("show", *line).err
+
+
+def test_a_value_or_a_task_may_begin_with_a_dash(invoke: Invoke, tmp_path: Path) -> None:
+    for line in (["--plain", "t"], ["--", "--odd"], ["--set=limits.deadline=-1", "t"], ["--deadline", "-1", "t"]):
+        with pytest.raises(ConfigError, match=r"nothing\.yaml: cannot be read"):  # so the line itself was understood
+            invoke("run", tmp_path / "nothing.yaml", *line)
+
+
+def test_trouble_is_red_on_a_terminal_that_shows_colours(tmp_path: Path) -> None:
+    for env, told in (({}, "\x1b[31mmagentic-kit: there"), ({"NO_COLOR": "1"}, "magentic-kit: there")):
+        child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "shw"], env={**os.environ, "TERM": "xterm", **env}, timeout=20)
+        assert child.read().decode().startswith(told)
+
+
+COMPLETED = {
+    "re": ["resume", "report", "result"],
+    "--v": ["--version "],
+    "run --re": ["--review-plan "],
+    "show --verbosity ": ["quiet", "normal", "full"],
+    "completion ": ["bash", "zsh", "fish"],
+    "run te": ["team.yaml "],
+    "report --format md te": ["team.yaml "],
+}
+
+
+def test_bash_completes_commands_options_choices_and_paths(tmp_path: Path) -> None:
+    (tmp_path / "team.yaml").touch()
+    script = 'eval "$(magentic-kit completion bash)"\nCOMP_TYPE=9\n'
+    for line in COMPLETED:
+        script += f"COMP_LINE='magentic-kit {line}'; COMP_POINT=${{#COMP_LINE}}; _python_argcomplete magentic-kit\n"
+        script += '(IFS="|"; echo "${COMPREPLY[*]}")\n'
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    told = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    assert dict(zip(COMPLETED, (line.split("|") for line in told.stdout.splitlines()), strict=True)) == COMPLETED
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_a_shell_needs_says_where_it_goes(invoke: Invoke, shell: str) -> None:
+    source = invoke("completion", shell).out
+    assert source.startswith(f"# to install: magentic-kit completion {shell} >> ~/.") and "_ARGCOMPLETE" in source
+
+
+def test_without_argcomplete_the_way_to_it_is_told(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "argcomplete.shell_integration", None)
+    with pytest.raises(ConfigError, match=r"pip install 'magentic-kit\[completion\]'"):
+        invoke("completion", "bash")
+
+
+TEAM = """
+name: small
+services: {default: {provider: openai, model: m}}
+agents: [{name: Solo, description: Answers.}]
+"""
+ODD = TEAM.replace("Answers.", "Answers., tools: [{id: x, type: code_interpreter}]")
+
+
+def test_validate_tells_of_every_file_and_strictly_of_warnings_too(tmp_path: Path, invoke: Invoke) -> None:
+    for name, text in {"good": TEAM, "odd": ODD, "bad": TEAM.replace("agents", "agent")}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    good, odd, bad = (tmp_path / f"{name}.yaml" for name in ("good", "odd", "bad"))
+    told = invoke("validate", good, odd, bad)
+    assert told.out.splitlines() == [f"{file}: ok, 1 agents, 1 services" for file in (good, odd)]
+    assert f"warning: {odd}:4:" in told.err and f"{bad}:4:1: unknown key 'agent'" in told.err
+    assert cli.run(["validate", str(odd)]) == 0
+    assert cli.run(["validate", "--strict", str(odd)]) == 2 == cli.run(["validate", str(good), str(bad)])
+    assert "warning" not in invoke("validate", "--strict", odd).err.splitlines()[-1]
+
+
+def test_validate_tells_editors_and_scripts_in_json(tmp_path: Path, invoke: Invoke) -> None:
+    (tmp_path / "odd.yaml").write_text(ODD)
+    (problem,) = json.loads(invoke("validate", "--json", tmp_path / "odd.yaml").out)
+    assert problem.pop("message") == "agent 'Solo' has a tool of type 'code_interpreter', which is ignored"
+    assert problem == {"level": "warning", "file": str(tmp_path / "odd.yaml"), "line": 4, "column": 54}
+    assert json.loads(invoke("validate", "--json", "--strict", tmp_path / "odd.yaml").out)[0]["level"] == "error"
+
+
+HEAVY = {"semantic_kernel", "pydantic", "click", "rich", "yaml", "jinja2", "asyncio", "logging", "argcomplete"}
+UNTOUCHED = {  # command -> what its start would pay for and never use
+    (): HEAVY | {"argparse", "json"},
+    ("--help",): HEAVY | {"argparse", "json"},
+    ("list", "."): HEAVY | {"filelock"},
+    ("show", "run"): HEAVY | {"filelock"},
+    ("report", "run"): HEAVY - {"jinja2", "yaml", "asyncio", "logging"},
+    ("validate", "team.yaml"): (HEAVY - {"yaml"}) | {"dataclasses", "json", "hashlib", "difflib"},
+}
+
+
+@pytest.mark.parametrize("line", UNTOUCHED, ids=" ".join)
+def test_a_command_loads_nothing_that_it_does_not_use(line: tuple[str, ...], tmp_path: Path) -> None:
+    write(tmp_path, "run", sample.satisfied())
+    (tmp_path / "team.yaml").write_text(TEAM)
+    code = f"import sys; from magentic_kit import cli; code = cli.run({line!r}); print(*sys.modules); sys.exit(code)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not UNTOUCHED[line] & set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.slow

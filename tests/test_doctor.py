@@ -13,8 +13,7 @@ import pytest
 import yaml
 from openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall, error
 
-from magentic_kit import TeamFactory
-from magentic_kit.cli import cli
+from magentic_kit import TeamFactory, cli
 
 KEY = "right-key-0123456789"
 Mend = Callable[[dict[str, Any], pytest.MonkeyPatch, str], None]
@@ -58,7 +57,7 @@ def team(base_url: str) -> dict[str, Any]:
 
 def doctor(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, dict[str, str]]:
     """The exit code, and the lines by what they are about."""
-    code = cli.main(["doctor", *map(str, args)], standalone_mode=False)
+    code = cli.run(["doctor", *map(str, args)])
     lines = capsys.readouterr().out.splitlines()
     return code, {line[9:34].strip(): f"{line[:9].strip()}: {line[34:]}" for line in lines}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from openai_server import OpenAIServer, Reply, TeamBrain, error, ledger
 
@@ -64,6 +65,16 @@ class Ran:
 
     def of(self, kind: type[ev.Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.fixture
+def httpx_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    """openai without aiohttp's transport, as openai 2 is without the extra `fast`."""
+
+    def missing() -> None:
+        raise RuntimeError("To use the aiohttp client you must have installed the package with the `aiohttp` extra")
+
+    monkeypatch.setattr(openai, "DefaultAioHttpClient", missing)
 
 
 async def run(brain: Any, tmp_path: Path, *, stop: Callable[[Any, Any], Any] | None = None, **changes: Any) -> Ran:
@@ -282,3 +293,20 @@ async def test_whatever_goes_wrong_the_run_ends_by_itself_and_says_how(name: str
     ran = await run(case.brain, tmp_path, **case.changes)
     assert (ran.result.outcome, ran.result.reason) == (case.outcome, case.reason), ran.result.error
     assert case.check(ran)
+
+
+ON_THE_WIRE = (
+    "429 twice with Retry-After",
+    "500 once",
+    "a hung response",
+    "a stream cut in the middle",
+    "a stream cut before the first word",
+    "a stream that ends early",
+    "the deadline in an agent's turn",
+)
+
+
+@pytest.mark.parametrize("name", ON_THE_WIRE)
+@pytest.mark.usefixtures("httpx_transport")
+async def test_what_goes_wrong_on_the_wire_ends_alike_on_the_other_transport(name: str, tmp_path: Path) -> None:
+    await test_whatever_goes_wrong_the_run_ends_by_itself_and_says_how(name, tmp_path)

@@ -8,19 +8,19 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pexpect
 import pytest
 import yaml
 from openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall
-from pydantic import TypeAdapter
 
+from magentic_kit import cli
 from magentic_kit.check import load_team
-from magentic_kit.cli import cli
 from magentic_kit.commands.init import PROVIDERS
-from magentic_kit.config import team_schema
 from magentic_kit.errors import ConfigError
 from magentic_kit.providers import Service
+from magentic_kit.schema import team_schema
 
 PYTHON = [sys.executable, "-m"]
 
@@ -75,7 +75,7 @@ def test_a_newcomer_follows_the_readme_to_a_run_with_a_real_server(tmp_path: Pat
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_every_provider_makes_a_valid_team(provider: str, tmp_path: Path) -> None:
-    code = cli.main(["init", str(tmp_path / "p"), "--provider", provider, "--name", 'a "b": c'], standalone_mode=False)
+    code = cli.run(["init", str(tmp_path / "p"), "--provider", provider, "--name", 'a "b": c'])
     assert code == 0
     team = load_team(tmp_path / "p" / "team.yaml", env={"SERVICE": "live"})
     assert team.config.name == 'a "b": c' and not team.warnings
@@ -87,12 +87,13 @@ def test_every_provider_makes_a_valid_team(provider: str, tmp_path: Path) -> Non
 
 
 def test_providers_are_those_that_ask_a_model() -> None:
-    schema = TypeAdapter(Service).json_schema()
-    assert set(PROVIDERS) == set(schema["discriminator"]["mapping"]) - {"python", "scripted", "replay"}
+    models = get_args(get_args(Service)[0])
+    names = {name for model in models for name in get_args(model.fields["provider"].kind)}
+    assert set(PROVIDERS) == names - {"python", "scripted", "replay"}
 
 
 def test_the_schema_lies_beside_the_team_and_is_named_in_it(tmp_path: Path) -> None:
-    cli.main(["init", str(tmp_path), "--model", "m"], standalone_mode=False)
+    cli.run(["init", str(tmp_path), "--model", "m"])
     header = (tmp_path / "team.yaml").read_text().splitlines()[0]
     schema = header.removeprefix("# yaml-language-server: $schema=./")
     assert yaml.safe_load((tmp_path / schema).read_text()) == team_schema()
@@ -104,7 +105,7 @@ def test_a_file_that_is_there_is_named_and_nothing_is_written(taken: str, tmp_pa
     (tmp_path / taken).write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ConfigError) as caught:
-        cli.main(["init", str(tmp_path)], standalone_mode=False)
+        cli.run(["init", str(tmp_path)])
     assert str(caught.value) == f"{tmp_path / taken}: exists already; nothing was written"
     assert sorted(tmp_path.rglob("*")) == before and (tmp_path / taken).read_text() == "mine"
 
@@ -112,12 +113,14 @@ def test_a_file_that_is_there_is_named_and_nothing_is_written(taken: str, tmp_pa
 def test_what_was_written_before_a_failure_is_taken_back(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where a folder should be")
     with pytest.raises(ConfigError, match=r"data/tickets\.csv: cannot be written: File exists$"):
-        cli.main(["init", str(tmp_path)], standalone_mode=False)
+        cli.run(["init", str(tmp_path)])
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["data"]
 
 
 def test_on_a_terminal_it_asks_for_provider_and_model(tmp_path: Path) -> None:
     child = pexpect.spawn(PYTHON[0], ["-m", "magentic_kit", "init", "."], cwd=tmp_path, env={**os.environ}, timeout=20)
+    child.expect("Provider .*openai")
+    child.sendline("olama")
     child.expect("Provider .*openai")
     child.sendline("ollama")
     child.expect(r"Model \[qwen3:8b\]")
@@ -127,3 +130,13 @@ def test_on_a_terminal_it_asks_for_provider_and_model(tmp_path: Path) -> None:
     team = load_team(tmp_path / "team.yaml", env={})
     assert (team.config.services["live"].provider, team.config.services["live"].model) == ("ollama", "qwen3:8b")
     assert team.config.name == tmp_path.name
+
+
+@pytest.mark.parametrize("leave", ["sendintr", "sendeof"])
+def test_who_leaves_at_a_question_leaves_nothing_behind(leave: str, tmp_path: Path) -> None:
+    child = pexpect.spawn(PYTHON[0], ["-m", "magentic_kit", "init", "."], cwd=tmp_path, timeout=20)
+    child.expect("Provider .*openai")
+    getattr(child, leave)()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130 and not [*tmp_path.iterdir()]

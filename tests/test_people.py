@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -319,6 +320,20 @@ def test_plan_and_tools_are_reviewed_at_a_terminal(tmp_path: Path) -> None:
         assert child.exitstatus == 0
         assert orders(tmp_path) == ["lamp"]
         assert "Denied: too dear" in str(server.requests[-1].messages)
+
+
+@pytest.mark.parametrize("flag", ["--quiet", "--jsonl"])
+def test_a_plan_that_nobody_has_seen_is_in_the_question(flag: str, tmp_path: Path) -> None:
+    with OpenAIServer(buying(ORDER)) as server:
+        write_team(tmp_path, server.base_url)
+        line = f"{shlex.join(COMMAND)} run team.yaml t --review-plan {flag} > events"
+        child = pexpect.spawn("sh", ["-c", line], cwd=tmp_path, timeout=20, encoding="utf-8")
+        child.expect_exact("[a]pprove")
+        assert "buy it" in child.before
+        child.sendline("j")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 3
 
 
 def test_a_plan_is_rejected_at_a_terminal(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_the_data_has_its_documented_keys_in_a_stable_order():
     keys = (
         "v run_id team task inputs outcome reason answer error limit started finished seconds config_hash "
         "versions participants limits plans plan_reviews tool_reviews rounds turns tool_calls errors retries usage "
-        "totals reused stalls resets scripted"
+        "totals windows reused stalls resets scripted"
     )
     for run in RUNS:
         assert " ".join(RunRecord.of(run()).to_dict()) == keys

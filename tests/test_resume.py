@@ -50,14 +50,14 @@ def finish(folder: Path) -> dict[str, Any] | None:
     return told
 
 
-def check_paid_once(folder: Path, server: OpenAIServer, kills: int) -> None:
+def check_paid_once(folder: Path, server: OpenAIServer, kills: int, model_calls: int = MODEL_CALLS) -> None:
     log = ev.effective(read_log(run_dir(folder))[0])
     finished = [event.call for event in log if isinstance(event, ev.ModelCallFinished)]
-    assert len(finished) == len(set(finished)) == MODEL_CALLS
-    assert MODEL_CALLS <= len(server.requests) <= MODEL_CALLS + kills, "at most the call in flight is made again"
+    assert len(finished) == len(set(finished)) == model_calls
+    assert model_calls <= len(server.requests) <= model_calls + kills, "at most the call in flight is made again"
     done = [event.call for event in log if isinstance(event, ev.ToolCallFinished)]
     assert len(done) == len(set(done)) == TOOL_CALLS
-    assert RunRecord.of(log).totals["calls"] == MODEL_CALLS
+    assert RunRecord.of(log).totals["calls"] == model_calls
 
 
 def matrix(points: range) -> list[Any]:
@@ -84,10 +84,21 @@ def test_a_run_killed_anywhere_goes_on(at: int, tmp_path: Path, server: OpenAISe
     kill_and_resume(at, tmp_path, server)
 
 
-@pytest.mark.parametrize("pieces", [1, 30, 90, 180])
-def test_a_run_killed_in_a_stream_goes_on(pieces: int, tmp_path: Path, server: OpenAIServer) -> None:
+@pytest.mark.parametrize("at", matrix(range(20, 70, 7)))
+def test_a_killed_run_with_windows_goes_on(at: int, tmp_path: Path, server: OpenAIServer) -> None:
+    write_team(tmp_path, server.base_url, context={"messages": 4, "summarize": True})
+    if child(tmp_path, kill_at=at) is None:
+        assert finish(tmp_path) == WHOLE
+    log = ev.effective(read_log(run_dir(tmp_path))[0])
+    summaries = [e for e in log if isinstance(e, ev.ModelCallFinished) and e.purpose == "summary"]
+    assert {event.who for event in summaries} == {"manager", "Analyst", "Writer"}
+    check_paid_once(tmp_path, server, kills=1, model_calls=MODEL_CALLS + len(summaries))
+
+
+@pytest.mark.parametrize("words", [1, 30, 90, 180])
+def test_a_run_killed_in_a_stream_goes_on(words: int, tmp_path: Path, server: OpenAIServer) -> None:
     write_team(tmp_path, server.base_url)
-    assert child(tmp_path, kill_in_stream=pieces) is None
+    assert child(tmp_path, kill_in_stream=words) is None
     assert finish(tmp_path) == WHOLE
     check_paid_once(tmp_path, server, kills=1)
 
@@ -271,7 +282,7 @@ async def test_two_processes_cannot_be_at_one_run(tmp_path: Path, server: OpenAI
     assert (await resumed(tmp_path, overrides={"manager.max_rounds": 9})).outcome == "satisfied"
 
 
-@pytest.mark.parametrize("fault", ["fsync", "disk full"])
+@pytest.mark.parametrize("fault", ["sync", "disk full"])
 async def test_a_disk_that_fails_ends_the_run_and_keeps_what_was_paid_for(
     fault: str, tmp_path: Path, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,8 +292,8 @@ async def test_a_disk_that_fails_ends_the_run_and_keeps_what_was_paid_for(
     def sink(event: ev.AnyEvent) -> None:
         if not isinstance(event, ev.PlanCreated):
             return
-        if fault == "fsync":
-            monkeypatch.setattr(os, "fsync", broken)
+        if fault == "sync":
+            monkeypatch.setattr(os, "fdatasync" if hasattr(os, "fdatasync") else "fsync", broken)
         else:
             import resource
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
 from semantic_kernel.contents import ChatHistory
@@ -22,9 +21,9 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.faults import as_service_error
 from magentic_kit.providers import Service
 from magentic_kit.services import build_service, close_service, usage_of
+from magentic_kit.strict import read
 from magentic_kit.targets import module_object
 
-CONFIG: TypeAdapter[Any] = TypeAdapter(Service)
 SDK = {
     "ollama": "ollama",
     "anthropic": "anthropic",
@@ -51,7 +50,8 @@ KEYS = dict.fromkeys(
 def service(
     provider: str, *, env: dict[str, str] | None = None, folder: Path | None = None, **options: Any
 ) -> ChatCompletionClientBase:
-    config = CONFIG.validate_python({"provider": provider, **options})
+    config, problems = read(Service, {"provider": provider, **options})
+    assert not problems
     with pytest.MonkeyPatch.context() as patch:
         for name in KEYS:
             patch.delenv(name, raising=False)

@@ -14,7 +14,11 @@ from semantic_kernel.connectors.ai.chat_completion_client_base import ChatComple
 from semantic_kernel.connectors.ai.open_ai import OpenAIChatCompletion
 from semantic_kernel.contents import (
     ChatHistory,
+    ChatHistorySummarizationReducer,
+    ChatHistoryTruncationReducer,
+    ChatMessageContent,
     FunctionCallContent,
+    FunctionResultContent,
     StreamingChatMessageContent,
     StreamingTextContent,
 )
@@ -114,3 +118,33 @@ async def test_what_was_said_before_a_call_is_still_kept_twice() -> None:
     assert thread is not None
     texts = [message.content async for message in thread.get_messages()]
     assert texts[-1] == "First.Second.", "wire.conversation need not take the repetition away any more"
+
+
+async def test_a_summary_is_still_asked_for_without_function_calls_and_by_a_system_message_at_the_end() -> None:
+    call = FunctionCallContent(id="1", name="desk-add", arguments="{}")
+    result = FunctionResultContent(id="1", name="desk-add", result="r").to_chat_message_content()
+    said = ChatMessageContent(role=AuthorRole.USER, content="go")
+    heard: list[Any] = []
+
+    def sum_up(given: ChatHistory) -> str:
+        heard.extend(given.messages)
+        return "summary"
+
+    reducer = ChatHistorySummarizationReducer(
+        messages=[said, ChatMessageContent(role=AuthorRole.ASSISTANT, items=[call]), result, said],
+        target_count=1,
+        service=ScriptedChatCompletion({"manager": [sum_up]}),
+    )
+    await reducer.reduce()
+    roles = [message.role.value for message in heard]
+    assert roles == ["user", "system"], "window.Window need not give the messages as one text"
+
+
+async def test_a_cut_still_keeps_calls_with_their_results() -> None:
+    call = FunctionCallContent(id="1", name="desk-add", arguments="{}")
+    result = FunctionResultContent(id="1", name="desk-add", result="r").to_chat_message_content()
+    said = ChatMessageContent(role=AuthorRole.USER, content="go")
+    history = [said, said, ChatMessageContent(role=AuthorRole.ASSISTANT, items=[call]), result, said]
+    reducer = ChatHistoryTruncationReducer(messages=history, target_count=2, threshold_count=0)
+    await reducer.reduce()
+    assert len(reducer.messages) == 3, "window.Window relies on it"

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import os
 import sys
+from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import click
-
+from magentic_kit.commands.arguments import PATH, POSITIVE, argument, command, flag
 from magentic_kit.commands.common import (
-    PATH,
+    DATABASE,
     TEAM_OPTIONS,
-    database_option,
+    database_of,
     open_database,
     overrides_of,
     quiet_logs,
     run_to_end,
+    say,
 )
 from magentic_kit.errors import ConfigError
 from magentic_kit.text import duration, one_line
@@ -31,35 +32,42 @@ if TYPE_CHECKING:
     from magentic_kit.batch import Batch, TaskResult
     from magentic_kit.queued import Queue
 
-_MANY = click.IntRange(min=1)
+
+def _writable(path: str) -> BinaryIO:
+    """Opened before anything is paid for."""
+    try:
+        return Path(path).open("wb")
+    except OSError as error:
+        raise ArgumentTypeError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
-@click.command()
-@click.argument("team", type=PATH, required=False)
-@click.argument("tasks", type=PATH, required=False)
-@click.option("--concurrency", type=_MANY, help="Tasks under way at a time; default: 8.")
-@click.option("--rpm", type=_MANY, help="Requests a minute that a service gets at most.")
-@click.option("--tpm", type=_MANY, help="Tokens a minute that a service gets at most.")
-@click.option("--out", type=PATH, default=Path("batches"), show_default=True, help="Where batch directories go.")
-@click.option("--resume", type=PATH, metavar="DIR", help="Go on with this batch; TEAM and TASKS may be left out.")
-@database_option(required=False)
-@click.option("--junit", type=click.File("wb", lazy=False), metavar="FILE", help="Write the results as JUnit XML.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-@TEAM_OPTIONS
+@command(
+    argument("team", nargs="?", type=Path, metavar="[TEAM]"),
+    argument("tasks", nargs="?", type=Path, metavar="[TASKS]"),
+    argument("--concurrency", type=POSITIVE, metavar="N", help="Tasks under way at a time; default: 8."),
+    argument("--rpm", type=POSITIVE, metavar="N", help="Requests a minute that a service gets at most."),
+    argument("--tpm", type=POSITIVE, metavar="N", help="Tokens a minute that a service gets at most."),
+    argument("--out", **PATH, default=Path("batches"), help="Where batch directories go; default: batches."),
+    argument("--resume", type=Path, metavar="DIR", help="Go on with this batch; TEAM and TASKS may be left out."),
+    DATABASE,
+    argument("--junit", type=_writable, metavar="FILE", help="Write the results as JUnit XML."),
+    flag("--json", dest="as_json", help="Print the results as JSON."),
+    *TEAM_OPTIONS,
+)
 def batch(team: Path | None, tasks: Path | None, **options: Any) -> int:
     """Run TEAM on every task of TASKS (.jsonl, .yaml or .csv), several at a time.
 
-    With --database workers carry the tasks out, under the limits given here for all runs of that queue together;
+    With a database workers carry the tasks out, under the limits given here for all runs of that queue together;
     Ctrl-C stops following them, --resume follows on, and lets those go on that failed or were cancelled.
 
     A task has `task` or `inputs`, and if you like an `id` and `expect`: contains, regex, json_schema or python.
     Exit code: 0 all checks passed, 1 some did not; without any: 0 all satisfied, 1 some failed, 3 limited or
     rejected; 130 cancelled.
     """
+    if not options["resume"] and not (team and tasks):
+        raise ConfigError.one("give TEAM and TASKS, or --resume DIR", file="command line")
     from magentic_kit.check import load_team
 
-    if not options["resume"] and not (team and tasks):
-        raise click.UsageError("give TEAM and TASKS, or --resume DIR")
     overrides = overrides_of(beside=team or options["resume"], **options)
     digest = load_team(team, overrides=overrides).config_hash if team else None
 
@@ -103,13 +111,13 @@ def _open(
 
 def _queue(work: Batch, options: dict[str, Any]) -> Queue | None:
     """The queue of the database that is named, for a batch that is new or was begun there."""
-    if not options["url"] or (options["resume"] and not work.queued):
+    if not database_of(options["url"]) or (options["resume"] and not work.queued):
         return None
     database = open_database(options["url"])
     from magentic_kit.queued import Queue
 
     queue = Queue(database, work, approve=options["approve"], approve_plan=options["approve_plan"])
-    click.echo(f"queued as {queue.prefix}*: `magentic-kit worker`, on any host, carries them out", err=True)
+    say(f"queued as {queue.prefix}*: `magentic-kit worker`, on any host, carries them out", aside=True)
     return queue
 
 
@@ -155,12 +163,13 @@ def _tell(work: Batch, results: list[TaskResult], options: dict[str, Any]) -> in
     Console(stderr=True).print(table)
     if left := len(work.tasks) - len(results):
         go_on = f"go on in the queue; --resume follows them, `magentic-kit cancel '{work.directory.name}-*'` ends them"
-        click.echo(f"{left} {go_on if work.queued else 'not begun'}", err=True)
-    click.echo(f"see {work.directory}", err=True)
+        say(f"{left} {go_on if work.queued else 'not begun'}", aside=True)
+    say(f"see {work.directory}", aside=True)
     if options["junit"]:
-        options["junit"].write(junit(work, results))
+        with options["junit"] as file:
+            file.write(junit(work, results))
     if options["as_json"]:
-        click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
+        say(json.dumps([asdict(result) for result in results], indent=2, default=str))
     outcomes = {result.outcome for result in results}
     if len(results) < len(work.tasks) or "cancelled" in outcomes:
         return 130

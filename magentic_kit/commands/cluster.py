@@ -6,33 +6,36 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import click
-
+from magentic_kit.commands.arguments import PATH, POSITIVE, argument, command, number
 from magentic_kit.commands.common import (
-    PATH,
+    DATABASE,
+    ENV_FILE,
     TASK_OPTIONS,
     TEAM_OPTIONS,
     WORD_OPTIONS,
-    database_option,
     load_environment,
     open_database,
     overrides_of,
     pair,
     quiet_logs,
+    say,
     task_of,
     words_of,
+    writing,
 )
 
-_MANY = click.IntRange(0)
-_DATABASE = database_option(required=True)
+_LIMIT = number(int, lambda n: n >= 0, "a whole number from 0")
+_SECONDS = number(float, lambda seconds: seconds >= 1, "a number from 1")
+_ID = argument("id")
 
 
-@click.command()
-@_DATABASE
-@click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Runs at once.")
-@click.option("--lease", type=click.FloatRange(1), default=15, show_default=True, help="Seconds; the same for all.")
-@click.option("--env-file", type=PATH, help="Environment file to read; default: .env.")
-def worker(url: str, concurrency: int, lease: float, env_file: Path | None) -> int:
+@command(
+    DATABASE,
+    argument("--concurrency", type=POSITIVE, default=4, metavar="N", help="Runs at once; default: 4."),
+    argument("--lease", type=_SECONDS, default=15, metavar="N", help="Seconds; the same for all; default: 15."),
+    ENV_FILE,
+)
+def worker(url: str | None, concurrency: int, lease: float, env_file: Path | None) -> int:
     """Carry out runs of the queue, and finish those of workers that have been silent for a lease.
 
     Ctrl-C or SIGTERM ends it after the runs under way, a second one at once: others then finish those.
@@ -45,9 +48,9 @@ def worker(url: str, concurrency: int, lease: float, env_file: Path | None) -> i
     async def work() -> None:
         from magentic_kit.worker import Worker
 
-        working = Worker(database, concurrency=concurrency, lease=lease, tell=lambda line: click.echo(line, err=True))
+        working = Worker(database, concurrency=concurrency, lease=lease, tell=lambda line: say(line, aside=True))
         on_signals(working.stop, lambda: None)
-        click.echo(f"{working.name}: waiting for runs", err=True)
+        say(f"{working.name}: waiting for runs", aside=True)
         await working.work()
 
     quiet_logs()
@@ -55,18 +58,19 @@ def worker(url: str, concurrency: int, lease: float, env_file: Path | None) -> i
     return 0
 
 
-@click.command()
-@click.argument("team", type=PATH)
-@TASK_OPTIONS
-@TEAM_OPTIONS
-@_DATABASE
-@click.option("--id", default="", help="Name of the run: submitted twice, it is carried out once.")
+@command(
+    argument("team", type=Path),
+    *TASK_OPTIONS,
+    *TEAM_OPTIONS,
+    DATABASE,
+    argument("--id", default="", help="Name of the run: submitted twice, it is carried out once."),
+)
 def submit(
     team: Path,
     task: str | None,
     task_file: Path | None,
     inputs: tuple[str, ...],
-    url: str,
+    url: str | None,
     id: str,
     **team_options: Any,
 ) -> int:
@@ -82,25 +86,24 @@ def submit(
 
     factory = TeamFactory.from_yaml(team, overrides=overrides)
     people = {name: team_options[name] for name in ("approve", "approve_plan")}
-    click.echo(database.submit(factory, text, inputs=given, id=id, **people))
+    say(database.submit(factory, text, inputs=given, id=id, **people))
     return 0
 
 
-@click.command()
-@click.argument("id", required=False)
-@_DATABASE
-def status(id: str | None, url: str) -> int:
+@command(argument("id", nargs="?", metavar="[ID]"), DATABASE)
+def status(id: str | None, url: str | None) -> int:
     """Tell the state of run ID, or of all: queued, running, parked (a person is needed), or how it ended."""
     for entry in open_database(url).entries(id):
-        click.echo("\t".join(filter(None, (entry.id, entry.state, entry.worker, entry.note))))
+        say("\t".join(filter(None, (entry.id, entry.state, entry.worker, entry.note))))
     return 0
 
 
-@click.command()
-@click.argument("id")
-@_DATABASE
-@click.option("--out", type=PATH, help="Also write its run directory here: log, reports, team.")
-def result(id: str, url: str, out: Path | None) -> int:
+@command(
+    _ID,
+    DATABASE,
+    argument("--out", **PATH, help="Also write its run directory here: log, reports, team."),
+)
+def result(id: str, url: str | None, out: Path | None) -> int:
     """Print the answer of run ID, and derive its log and reports. Exit code as of `run`; 1 if it has not ended."""
     from magentic_kit.commands.run import EXIT_CODES
     from magentic_kit.queued import derive
@@ -110,17 +113,16 @@ def result(id: str, url: str, out: Path | None) -> int:
     database = open_database(url)
     (entry,) = database.entries(id)
     if out is not None:
-        derive(database, id, out, ("md", "html", "json"))
+        with writing(out):
+            derive(database, id, out, ("md", "html", "json"))
     if answer := RunRecord.of(database.log(id)).answer:
-        click.echo(printable(answer))
-    click.echo(f"{id}: {entry.state}" + (f": {entry.note}" if entry.note else ""), err=True)
+        say(printable(answer))
+    say(f"{id}: {entry.state}" + (f": {entry.note}" if entry.note else ""), aside=True)
     return EXIT_CODES.get(entry.state, 1)
 
 
-@click.command()
-@click.argument("ids", nargs=-1, required=True)
-@_DATABASE
-def cancel(ids: tuple[str, ...], url: str) -> int:
+@command(argument("ids", nargs="+", metavar="IDS..."), DATABASE)
+def cancel(ids: tuple[str, ...], url: str | None) -> int:
     """Cancel runs IDS (or 'nightly-*'): at once, or if a worker has it within a fifth of its lease."""
     from fnmatch import fnmatchcase
 
@@ -128,27 +130,25 @@ def cancel(ids: tuple[str, ...], url: str) -> int:
     for id in ids:
         held = [entry.id for entry in database.entries() if fnmatchcase(entry.id, id)]
         for found in held or [id]:
-            click.echo(database.cancel(found))
+            say(database.cancel(found))
     return 0
 
 
-@click.command()
-@_DATABASE
-@click.option("--concurrency", type=_MANY, help="Runs under way at once.")
-@click.option("--rpm", type=_MANY, help="Requests a minute that a service gets.")
-@click.option("--tpm", type=_MANY, help="Tokens a minute that a service gets.")
-def limits(url: str, **given: int | None) -> int:
+@command(
+    DATABASE,
+    argument("--concurrency", type=_LIMIT, metavar="N", help="Runs under way at once."),
+    argument("--rpm", type=_LIMIT, metavar="N", help="Requests a minute that a service gets."),
+    argument("--tpm", type=_LIMIT, metavar="N", help="Tokens a minute that a service gets."),
+)
+def limits(url: str | None, **given: int | None) -> int:
     """Set what all workers together may do at most, 0 for no limit; tell what holds."""
     held = open_database(url).limit(**given)
-    click.echo("\n".join(f"{name}\t{value}" for name, value in held.items()) or "no limits")
+    say("\n".join(f"{name}\t{value}" for name, value in held.items()) or "no limits")
     return 0
 
 
-@click.command()
-@click.argument("id")
-@_DATABASE
-@WORD_OPTIONS
-def settle(id: str, url: str, **said: Any) -> int:
+@command(_ID, DATABASE, *WORD_OPTIONS)
+def settle(id: str, url: str | None, **said: Any) -> int:
     """Let run ID go on that is parked, or that failed or was cancelled, once what stopped it has been seen to."""
     open_database(url).settle(id, words_of(**said))
     return 0

@@ -4,77 +4,59 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import click
-
+from magentic_kit.commands.arguments import PATH, argument, flag, repeated
 from magentic_kit.errors import ConfigError
 
 if TYPE_CHECKING:
     from magentic_kit.cluster import Database
 
-_C = TypeVar("_C", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)
-
-
-def options(*options: Callable[[_C], _C]) -> Callable[[_C], _C]:
-    """Several click options or arguments as one decorator."""
-
-    def add(command: _C) -> _C:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-TEAM_OPTIONS = options(
-    click.option("--set", "settings", multiple=True, metavar="PATH=V", help="Override a value of the team file."),
-    click.option("--service", "services", multiple=True, metavar="NAME=PROVIDER[:MODEL]", help="Override a service."),
-    click.option("--env-file", type=PATH, help="Environment file to read; default: .env."),
-    click.option("--max-rounds", type=int, help="Same as --set manager.max_rounds=N."),
-    click.option("--max-resets", type=int, help="Same as --set manager.max_resets=N."),
-    click.option("--max-tokens", type=int, help="Same as --set limits.max_tokens=N."),
-    click.option("--deadline", help="Same as --set limits.deadline=D, such as 90s or 15m."),
-    click.option("--no-report", is_flag=True, help="Write the log only."),
-    click.option("--approve", multiple=True, metavar="PATTERN", help="Functions that may be called without asking."),
-    click.option("--approve-plan", is_flag=True, help="Approve every plan without asking."),
+ENV_FILE = argument("--env-file", **PATH, help="Environment file to read; default: .env.")
+TEAM_OPTIONS = (
+    repeated("--set", dest="settings", metavar="PATH=V", help="Override a value of the team file."),
+    repeated("--service", dest="services", metavar="NAME=PROVIDER[:MODEL]", help="Override a service."),
+    ENV_FILE,
+    argument("--max-rounds", type=int, metavar="N", help="Same as --set manager.max_rounds=N."),
+    argument("--max-resets", type=int, metavar="N", help="Same as --set manager.max_resets=N."),
+    argument("--max-tokens", type=int, metavar="N", help="Same as --set limits.max_tokens=N."),
+    argument("--deadline", metavar="D", help="Same as --set limits.deadline=D, such as 90s or 15m."),
+    flag("--no-report", help="Write the log only."),
+    repeated("--approve", metavar="PATTERN", help="Functions that may be called without asking."),
+    flag("--approve-plan", help="Approve every plan without asking."),
 )
-TASK_OPTIONS = options(
-    click.argument("task", required=False),
-    click.option("--task-file", type=PATH, help="Read the task from this file."),
-    click.option("--input", "inputs", multiple=True, metavar="K=V", help="A value for one of the team's inputs."),
+TASK_OPTIONS = (
+    argument("task", nargs="?", metavar="[TASK]"),
+    argument("--task-file", **PATH, help="Read the task from this file."),
+    repeated("--input", dest="inputs", metavar="K=V", help="A value for one of the team's inputs."),
 )
-WORD_OPTIONS = options(
-    click.option("--repeat-tool", is_flag=True, help="Call functions again whose outcome is unknown."),
-    click.option("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome."),
-    click.option("--call", "calls", multiple=True, metavar="NAME[=RESULT]", help="The same for this call alone."),
+OUT = argument("--out", **PATH, default=Path("runs"), help="Where run directories go; default: runs.")
+WORD_OPTIONS = (
+    flag("--repeat-tool", help="Call functions again whose outcome is unknown."),
+    argument("--skip-tool", metavar="RESULT", help="Take this for the result of functions of unknown outcome."),
+    repeated("--call", dest="calls", metavar="NAME[=RESULT]", help="The same for this call alone."),
 )
-
-
-def words_of(*, repeat_tool: bool, skip_tool: str | None, calls: tuple[str, ...]) -> dict[str, str | None]:
-    """What was said of tool calls of unknown outcome (`*`: all others): a result, or None to repeat the call."""
-    said = {"*": skip_tool} if repeat_tool or skip_tool is not None else {}
-    return {**said, **{name: result if given else None for name, given, result in (c.partition("=") for c in calls)}}
-
-
-def database_option(*, required: bool) -> Callable[[_C], _C]:
-    """The option that names the database of a queue."""
-    told = "sqlite:///FILE for one machine, postgresql://… for many.  [env: MAGENTIC_KIT_DATABASE]"
-    return click.option("--database", "url", envvar="MAGENTIC_KIT_DATABASE", required=required, help=told)
-
-
-def open_database(url: str) -> Database:
-    """The queue's database. Raises `ConfigError`."""
-    try:
-        from magentic_kit.cluster import Database
-
-        return Database(url)
-    except ImportError as error:
-        raise ConfigError.one(f"{error.name} is missing: pip install 'magentic-kit[cluster]'") from error
+_VARIABLE = "MAGENTIC_KIT_DATABASE"
+DATABASE = argument(
+    "--database",
+    dest="url",
+    metavar="URL",
+    help=f"sqlite:///FILE for one machine, postgresql://… for many; default: the variable {_VARIABLE}.",
+)
+VERBOSITY_OPTIONS = (
+    argument(
+        "--verbosity",
+        choices=("quiet", "normal", "full"),
+        default="normal",
+        help="quiet: plans, rounds and trouble; normal: and what is said and called; full: facts and whole results; "
+        "default: %(default)s.",
+    ),
+    flag("--show-reasons", default=True, help="The manager's reasons; shown by default."),
+    argument("--no-show-reasons", dest="show_reasons", action="store_false", help="Leave them out."),
+)
 
 
 def overrides_of(
@@ -106,14 +88,37 @@ def overrides_of(
     return {**overrides, **{path: value for path, value in given.items() if value is not None}}
 
 
+def words_of(*, repeat_tool: bool, skip_tool: str | None, calls: tuple[str, ...]) -> dict[str, str | None]:
+    """What was said of tool calls of unknown outcome (`*`: all others): a result, or None to repeat the call."""
+    said = {"*": skip_tool} if repeat_tool or skip_tool is not None else {}
+    return {**said, **{name: result if given else None for name, given, result in (c.partition("=") for c in calls)}}
+
+
+def database_of(url: str | None) -> str | None:
+    """The database that is named, here or in the environment."""
+    return url or os.environ.get(_VARIABLE)
+
+
+def open_database(url: str | None) -> Database:
+    """The queue's database. Raises `ConfigError`."""
+    if not (named := database_of(url)):
+        raise ConfigError.one(f"which? Give --database, or set {_VARIABLE}", file="command line")
+    try:
+        from magentic_kit.cluster import Database
+
+        return Database(named)
+    except ImportError as error:
+        raise ConfigError.one(f"{error.name} is missing: pip install 'magentic-kit[cluster]'") from error
+
+
 def load_environment(env_file: Path | None, *, beside: Path) -> None:
     """Reads the given environment file, or `.env` here and beside the team; what is set already stays."""
-    from dotenv import load_dotenv
-
     if env_file is not None and not env_file.is_file():
         raise ConfigError.one("there is no such environment file", file=str(env_file))
     for path in [env_file] if env_file else [Path(".env"), beside.parent / ".env"]:
         if path.is_file():
+            from dotenv import load_dotenv
+
             load_dotenv(path)
 
 
@@ -132,6 +137,15 @@ def read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError.one(f"cannot be read: {error}", file=str(path)) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tells why nothing can be written to `path`, in place of an `OSError`. Raises `ConfigError`."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError.one(f"cannot be written: {error.strerror or error}", file=str(path)) from error
 
 
 def pair(text: str, option: str) -> tuple[str, Any]:
@@ -163,6 +177,7 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     A connector's thread that cannot be interrupted would keep it for as long as it likes.
     """
     import asyncio
+    import threading
 
     codes: list[int] = []
     leave = threading.Timer(5, lambda: os._exit(codes[0]))
@@ -179,7 +194,13 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     return codes[0]
 
 
-def complain(*messages: str) -> None:
-    """Red lines on standard error."""
+def say(text: object, *, aside: bool = False, end: str = "\n") -> None:
+    """A line on standard output at once, or `aside` on standard error."""
+    print(text, end=end, file=sys.stderr if aside else sys.stdout, flush=True)
+
+
+def complain(*messages: str, colour: int = 31) -> None:
+    """Lines on standard error, red (or of another `colour`, as terminals count them) if colours are seen and wanted."""
+    seen = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for message in messages:
-        click.secho(message, fg="red", err=True)
+        say(f"\x1b[{colour}m{message}\x1b[0m" if seen else message, aside=True)

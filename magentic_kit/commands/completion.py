@@ -1,17 +1,37 @@
-"""`completion`: a shell completes commands, options and paths by click's own means."""
+"""`completion`: a shell completes commands, options and paths, by argcomplete."""
 
 from __future__ import annotations
 
-import click
-from click.shell_completion import get_completion_class
+import os
+from argparse import ArgumentParser
+
+from magentic_kit import cli
+from magentic_kit.commands.arguments import Parser, argument, command
+from magentic_kit.commands.common import say
+from magentic_kit.errors import ConfigError
+
+_FILES = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/config.fish"}
 
 
-@click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
+@command(argument("shell", choices=list(_FILES), metavar="{bash|zsh|fish}"))
+def completion(shell: str) -> None:
     """Print what makes SHELL complete this command."""
-    file = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/config.fish"}[shell]
-    click.echo(f"# to install: magentic-kit completion {shell} >> {file}")
-    if (kind := get_completion_class(shell)) is not None:
-        click.echo(kind(ctx.find_root().command, {}, "magentic-kit", "_MAGENTIC_KIT_COMPLETE").source())
+    try:
+        from argcomplete.shell_integration import shellcode
+    except ImportError:
+        raise ConfigError.one("needs pip install 'magentic-kit[completion]'", file="completion") from None
+    say(f"# to install: magentic-kit completion {shell} >> {_FILES[shell]}")
+    say(shellcode(["magentic-kit"], shell=shell))
+
+
+def complete() -> None:
+    """Tells the shell that asks what could come next, and ends the process."""
+    from argcomplete import autocomplete
+
+    whole = ArgumentParser(allow_abbrev=False)
+    whole.add_argument("--version", action="store_true")
+    line = os.environ["COMP_LINE"].split()
+    commands = whole.add_subparsers(parser_class=Parser)
+    for name, (_, does) in cli.COMMANDS.items():
+        commands.add_parser(name, help=does, arguments=cli.load(name).arguments if name in line else ())
+    autocomplete(whole, always_complete_options=False)

@@ -9,19 +9,20 @@ from importlib.metadata import metadata, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from magentic_kit.commands.common import PATH, load_environment, quiet_logs
+from magentic_kit.commands.arguments import argument, command, flag
+from magentic_kit.commands.common import ENV_FILE, load_environment, quiet_logs, say
+from magentic_kit.errors import ConfigError
 from magentic_kit.text import one_line
 
 if TYPE_CHECKING:
     from magentic_kit.commands.checkup import Finding
 
 
-@click.command()
-@click.argument("file", required=False, type=PATH, metavar="[TEAM]")
-@click.option("--live", is_flag=True, help="Ask each model for a reply, a ledger and a tool call; costs some tokens.")
-@click.option("--env-file", type=PATH, help="Environment file to read; default: .env.")
+@command(
+    argument("file", nargs="?", type=Path, metavar="[TEAM]"),
+    flag("--live", help="Ask each model for a reply, a ledger and a tool call; costs some tokens."),
+    ENV_FILE,
+)
 def doctor(file: Path | None, live: bool, env_file: Path | None) -> int:
     """Check Python and Semantic Kernel, and whether the services of TEAM have all they need.
 
@@ -30,7 +31,7 @@ def doctor(file: Path | None, live: bool, env_file: Path | None) -> int:
     from magentic_kit.check import load_team
 
     if live and file is None:
-        raise click.UsageError("--live needs a TEAM whose services it can ask")
+        raise ConfigError.one("--live needs a TEAM whose services it can ask", file="command line")
     findings = list(_installed())
     if file is not None:
         load_environment(env_file, beside=file)
@@ -68,6 +69,6 @@ def _print(findings: list[Finding]) -> None:
         cells = ("ok" if ok else "missing", what, one_line(found), "" if ok else mend)
         table.add_row(*map(Text, cells), style="" if ok else "red")
         if not console.is_terminal:
-            click.echo("{:8} {:24} {}{}".format(*cells[:3], "; " * bool(cells[3]) + cells[3]))
+            say("{:8} {:24} {}{}".format(*cells[:3], "; " * bool(cells[3]) + cells[3]))
     if console.is_terminal:
         console.print(table)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
-from magentic_kit.commands.common import PATH
+from magentic_kit.commands.arguments import argument, command
+from magentic_kit.commands.common import say
 from magentic_kit.errors import ConfigError
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
@@ -29,36 +28,48 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
 _TEMPLATE = Path(__file__).parent.parent / "templates" / "project"
 
 
-@click.command()
-@click.argument("directory", default=".", type=PATH, metavar="[DIR]")
-@click.option("--provider", type=click.Choice(list(PROVIDERS)), help="Who serves the model; default: openai.")
-@click.option("--model", help="Model to ask; default: one of the provider's.")
-@click.option("--name", help="Name of the team; default: the directory's.")
+@command(
+    argument("directory", nargs="?", default=Path(), type=Path, metavar="[DIR]"),
+    argument(
+        "--provider", choices=[*PROVIDERS], metavar="P", help="Who serves the model: %(choices)s; default: openai."
+    ),
+    argument("--model", help="Model to ask; default: one of the provider's."),
+    argument("--name", help="Name of the team; default: the directory's."),
+)
 def init(directory: Path, provider: str | None, model: str | None, name: str | None) -> int:
     """Write a small team into DIR (default: here): it runs offline at once, and with your model and key.
 
     Asks for provider and model on a terminal. Never overwrites a file.
     """
-
-    def ask(what: str, default: str, **how: Any) -> str:
-        return str(click.prompt(what, default=default, err=True, **how)) if sys.stdin.isatty() else default
-
-    provider = provider or ask("Provider", "openai", type=click.Choice(list(PROVIDERS)))
+    provider = provider or _ask("Provider", "openai", PROVIDERS)
     suggested, *variables = PROVIDERS[provider]
-    model = model or ask("Model", suggested)
+    model = model or _ask("Model", suggested)
     files = _files(provider=provider, model=model, variables=variables, name=name or directory.resolve().name or "team")
     _write({directory / path: text for path, text in files.items()})
-    click.echo(f"wrote {len(files)} files; now:")
-    for command in [f"cd {directory}"] * (directory != Path()) + ["magentic-kit run team.yaml"]:
-        click.echo(f"  {command}")
+    say(f"wrote {len(files)} files; now:")
+    for line in [f"cd {directory}"] * (directory != Path()) + ["magentic-kit run team.yaml"]:
+        say(f"  {line}")
     return 0
+
+
+def _ask(what: str, default: str, choices: Collection[str] = ()) -> str:
+    """The answer of the person at the terminal; the default if it is empty, or nobody is there."""
+    question = f"{what} ({', '.join(choices)}) [{default}]: " if choices else f"{what} [{default}]: "
+    while sys.stdin.isatty():
+        say(question, aside=True, end="")
+        if not (line := sys.stdin.readline()):
+            raise KeyboardInterrupt  # Ctrl-D
+        answer = line.strip() or default
+        if not choices or answer in choices:
+            return answer
+    return default
 
 
 def _files(**values: Any) -> dict[str, str]:
     """The project's files, as path -> text."""
     from jinja2 import Environment, StrictUndefined
 
-    from magentic_kit.config import team_schema
+    from magentic_kit.schema import team_schema
 
     templates = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     files = {"team.schema.json": json.dumps(team_schema(), indent=2, ensure_ascii=False) + "\n"}

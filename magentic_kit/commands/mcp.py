@@ -8,18 +8,18 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import click
-
 from magentic_kit import events as ev
-from magentic_kit.commands.common import PATH, load_environment, quiet_logs
+from magentic_kit.commands.arguments import argument, command
+from magentic_kit.commands.common import ENV_FILE, OUT, load_environment, quiet_logs, say
 from magentic_kit.errors import ConfigError
 
 
-@click.command()
-@click.argument("teams", nargs=-1, required=True, type=PATH, metavar="TEAM...")
-@click.option("--http", default="", metavar="HOST:PORT", help="Serve streamable HTTP here; default: stdio.")
-@click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Where run directories go.")
-@click.option("--env-file", type=PATH, help="Environment file to read; default: .env.")
+@command(
+    argument("teams", nargs="+", type=Path, metavar="TEAM..."),
+    argument("--http", default="", metavar="HOST:PORT", help="Serve streamable HTTP here; default: stdio."),
+    OUT,
+    ENV_FILE,
+)
 def mcp(teams: tuple[Path, ...], http: str, out: Path, env_file: Path | None) -> None:
     """Serve each TEAM as a tool of an MCP server, with progress for each round; a cancelled request ends its run."""
     host, _, port = http.rpartition(":")
@@ -84,6 +84,6 @@ async def _http(server: Any, host: str, port: int) -> None:
     guard = TransportSecuritySettings(enable_dns_rebinding_protection=local, allowed_hosts=allowed)
     manager = StreamableHTTPSessionManager(server, security_settings=guard)
     app = Starlette(routes=[Mount("/", manager.handle_request)], lifespan=lambda _: manager.run())
-    click.echo(f"serving on http://{host}:{port}/mcp", err=True)
+    say(f"serving on http://{host}:{port}/mcp", aside=True)
     config = uvicorn.Config(app, host, port, log_level="warning", timeout_graceful_shutdown=1)
     await uvicorn.Server(config).serve()

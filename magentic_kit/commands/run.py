@@ -7,23 +7,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from magentic_kit.commands.arguments import PATH, argument, command, flag
 from magentic_kit.commands.common import (
-    PATH,
+    OUT,
     TASK_OPTIONS,
     TEAM_OPTIONS,
+    VERBOSITY_OPTIONS,
     WORD_OPTIONS,
-    options,
     overrides_of,
     pair,
     quiet_logs,
     read,
     run_to_end,
+    say,
     task_of,
     words_of,
+    writing,
 )
-from magentic_kit.commands.runs import VERBOSITY_OPTIONS
 
 if TYPE_CHECKING:
     from magentic_kit.events import AnyEvent
@@ -34,26 +34,27 @@ if TYPE_CHECKING:
 EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}
 """Outcome of a run -> exit code; 2 is a usage or configuration error, or a log that does not fit."""
 
-_SHOW_OPTIONS = options(
-    click.option("--json", "form", flag_value="json", help="Print the whole result as JSON in place of the answer."),
-    click.option("--jsonl", "form", flag_value="jsonl", help="Print every event as a line of JSON as it comes."),
-    click.option("--quiet", "show", flag_value="quiet", help="Show nothing of the run; print the answer."),
-    click.option("--plain", "show", flag_value="plain", help="Plain lines: no colour, no live display."),
-    VERBOSITY_OPTIONS,
-    click.option("--otel", is_flag=True, help="Export traces and metrics by OTLP, as OTEL_* variables say."),
+_TEAM = argument("team", type=Path)
+_SHOW_OPTIONS = (
+    flag("--json", dest="form", const="json", help="Print the whole result as JSON in place of the answer."),
+    flag("--jsonl", dest="form", const="jsonl", help="Print every event as a line of JSON as it comes."),
+    flag("--quiet", dest="show", const="quiet", help="Show nothing of the run; print the answer."),
+    flag("--plain", dest="show", const="plain", help="Plain lines: no colour, no live display."),
+    *VERBOSITY_OPTIONS,
+    flag("--otel", help="Export traces and metrics by OTLP, as OTEL_* variables say."),
 )
-_OUT = click.option("--out", type=PATH, default=Path("runs"), show_default=True, help="Where run directories go.")
 
 
-@click.command()
-@click.argument("team", type=PATH)
-@TASK_OPTIONS
-@TEAM_OPTIONS
-@_SHOW_OPTIONS
-@_OUT
-@click.option("--review-plan", is_flag=True, help="Same as --set review.plan=true.")
-@click.option("--plan", type=PATH, help="Carry out this plan, made by `plan` and edited.")
-@click.option("--from", "reuse", type=PATH, metavar="RUN", help="Reuse the steps of this run that are unchanged.")
+@command(
+    _TEAM,
+    *TASK_OPTIONS,
+    *TEAM_OPTIONS,
+    *_SHOW_OPTIONS,
+    OUT,
+    flag("--review-plan", help="Same as --set review.plan=true."),
+    argument("--plan", **PATH, help="Carry out this plan, made by `plan` and edited."),
+    argument("--from", dest="reuse", type=Path, metavar="RUN", help="Reuse the steps of this run that are unchanged."),
+)
 def run(
     team: Path,
     task: str | None,
@@ -90,11 +91,7 @@ def run(
     return _follow(_loader(team, overrides), start, form, show, team_options)
 
 
-@click.command()
-@click.argument("run_dir", type=PATH, metavar="RUN")
-@WORD_OPTIONS
-@TEAM_OPTIONS
-@_SHOW_OPTIONS
+@command(argument("run_dir", type=Path, metavar="RUN"), *WORD_OPTIONS, *TEAM_OPTIONS, *_SHOW_OPTIONS)
 def resume(
     run_dir: Path,
     repeat_tool: bool,
@@ -121,11 +118,12 @@ def resume(
     return _follow(load, start, form, show, team_options)
 
 
-@click.command()
-@click.argument("team", type=PATH)
-@TASK_OPTIONS
-@TEAM_OPTIONS
-@click.option("-o", "--output", type=PATH, default=Path("plan.md"), show_default=True, help="File to write.")
+@command(
+    _TEAM,
+    *TASK_OPTIONS,
+    *TEAM_OPTIONS,
+    argument("-o", "--output", **PATH, default=Path("plan.md"), help="File to write; default: plan.md."),
+)
 def plan(
     team: Path, task: str | None, task_file: Path | None, inputs: tuple[str, ...], output: Path, **options: Any
 ) -> int:
@@ -144,8 +142,11 @@ def plan(
     import asyncio
 
     quiet_logs()
-    output.write_text(asyncio.run(make()), encoding="utf-8")
-    click.echo(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")
+    with writing(output), output.open("a", encoding="utf-8") as file:  # told before anything is paid
+        made = asyncio.run(make())
+        file.truncate(0)
+        file.write(made)
+    say(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")
     return 0
 
 
@@ -205,15 +206,15 @@ def _tell(result: RunResult, form: str | None, *, quiet: bool) -> int:
     from magentic_kit.text import printable
 
     if form == "json":
-        click.echo(json.dumps(result.record.to_dict(), indent=2, default=str))
+        say(json.dumps(result.record.to_dict(), indent=2, default=str))
     elif form is None and result.answer:
-        click.echo(printable(result.answer))
+        say(printable(result.answer))
     if result.run_dir and not quiet:
-        click.echo(f"{result.outcome}: see {result.run_dir}", err=True)
+        say(f"{result.outcome}: see {result.run_dir}", aside=True)
     return EXIT_CODES[result.outcome]
 
 
 def _print_event(event: AnyEvent) -> None:
     from magentic_kit.events import to_dict
 
-    click.echo(json.dumps(to_dict(event)))
+    say(json.dumps(to_dict(event)))

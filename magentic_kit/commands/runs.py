@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -12,10 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from magentic_kit.commands.common import PATH, complain, options
-from magentic_kit.errors import KitError
+from magentic_kit.commands.arguments import argument, command, flag, number, repeated
+from magentic_kit.commands.common import VERBOSITY_OPTIONS, complain, say, writing
+from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.text import duration, one_line
 
 if TYPE_CHECKING:
@@ -24,31 +22,25 @@ if TYPE_CHECKING:
 _POLL = 0.2  # seconds between looks at a log that is followed
 _FRAME = 0.1  # seconds for which the clock of a replay may stand still
 
-VERBOSITY_OPTIONS = options(
-    click.option(
-        "--verbosity",
-        type=click.Choice(["quiet", "normal", "full"]),
-        default="normal",
-        show_default=True,
-        help="quiet: plans, rounds and trouble; normal: and what is said and called; full: facts and whole results.",
-    ),
-    click.option("--show-reasons/--no-show-reasons", default=True, help="The manager's reasons; shown by default."),
+_PLACES = ("*", "tasks/*/*", "*/tasks/*/*")  # of run directories: below runs, a batch, and batches
+_FORMATS = ("md", "html", "json")
+_SPEED = number(float, lambda speed: speed > 0, "a number above 0")
+_RUN = argument("run_dir", type=Path, metavar="RUN")
+
+
+@command(
+    _RUN,
+    flag("--follow", help="Go on with what is written to the log, to the end of the run."),
+    argument("--speed", type=_SPEED, metavar="N", help="Take the time it took; 2: half of it."),
+    flag("--plain", help="Plain lines: no colour, no live display."),
+    *VERBOSITY_OPTIONS,
 )
-_RUN = click.argument("run_dir", type=PATH, metavar="RUN")
-
-
-@click.command()
-@_RUN
-@click.option("--follow", is_flag=True, help="Go on with what is written to the log, to the end of the run.")
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Take the time it took; 2: half of it.")
-@click.option("--plain", is_flag=True, help="Plain lines: no colour, no live display.")
-@VERBOSITY_OPTIONS
 def show(run_dir: Path, follow: bool, speed: float | None, plain: bool, verbosity: str, show_reasons: bool) -> None:
     """Play RUN (a run directory) on the console as it was, at once, or live from another terminal."""
     from magentic_kit.console import make_console
 
     if follow and speed:
-        raise click.UsageError("give --follow or --speed, not both")
+        raise ConfigError.one("give --follow or --speed, not both", file="command line")
     now, event = 0.0, None
     console = make_console(
         mode="plain" if plain else "auto",
@@ -69,37 +61,44 @@ def show(run_dir: Path, follow: bool, speed: float | None, plain: bool, verbosit
         complain(f"the log ends here; `magentic-kit resume {run_dir}` goes on, `show --follow` waits")
 
 
-@click.command()
-@click.argument("folder", type=PATH, metavar="[DIR]", default="runs")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@command(
+    argument("folder", nargs="?", type=Path, metavar="[DIR]", default=Path("runs")),
+    flag("--json", dest="as_json", help="Print JSON."),
+)
 def list(folder: Path, as_json: bool) -> None:  # the command's name
-    """List the runs in DIR (default: runs) with outcome, time, tokens and task, the newest first."""
-    runs = [_summary(log.parent) for log in sorted(folder.glob("*/events.jsonl"), reverse=True)]
+    """List the runs in DIR (default: runs) with outcome, time, tokens and task, the newest first.
+
+    DIR may also be the directory of a batch, or of several.
+    """
+    logs = [log for kind in _PLACES for log in folder.glob(f"{kind}/events.jsonl")]
+    runs = [_summary(log.parent) for log in sorted(logs, key=lambda log: log.parent.name, reverse=True)]
     if as_json:
-        return click.echo(json.dumps(runs, indent=2))
+        return say(json.dumps(runs, indent=2))
     if not runs:
         complain(f"there are no runs in {folder}; `magentic-kit run TEAM` makes one")
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = None
+    if sys.stdout.isatty():
+        import shutil
+
+        width = shutil.get_terminal_size().columns
     for run in runs:
         took = "" if run["seconds"] is None else duration(run["seconds"])
         tokens = "?" if run["tokens"] is None else f"{run['tokens']:,}"
         row = f"{run['run']}  {run['outcome']:10} {took:>12} {tokens:>9}  "
-        click.echo(row + one_line(run["error"] or run["task"], width and max(width - len(row), 20)))
+        say(row + one_line(run["error"] or run["task"], width and max(width - len(row), 20)))
     return None
 
 
-@click.command()
-@_RUN
-@click.option(
-    "--format", "formats", type=click.Choice(["md", "html", "json"]), multiple=True, help="Default: all of them."
-)
+@command(_RUN, repeated("--format", dest="formats", choices=_FORMATS, help="Default: all of them."))
 def report(run_dir: Path, formats: tuple[str, ...]) -> None:
     """Write the report of RUN (a run directory) again from its log."""
     from magentic_kit.record import RunRecord
     from magentic_kit.report import write_reports
 
-    for path in write_reports(run_dir, RunRecord.of(_held(run_dir)), formats or ("md", "html", "json")):
-        click.echo(path)
+    record = RunRecord.of(_held(run_dir))
+    with writing(run_dir):
+        paths = write_reports(run_dir, record, formats or _FORMATS)
+    say("\n".join(map(str, paths)))
 
 
 def _held(run_dir: Path) -> Iterable[AnyEvent]:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import jinja2
 
 from magentic_kit import config, providers
+from magentic_kit.schema import REFERENCE, schema_of
 
 TARGET = Path(__file__).parents[2] / "configs" / "README.md"
 TEMPLATE = Path(__file__).with_name("reference.md.j2")
@@ -19,6 +20,7 @@ SECTIONS = {  # model -> heading of its part
     "ModelConnection": "model.connection",
     "ToolSpec": "tools",
     "PromptTemplate": "template",
+    "ContextConfig": "context",
     "ManagerConfig": "manager",
     "ManagerPrompts": "prompts",
     "Limits": "limits",
@@ -71,7 +73,7 @@ def kind(field: dict[str, Any]) -> str:
     if parts := field.get("anyOf"):
         types = {part.get("type") for part in parts}
         if types >= {"string", "number"} and "boolean" not in types:
-            return "time"
+            return "text" if "integer" in types else "time"
         return " or ".join(dict.fromkeys(filter(None, map(kind, parts))))
     if reference := field.get("$ref"):
         section = SECTIONS[reference.rsplit("/")[-1]]
@@ -92,13 +94,13 @@ def default(key: str, field: dict[str, Any], schema: dict[str, Any]) -> str:
     """The value that an absent key stands for."""
     if key in schema.get("required", ()):
         return "**required**"
+    if "$ref" in field:
+        return "as below"
     value = field.get("default")
     if value in (None, "", [], {}):
         return "—"
     if kind(field) == "time" and isinstance(value, float):
         return f"`{value:g}s`" if value < 600 else f"`{value / 60:g}m`"
-    if isinstance(value, dict):
-        return "as below"
     shown = (
         str(value).lower() if isinstance(value, bool) else f"[{', '.join(value)}]" if isinstance(value, list) else value
     )
@@ -112,8 +114,18 @@ def _values(field: dict[str, Any]) -> list[str]:
 
 def _schema(name: str) -> dict[str, Any]:
     model = getattr(config, name, None) or getattr(providers, name)
-    schema: dict[str, Any] = model.model_json_schema()
-    return schema
+    schema: dict[str, Any] = _without_references(schema_of(model))
+    return {**schema, "properties": {key: schema["properties"][key] for key in model.fields}}
+
+
+def _without_references(node: Any) -> Any:
+    """A schema without the `${NAME}` that may stand for whatever is not text."""
+    if isinstance(node, list):
+        return [_without_references(item) for item in node if item != REFERENCE]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _without_references(value) for key, value in node.items()}
+    return {**node.pop("anyOf")[0], **node} if len(node.get("anyOf", ())) == 1 else node
 
 
 def _models(union: Any) -> list[type]:
