@@ -48,22 +48,23 @@ class Lane:
         service: str,
         context: RunContext,
         *,
-        name: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        as_name: str = "",
         throttle: Throttle | None = None,
         window: Window | None = None,
     ) -> None:
         self.who = who
         self.service = service
         self.context = context
-        self.name = name or who  # as Semantic Kernel names it in the history
+        self.name = as_name or who  # as Semantic Kernel names it in the history
         self.window = window
         self.purpose = "turn"
-        self.options: Mapping[str, Any] = {}
+        self.options = options or {}
         self.tools: list[Any] = []
         self.calls: Counter[str] = Counter()  # by purpose
         self.retries = context.limits.retries
         self.silence: float | None = context.limits.model_timeout  # seconds to wait for a piece of the reply
-        self.person = False  # a person may take as long as it likes
+        self.person = False  # the clock of the run stands still
         self.throttle = throttle or Throttle()
         self.response: AsyncStream[Any] | None = None
 
@@ -177,7 +178,6 @@ class Lane:
 
     async def _attempt(self, send: Callable[[], AsyncIterator[list[Any]]], reply: Reply) -> AsyncIterator[list[Any]]:
         final = self.purpose == "answer"
-        silence = None if self.person else self.silence
         with self.context.interruptible(final=final):
             await self.throttle.enter()
         stream = send()
@@ -185,7 +185,7 @@ class Lane:
         try:
             while True:
                 # A scope per piece: a cancel scope may not stay open over a `yield`.
-                with self.context.interruptible(seconds=silence, final=final, person=self.person):
+                with self.context.interruptible(seconds=self.silence, final=final, person=self.person):
                     try:
                         contents = await stream.__anext__()
                     except StopAsyncIteration:

@@ -81,9 +81,8 @@ class Tools:
 
     def local(self, index: int, config: AgentConfig) -> list[KernelPlugin]:
         """What an agent lists, as far as no connection is needed. Raises `ConfigError`."""
-        patterns = [tool.id for tool in config.tools if tool.id and tool.type == "function"]
         problems = []
-        for pattern in patterns:
+        for pattern in config.functions:
             name = pattern.partition(".")[0]
             if name in self.remote:
                 continue
@@ -98,7 +97,7 @@ class Tools:
                 problems.append(self._team.problem(place, told))
         if problems:
             raise ConfigError(problems)
-        return _chosen(self._plugins, patterns)
+        return _chosen(self._plugins, config.functions)
 
     def connected(self, patterns: Sequence[str], servers: PluginServers) -> tuple[list[KernelPlugin], list[str]]:
         """What an agent lists of connected plugins, and in words what of it is missing."""
