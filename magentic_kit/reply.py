@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
@@ -35,7 +35,8 @@ class Reply:
         self.finish_reason = ""
         self._pieces = 0
         self._calls: list[FunctionCallContent] = []
-        self._usage: tuple[int | None, int | None] = (None, None)
+        self.usage = ev.Usage()
+        """The tokens as the provider counted them."""
 
     @property
     def shown(self) -> bool:
@@ -70,10 +71,10 @@ class Reply:
         if content.finish_reason:
             self.finish_reason = str(content.finish_reason.value)
         # A connector may count the prompt in the first piece and the completion in the last.
-        counts = zip(self._usage, usage_of(content.metadata), strict=True)
-        self._usage = cast(
-            "tuple[int | None, int | None]",
-            tuple(max((n for n in pair if n is not None), default=None) for pair in counts),
+        prompt, completion = usage_of(content.metadata)
+        self.usage = ev.Usage(
+            prompt_tokens=_larger(self.usage.prompt_tokens, prompt),
+            completion_tokens=_larger(self.usage.completion_tokens, completion),
         )
 
     def require_whole(self, service: ChatCompletionClientBase, name: str) -> None:
@@ -85,11 +86,6 @@ class Reply:
         else:
             return
         raise ServiceError(f"service '{name}': {told}", service=name, retryable=bool(self._pieces))
-
-    @property
-    def usage(self) -> ev.Usage:
-        """The tokens as the provider counted them."""
-        return ev.Usage(prompt_tokens=self._usage[0], completion_tokens=self._usage[1])
 
     def tool_calls(self) -> list[dict[str, Any]]:
         """The function calls, whole, as events tell them."""
@@ -106,6 +102,10 @@ def tokens(reply: ev.ModelCallFinished) -> int:
     """What counts against `max_tokens`: an unknown completion is taken as four characters a token."""
     completion = reply.usage.completion_tokens
     return (reply.usage.prompt_tokens or 0) + (len(reply.text) // 4 if completion is None else completion)
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else max(one, other)
 
 
 @dataclass(frozen=True, kw_only=True)

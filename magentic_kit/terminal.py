@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -17,6 +16,7 @@ from magentic_kit.console import Console, QuietConsole
 from magentic_kit.options import RunOptions
 from magentic_kit.people import HumanTurn, PlanReview, PlanReviewRequest, ToolReview, ToolReviewRequest
 from magentic_kit.text import one_line, printable
+from magentic_kit.threads import in_daemon_thread
 
 _T = TypeVar("_T")
 
@@ -78,7 +78,7 @@ class Terminal:
         with self._console.paused():
             sys.stderr.write(question)
             sys.stderr.flush()
-            return await _line()
+            return await in_daemon_thread(sys.stdin.readline)
 
 
 def by_flags(*, approve: Sequence[str], approve_plan: bool) -> RunOptions:
@@ -89,20 +89,6 @@ def by_flags(*, approve: Sequence[str], approve_plan: bool) -> RunOptions:
     if approve_plan and terminal.reviewer:
         people["reviewer"] = terminal.reviewer
     return people
-
-
-async def _line() -> str:
-    """A line of standard input, read in a thread that keeps neither the run nor the process from ending."""
-    loop = asyncio.get_running_loop()
-    line: asyncio.Future[str] = loop.create_future()
-
-    def read() -> None:
-        text = sys.stdin.readline()
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(lambda: None if line.done() else line.set_result(text))
-
-    threading.Thread(target=read, name="standard input", daemon=True).start()
-    return await line
 
 
 def on_signals(cancel: Callable[[], None], give_back: Callable[[], None]) -> None:
