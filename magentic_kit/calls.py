@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
@@ -24,6 +23,7 @@ from magentic_kit.faults import as_service_error
 from magentic_kit.rates import Throttle
 from magentic_kit.redaction import RedactedStream
 from magentic_kit.reply import Reply, contents_of, tokens
+from magentic_kit.services import put_before
 from magentic_kit.steps import Request
 from magentic_kit.wire import characters, conversation, plain
 
@@ -76,7 +76,7 @@ class Lane:
     def connect(self, service: _S) -> _S:
         """A copy of the service that shares its HTTP client and sends every call through this lane."""
         copy = service.model_copy()
-        copy.__class__ = _in_lane(type(service))
+        copy.__class__ = put_before(type(service), _InLane)
         object.__setattr__(copy, "_lane", self)
         return copy
 
@@ -265,10 +265,3 @@ class _InLane:
 
         async for contents in self._lane.exchange(service, heard, send, attempt=function_invoke_attempt):
             yield contents
-
-
-@lru_cache(maxsize=64)
-def _in_lane(cls: type[_S]) -> type[_S]:
-    # Keeps the connector's name, which Semantic Kernel's own messages and spans show.
-    made: Any = type(cls)
-    return cast("type[_S]", made(cls.__name__, (_InLane, cls), {"__module__": cls.__module__}))

@@ -24,19 +24,22 @@ _T = TypeVar("_T")
 class Terminal:
     """Asks on standard error and reads standard input; what flags decided is not asked."""
 
-    def __init__(self, console: Console, *, approve: Sequence[str] = (), approve_plan: bool = False) -> None:
+    def __init__(self, console: Console, *, approve: Sequence[str], approve_plan: bool, there: bool) -> None:
         self._console = console
         self._approve = approve
         self._asking = asyncio.Lock()  # parallel calls are asked about one after another
-        self.there = sys.stdin.isatty() and sys.stderr.isatty()
-        self.reviewer = self._approved_plan if approve_plan else self._review if self.there else None
-        self.humans = {"*": self._speak} if self.there else {}
+        self._there = there
+        self.people: RunOptions = {"approver": self._judge_call}
+        if there:
+            self.people |= {"reviewer": self._review, "humans": {"*": self._speak}}
+        if approve_plan:
+            self.people["reviewer"] = lambda request: PlanReview.approve()
 
-    async def approver(self, request: ToolReviewRequest) -> ToolReview:
+    async def _judge_call(self, request: ToolReviewRequest) -> ToolReview:
         """Judges a tool call by `--approve` patterns, else asks; without a terminal the answer is no."""
         if any(fnmatch.fnmatchcase(request.function, pattern) for pattern in self._approve):
             return ToolReview.approve_for_run()
-        if not self.there:
+        if not self._there:
             return ToolReview.deny("nobody is at a terminal; --approve names what may be called")
         arguments = one_line(json.dumps(dict(request.arguments), ensure_ascii=False, default=str), 1000)
         question = f"{one_line(request.agent)} wants to call {one_line(request.function)}({arguments})"
@@ -55,9 +58,6 @@ class Terminal:
             "j reject": PlanReview.reject,
         }
         return await self._choose(f"{why}[a]pprove, [r]evise and how, re[j]ect and why: ", answers)
-
-    async def _approved_plan(self, request: PlanReviewRequest) -> PlanReview:
-        return PlanReview.approve()
 
     async def _speak(self, turn: HumanTurn) -> str:
         instructions = f"{printable(turn.instructions)}\n" if turn.instructions else ""
@@ -81,14 +81,15 @@ class Terminal:
             return await in_daemon_thread(sys.stdin.readline)
 
 
+def by_terminal(console: Console, *, approve: Sequence[str], approve_plan: bool) -> RunOptions:
+    """Who answers here: what the flags decided, else the person at the terminal if there is one."""
+    there = sys.stdin.isatty() and sys.stderr.isatty()
+    return Terminal(console, approve=approve, approve_plan=approve_plan, there=there).people
+
+
 def by_flags(*, approve: Sequence[str], approve_plan: bool) -> RunOptions:
     """Who answers where nobody can be asked: what the flags decided, else no."""
-    terminal = Terminal(QuietConsole(sys.stderr), approve=approve, approve_plan=approve_plan)
-    terminal.there = False
-    people: RunOptions = {"approver": terminal.approver}
-    if approve_plan and terminal.reviewer:
-        people["reviewer"] = terminal.reviewer
-    return people
+    return Terminal(QuietConsole(sys.stderr), approve=approve, approve_plan=approve_plan, there=False).people
 
 
 def on_signals(cancel: Callable[[], None], give_back: Callable[[], None]) -> None:
