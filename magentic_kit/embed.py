@@ -25,7 +25,6 @@ from magentic_kit.resume import within
 from magentic_kit.text import one_line
 
 if TYPE_CHECKING:
-    from magentic_kit.config import InputSpec
     from magentic_kit.factory import TeamFactory
     from magentic_kit.options import RunOptions
     from magentic_kit.run import Run, RunResult
@@ -73,15 +72,11 @@ def as_function(
         return _says(ended)
 
     config = factory.team.config
-    usual = f" Default: {config.task}" if config.task else ""
-    parameters = [
-        _parameter("task", f"What the team is to do, with all it has to know.{usual}", "string", not config.task),
-        *(
-            _parameter(key, _about(spec), _JSON.get(type(spec.default), "string"), spec.required)
-            for key, spec in config.inputs.items()
-            if key not in given
-        ),
-    ]
+    about = "What the team is to do, with all it has to know."
+    parameters = [_parameter("task", about, config.task or None, is_required=not config.task)]
+    for key, spec in config.inputs.items():
+        if key not in given:
+            parameters.append(_parameter(key, spec.description, spec.default, is_required=spec.required))
     return KernelFunctionFromMethod(run, parameters=parameters)
 
 
@@ -184,11 +179,7 @@ def _description(factory: TeamFactory) -> str:
     return config.description or "A team of agents: " + " ".join(f"{a.name}: {a.description}" for a in config.agents)
 
 
-def _about(spec: InputSpec) -> str:
-    usual = "" if spec.default is None else f"Default: {spec.default}"
-    return " ".join(filter(None, (spec.description, usual)))
-
-
-def _parameter(name: str, description: str, kind: str, is_required: bool) -> KernelParameterMetadata:
-    schema = {"type": kind, "description": description}
+def _parameter(name: str, about: str | None, default: Any, *, is_required: bool) -> KernelParameterMetadata:
+    description = " ".join(filter(None, (about, "" if default is None else f"Default: {default}")))
+    schema = {"type": _JSON.get(type(default), "string"), "description": description}
     return KernelParameterMetadata(name=name, description=description, is_required=is_required, schema_data=schema)

@@ -179,10 +179,8 @@ class TeamFactory:
         return self._members[team]
 
     def share(self, pool: Pool) -> None:
-        """Takes services from a pool that others use too, and that somebody else closes."""
+        """Takes services, from the first on, from a pool that others use too, and that somebody else closes."""
         self.pool, self._shares = pool, True
-        for team in self._members.values():
-            team.share(pool)
 
     def context(self, run_id: str, sinks: list[Sink], steps: Steps | None = None) -> RunContext:
         """The context of a run, which masks the keys that services name and the secrets of either environment."""

@@ -18,9 +18,6 @@ _KEYS = (*QUESTIONS, "next_speaker", "instruction_or_question")
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _LONGEST = 200_000
 
-TIERS = ("json_schema", "json_object", "prompt")
-"""How a ledger can be asked for, strictest first; `prompt` asks in words only."""
-
 
 def ledger_schema(names: Sequence[str]) -> dict[str, Any]:
     """JSON Schema of a progress ledger in which only these agents can speak next."""
@@ -39,7 +36,7 @@ def ledger_schema(names: Sequence[str]) -> dict[str, Any]:
 
 
 def tier_settings(settings: type[BaseModel], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Tier -> execution settings that ask for it, of the tiers that this connector's settings know."""
+    """Tier -> execution settings that ask for it, strictest first, of those that this connector's settings know."""
     schema = ledger_schema(names)
     known = settings.model_fields
     tiers: dict[str, dict[str, Any]] = {}
