@@ -177,14 +177,11 @@ def _follow(
 
     from magentic_kit.console import Mode, make_console
     from magentic_kit.otel import otel_sinks
-    from magentic_kit.terminal import Terminal, on_signals
+    from magentic_kit.terminal import by_terminal, on_signals
 
     mode: Mode = "quiet" if show == "quiet" or form == "jsonl" else "plain" if show else "auto"
     console = make_console(mode=mode, verbosity=flags["verbosity"], show_reasons=flags["show_reasons"])
-    terminal = Terminal(console, approve=flags["approve"], approve_plan=flags["approve_plan"])
-    people: RunOptions = {"approver": terminal.approver, "humans": terminal.humans}
-    if terminal.reviewer is not None:
-        people["reviewer"] = terminal.reviewer
+    people = by_terminal(console, approve=flags["approve"], approve_plan=flags["approve_plan"])
     people["sinks"] = [console, *([_print_event] if form == "jsonl" else []), *otel_sinks(asked=flags["otel"])]
 
     async def whole() -> int:
