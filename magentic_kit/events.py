@@ -343,44 +343,19 @@ class RunFinished(Event):
     seconds: float = 0.0
 
 
-AnyEvent: TypeAlias = (
-    RunStarted
-    | PlanCreated
-    | Replanned
-    | PlanReviewed
-    | ProgressLedger
-    | LedgerRejected
-    | AgentStarted
-    | AgentMessage
-    | TextDelta
-    | ModelCallStarted
-    | ModelCallRetried
-    | ModelCallFinished
-    | ModelCallFailed
-    | ToolReviewed
-    | ToolCallStarted
-    | ToolCallFinished
-    | ToolCallFailed
-    | ToolCallDenied
-    | TeamProgress
-    | LimitReached
-    | RunResumed
-    | RunFinished
-)
+_OfPlans: TypeAlias = PlanCreated | Replanned | PlanReviewed
+_OfRounds: TypeAlias = ProgressLedger | LedgerRejected | AgentStarted | AgentMessage | TextDelta
+_OfModels: TypeAlias = ModelCallStarted | ModelCallRetried | ModelCallFinished | ModelCallFailed
+_OfTools: TypeAlias = ToolReviewed | ToolCallStarted | ToolCallFinished | ToolCallFailed | ToolCallDenied | TeamProgress
+AnyEvent: TypeAlias = RunStarted | _OfPlans | _OfRounds | _OfModels | _OfTools | LimitReached | RunResumed | RunFinished
 
 _TYPES: dict[str, type[Event]] = {cls.type: cls for cls in AnyEvent.__args__}
-_NESTED = {
-    "usage": Usage,
-    **dict.fromkeys(
-        (
-            "is_request_satisfied",
-            "is_in_loop",
-            "is_progress_being_made",
-            "next_speaker",
-            "instruction_or_question",
-        ),
-        Judgement,
-    ),
+_NESTED: dict[str, type[Frozen]] = {
+    spec.name: part
+    for part in (Judgement, Usage)
+    for cls in _TYPES.values()
+    for spec in dataclasses.fields(cls)
+    if spec.type == part.__name__
 }
 
 
