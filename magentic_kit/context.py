@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from datetime import datetime, timezone
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -74,9 +73,8 @@ class RunContext:
         if self._resumed_from is not None:
             last, self._resumed_from = self._resumed_from, None
             self.emit(ev.RunResumed(from_seq=last))
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         seq = self._seq if event.logged else -1
-        event = replace(self.redactor.event(event), seq=seq, time=now, run_id=self.run_id)
+        event = replace(self.redactor.event(event), seq=seq, time=ev.now(), run_id=self.run_id)
         try:
             if event.logged:
                 self._seq += 1

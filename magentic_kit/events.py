@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import MISSING, FrozenInstanceError, dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
@@ -367,6 +368,16 @@ def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
             held = [e for e in held if e.seq <= event.from_seq and not isinstance(e, RunFinished)]
         held.append(event)
     return held
+
+
+def now() -> str:
+    """The time as an event has it."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(time: str) -> float:
+    """An event's time in seconds since 1970."""
+    return datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
 
 
 def to_dict(event: Event) -> dict[str, Any]:
