@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +128,7 @@ def _timed(events: Iterable[AnyEvent]) -> Iterator[tuple[float, AnyEvent]]:
 
     before = 0.0
     for event in events:
-        at = datetime.fromisoformat(event.time.replace("Z", "+00:00")).timestamp()
+        at = ev.seconds(event.time)
         if isinstance(event, ev.ModelCallFinished) and event.purpose == "turn":
             words = re.findall(r"\s*\S+\s*", event.text)
             for number, word in enumerate(words, 1):
