@@ -92,9 +92,7 @@ def resume(run_dir: Path, **given: Any) -> int:
         return TeamFactory.from_run(run_dir, overrides=overrides)
 
     def start(factory: TeamFactory, people: RunOptions) -> Run:
-        from magentic_kit.resume import words
-
-        people["unknown_tools"] = words(words_of(**given))
+        people["unknown_tools"] = words_of(**given)
         return factory.resume(run_dir, **people)
 
     return _follow(load, start, given)
