@@ -143,10 +143,8 @@ class Batch:
     def _save(self) -> FileLock:
         """Writes what the batch is made from, and keeps others away from it. Raises `ConfigError`."""
         team, lock = self.factory.team, FileLock(self.directory / ".lock", timeout=0)
-        tasks = [plain(task) for task in self.tasks]
-        places = {"team_dir": str(team.base_dir), "base_dir": str(self.base_dir)}
-        how = {"queued": self.queued, "limits": self._limits}
-        data = {"v": 1, "team": team.config.name, **places, **how, "tasks": tasks}
+        data = {"team_dir": str(team.base_dir), "base_dir": str(self.base_dir), "queued": self.queued}
+        data |= {"limits": self._limits, "tasks": [plain(task) for task in self.tasks]}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock.acquire()
