@@ -55,7 +55,7 @@ class RunContext:
         self.redactor = redactor or Redactor.from_environment()
         self.log: RunLog | None = None
         """Where logged events are written first; what it raises ends the run."""
-        self.unknown_tools: UnknownTools | None = None  # for the runs that its calls begin
+        self.unknown_tools: UnknownTools = {}  # for the runs that its calls begin
         self._sinks = sinks
         self._broken: set[int] = set()
         self._seq = self.steps.next_seq

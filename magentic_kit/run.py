@@ -85,7 +85,7 @@ class Run:
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._sinks: list[Sink] = [self.record.apply, self._queue.put_nowait, *options.get("sinks", ())]
         self._context = factory.context(run_id, self._sinks, steps)
-        self._context.unknown_tools = options.get("unknown_tools")
+        self._context.unknown_tools = options.get("unknown_tools", {})
         people = People(
             reviewer=options.get("reviewer"), approver=options.get("approver"), humans=options.get("humans", {})
         )
@@ -101,7 +101,7 @@ class Run:
         steps = Steps()
         if (earlier := options.get("reuse")) is not None:
             steps = Steps(ev.effective(read_log(Path(earlier))[0]), strict=False)
-            settle(steps, factory, options.get("unknown_tools"))
+            settle(steps, factory, options.get("unknown_tools", {}))
         filled = factory.task(task, factory.fill_inputs(options.get("inputs", {})))
         run = cls(factory, filled, options, new_run_id(factory.team.config.name), steps)
         out = options.get("out", "runs")
@@ -139,7 +139,7 @@ class Run:
             else:
                 task = factory.task(task, factory.fill_inputs(options.get("inputs", {})))
             if not finished:
-                settle(steps, factory, options.get("unknown_tools"))
+                settle(steps, factory, options.get("unknown_tools", {}))
             run = cls(factory, task, options, run_id, steps)
         except BaseException:
             log.close()

@@ -75,11 +75,9 @@ def list(folder: Path, as_json: bool) -> None:  # the command's name
         return say(json.dumps(runs, indent=2))
     if not runs:
         complain(f"there are no runs in {folder}; `magentic-kit run TEAM` makes one")
-    width = None
-    if sys.stdout.isatty():
-        import shutil
+    import shutil
 
-        width = shutil.get_terminal_size().columns
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for run in runs:
         took = "" if run["seconds"] is None else duration(run["seconds"])
         tokens = "?" if run["tokens"] is None else f"{run['tokens']:,}"
