@@ -17,21 +17,13 @@ if TYPE_CHECKING:
     from magentic_kit.tasks import Task
 
 _HOME = {
-    "AnyEvent": "events",
-    "ConfigError": "errors",
-    "Event": "events",
-    "JournalError": "errors",
-    "KitError": "errors",
-    "LedgerError": "errors",
-    "Problem": "errors",
-    "ReplayError": "errors",
-    "Run": "run",
-    "RunResult": "run",
-    "ServiceError": "errors",
-    "Sink": "context",
-    "Task": "tasks",
-    "TeamFactory": "factory",
-    "run_batch": "batch",
+    "batch": ["run_batch"],
+    "context": ["Sink"],
+    "errors": ["ConfigError", "JournalError", "KitError", "LedgerError", "Problem", "ReplayError", "ServiceError"],
+    "events": ["AnyEvent", "Event"],
+    "factory": ["TeamFactory"],
+    "run": ["Run", "RunResult"],
+    "tasks": ["Task"],
 }
 
 __all__ = [
@@ -56,6 +48,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used: Semantic Kernel takes seconds to import."""
-    if home := _HOME.get(name):
-        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    for home, names in _HOME.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from magentic_kit.servers import PluginServers
 
 
+_Place = tuple[Lane, ChatCompletionClientBase, dict[str, Any]]
+"""An agent's lane and service, and what the log tells of them."""
+
+
 class Assembly:
     """One run's orchestration and what it is made of. Raises `ConfigError` if the parts do not fit together."""
 
@@ -81,16 +85,10 @@ class Assembly:
         with self._context.interruptible():
             await self._servers.open()
         for plugin, reason in self._servers.failures.items():
-            failed: dict[str, Any] = {
-                "call": f"start of {plugin}",
-                "who": MANAGER,
-                "function": f"{plugin}.*",
-                "error": reason,
-            }
-            self._context.emit(ToolCallFailed(**failed, seconds=self._context.elapsed))
+            call, function, took = f"start of {plugin}", f"{plugin}.*", self._context.elapsed
+            self._context.emit(ToolCallFailed(call=call, who=MANAGER, function=function, seconds=took, error=reason))
         for agent, config in zip(self.agents, self._factory.team.config.agents, strict=True):
-            patterns = [tool.id for tool in config.tools if tool.id]
-            plugins, missing = self._factory.tools.connected(patterns, self._servers)
+            plugins, missing = self._factory.tools.connected(config.functions, self._servers)
             agent.equip(plugins, missing=missing)
 
     def _manager(self, plan: TaskLedger | None) -> TeamManager:
@@ -98,97 +96,84 @@ class Assembly:
         name = factory.team.manager_service
         entry = config.services.get(name)
         options = factory.options(name, config.manager.options, ("manager", "options"))
+        lane = self._lane(MANAGER, name, options, config.manager.context, as_name=NAME)
         return TeamManager(
+            # SK's own round and reset limits end a run with whatever was said last (DESIGN.md, defect 6).
+            max_stall_count=config.manager.max_stalls,
             config=config.manager,
             context=self._context,
-            voice=Voice(
-                self._lane(MANAGER, name, options, config.manager.context, NAME),
-                factory.service(name),
-                options,
-                entry.structured_output if entry else "auto",
-            ),
+            voice=Voice(lane, factory.service(name), options, entry.structured_output if entry else "auto"),
             inputs=self._inputs,
-            plan=plan,
+            given=plan,
             reviewer=self._people.reviewer if config.review.plan else None,
             equip=self._equip,
         )
 
-    def _lane(
-        self, who: str, service: str, options: Mapping[str, Any], window: ContextConfig | None, name: str | None = None
-    ) -> Lane:
-        seen = Window(window, options) if window else None
-        throttle = self._factory.throttle(service)
-        return Lane(who, service, self._context, name=name, throttle=throttle, window=seen)
-
     def _agent(self, index: int, config: AgentConfig) -> TeamAgent:
-        if config.type != "chat_completion_agent":
-            return self._other(config)
-        factory = self._factory
-        name = factory.team.service_of(config)
-        options = factory.options(name, config.model.options, ("agents", index, "model", "options"))
-        lane = self._lane(config.name, name, options, config.context)
-        lane.options = options
-        own = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
-        settings = PromptExecutionSettings(**dict(lane.options))
-        kernel = GateKernel()
-        if factory.kernel is not None:
-            for kind in FilterTypes:
-                for _, function in getattr(factory.kernel, f"{kind.value}_filters"):
-                    kernel.add_filter(kind, function)
-        kernel.add_filter(FilterTypes.AUTO_FUNCTION_INVOCATION, self._gate.filter(lane))
+        match config.type:
+            case "human":
+                lane, service, seat = self._human(config)
+            case "team":
+                lane, service, seat = self._team(config)
+            case _:
+                lane, service, seat = self._model(index, config)
+        self.seats[config.name] = {"description": config.description, **seat}
+        inputs = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
+        settings = PromptExecutionSettings(**lane.options)
         agent = TeamAgent(  # type: ignore[call-arg]  # mypy sees pydantic's __init__
             name=config.name,
             description=config.description,
-            kernel=kernel,
-            service=lane.connect(factory.service(name, config.model.id)),
-            arguments=KernelArguments(settings=settings, **{**own, **self._inputs}),
+            kernel=self._kernel(lane),
+            service=lane.connect(service),
+            arguments=KernelArguments(settings=settings, **{**inputs, **self._inputs}),
             function_choice_behavior=FunctionChoiceBehavior.Auto(
                 maximum_auto_invoke_attempts=self._context.limits.tool_rounds
             ),
             prompt_template_config=_template(config),
         )
         agent.join(lane, self.manager.turn)
-        agent.equip(factory.tools.local(index, config))
-        tools = [tool.id for tool in config.tools if tool.type == "function"]
-        self.seats[config.name] = {
-            "description": config.description,
-            **self._seat(name, config.model.id, config.context),
-            "tools": tools,
-        }
+        agent.equip(self._factory.tools.local(index, config))
         return agent
 
-    def _other(self, config: AgentConfig) -> TeamAgent:
-        """A person or a team as a member: to the rest of the run, a chat service that takes its time."""
-        lane = Lane(config.name, config.type, self._context)
-        service: ChatCompletionClientBase
-        if config.type == "team":
-            service, lane.silence = self._team(config), None
-        else:
-            service, lane.person = self._human(config), True
-        seat = {"service": "", "provider": config.type, "model": "" if lane.person else service.ai_model_id}
-        self.seats[config.name] = {"description": config.description, **seat}
-        agent = TeamAgent(  # type: ignore[call-arg]
-            name=config.name,
-            description=config.description,
-            service=lane.connect(service),
-            arguments=KernelArguments(**self._inputs),
-            prompt_template_config=_template(config),
-        )
-        agent.join(lane, self.manager.turn)
-        return agent
+    def _kernel(self, lane: Lane) -> GateKernel:
+        kernel, given = GateKernel(), self._factory.kernel
+        for kind in FilterTypes if given else ():
+            for _, function in getattr(given, f"{kind.value}_filters"):
+                kernel.add_filter(kind, function)
+        kernel.add_filter(FilterTypes.AUTO_FUNCTION_INVOCATION, self._gate.filter(lane))
+        return kernel
 
-    def _human(self, config: AgentConfig) -> HumanChatCompletion:
+    def _lane(
+        self, who: str, service: str, options: Mapping[str, Any], window: ContextConfig | None, *, as_name: str = ""
+    ) -> Lane:
+        seen = Window(window, options) if window else None
+        throttle = self._factory.throttle(service)
+        return Lane(who, service, self._context, options=options, as_name=as_name, throttle=throttle, window=seen)
+
+    def _model(self, index: int, config: AgentConfig) -> _Place:
+        factory, model = self._factory, config.model
+        name = factory.team.service_of(config)
+        options = factory.options(name, model.options, ("agents", index, "model", "options"))
+        seat = {**self._seat(name, model.id, config.context), "tools": config.functions}
+        return self._lane(config.name, name, options, config.context), factory.service(name, model.id), seat
+
+    def _human(self, config: AgentConfig) -> _Place:
         speaker = self._people.humans.get(config.name) or self._people.humans.get("*")
         if speaker is None:
             raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
-        return HumanChatCompletion(config.name, speaker)
+        lane = Lane(config.name, config.type, self._context)
+        lane.person, lane.silence = True, None
+        return lane, HumanChatCompletion(config.name, speaker), {"service": "", "provider": "human", "model": ""}
 
-    def _team(self, config: AgentConfig) -> TeamChatCompletion:
+    def _team(self, config: AgentConfig) -> _Place:
         """The nested team, with this run's people, and those of its inputs that the nested team has too."""
         factory = self._factory.member(str(config.team))
         inputs = {name: self._inputs[name] for name in factory.team.config.inputs if name in self._inputs}
         options = {key: value for key, value in vars(self._people).items() if value} | {"inputs": inputs}
-        return TeamChatCompletion(factory, None, cast("RunOptions", options))
+        service = TeamChatCompletion(factory, None, cast("RunOptions", options))
+        lane = Lane(config.name, config.type, self._context)
+        lane.silence = None
+        return lane, service, {"service": "", "provider": "team", "model": service.ai_model_id}
 
     def _seat(self, name: str, model: str | None, window: ContextConfig | None) -> dict[str, Any]:
         service = self._factory.service(name, model)

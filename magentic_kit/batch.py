@@ -6,13 +6,13 @@ import asyncio
 import json
 import re
 import shutil
-from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+import anyio
 import yaml
 from filelock import FileLock, Timeout
 from typing_extensions import Unpack
@@ -70,7 +70,7 @@ class Batch:
         self.factory, self.tasks, self.directory, self.base_dir = factory, tasks, directory, base_dir
         self._limits: dict[str, Any] = {"concurrency": 8, "rpm": None, "tpm": None}
         self.queued = False
-        self._carrier: Carrier | None = None
+        self._carrier: _Here | Queue | None = None
         self._cancelled = False
 
     @classmethod
@@ -122,35 +122,29 @@ class Batch:
         given = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
         if self.queued and queue is None:
             raise ConfigError.one("the batch is in a queue: give its --database", file=str(self.directory))
-        self.queued, self._carrier = queue is not None, queue or _Here(self.factory, options)
+        self.queued, self._carrier = queue is not None, (carrier := queue or _Here(self.factory, options))
         self._limits |= {name: limit for name, limit in given.items() if limit is not None}
-        most = self._carrier.prepare(given if queue else self._limits)
+        most = anyio.CapacityLimiter(carrier.prepare(given if queue else self._limits))
         lock = self._save()
-        waiting = deque(enumerate(self.tasks, 1))
-        ended, under_way = set[asyncio.Task[TaskResult | None]](), set[asyncio.Task[TaskResult | None]]()
+        under_way = [asyncio.create_task(self._carry_out(*task, carrier, most)) for task in enumerate(self.tasks, 1)]
         try:
             with (self.directory / "results.jsonl").open("w", encoding="utf-8", buffering=1) as file:
-                while under_way or (waiting and not self._cancelled):
-                    while waiting and not self._cancelled and len(under_way) < most:
-                        under_way.add(asyncio.create_task(self._carry_out(*waiting.popleft())))
-                    ended, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                    for result in filter(None, (task.result() for task in ended)):
+                for ended in asyncio.as_completed(under_way):
+                    if result := await ended:
                         run_dir = result.run_dir and result.run_dir.relative_to(self.directory).as_posix()
                         told = {**asdict(result), "run_dir": run_dir, "passed": result.passed}
                         file.write(json.dumps(told) + "\n")
                         yield result
         finally:
             self.cancel()
-            await asyncio.gather(*ended, *under_way, return_exceptions=True)
+            await asyncio.gather(*under_way, return_exceptions=True)
             lock.release()
 
     def _save(self) -> FileLock:
         """Writes what the batch is made from, and keeps others away from it. Raises `ConfigError`."""
         team, lock = self.factory.team, FileLock(self.directory / ".lock", timeout=0)
-        tasks = [plain(task) for task in self.tasks]
-        places = {"team_dir": str(team.base_dir), "base_dir": str(self.base_dir)}
-        how = {"queued": self.queued, "limits": self._limits}
-        data = {"v": 1, "team": team.config.name, **places, **how, "tasks": tasks}
+        data = {"team_dir": str(team.base_dir), "base_dir": str(self.base_dir), "queued": self.queued}
+        data |= {"limits": self._limits, "tasks": [plain(task) for task in self.tasks]}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -165,13 +159,14 @@ class Batch:
             raise ConfigError.one(told, file=str(self.directory)) from error
         return lock
 
-    async def _carry_out(self, number: int, task: Task) -> TaskResult | None:
+    async def _carry_out(
+        self, number: int, task: Task, carrier: _Here | Queue, most: anyio.CapacityLimiter
+    ) -> TaskResult | None:
         home = self.directory / "tasks" / f"{number:04}-{re.sub('[^0-9A-Za-z]+', '-', task.id)[:40]}"
-        assert self._carrier is not None
-        result = await self._carrier.run(task, home)
-        if result is None:
-            return None
-        return await asyncio.to_thread(self._result, task, result)  # a check may take its time
+        async with most:
+            if self._cancelled or (result := await carrier.run(task, home)) is None:
+                return None
+            return await asyncio.to_thread(self._result, task, result)  # a check may take its time
 
     def _result(self, task: Task, result: RunResult) -> TaskResult:
         same = {f.name: getattr(result, f.name) for f in fields(TaskResult) if hasattr(result, f.name)}
@@ -179,21 +174,8 @@ class Batch:
         return TaskResult(**{**same, **own, "checks": judge(task, result, self.base_dir)})
 
 
-def _run_dir(home: Path) -> Path:
-    return next((log.parent for log in home.glob(f"*/{LOG}")), home)
-
-
-class Carrier(Protocol):
-    """Carries out the runs of a batch."""
-
-    def prepare(self, limits: Mapping[str, int | None]) -> float:
-        """Takes the limits; returns how many tasks it may be given at a time. Raises `ConfigError`."""
-
-    async def run(self, task: Task, home: Path) -> RunResult | None:
-        """Carries out the run of a task, or what is left of it, in a directory under `home`; None once cancelled."""
-
-    def cancel(self) -> None:
-        """Ends what is under way."""
+def _run_dir(home: Path) -> Path | None:
+    return next((log.parent for log in home.glob(f"*/{LOG}")), None)
 
 
 class _Here:
@@ -202,9 +184,9 @@ class _Here:
     def __init__(self, factory: TeamFactory, options: RunOptions) -> None:
         self._factory, self._options = factory, options
         self._runs: set[Run] = set()
-        self._cancelled = False
 
     def prepare(self, limits: Mapping[str, int | None]) -> float:
+        """Takes the limits; returns how many tasks it may be given at a time. Raises `ConfigError`."""
         pool, team = self._factory.pool, self._factory.team
         pool.use_loop(asyncio.get_running_loop())
         pool.limit(rpm=limits["rpm"], tpm=limits["tpm"])
@@ -214,16 +196,16 @@ class _Here:
         return limits["concurrency"] or 1
 
     async def run(self, task: Task, home: Path) -> RunResult:
+        """Carries out the run of a task, or what is left of it, in a directory under `home`."""
         from magentic_kit.run import RunResult  # brings Semantic Kernel
 
-        run_dir = _run_dir(home)
         record = RunRecord()
+        run_dir = _run_dir(home)
         try:
-            log = ev.effective(read_log(run_dir)[0]) if run_dir != home else []
-            record = RunRecord.of(log)
-            if record.outcome in _ENDED:
-                return RunResult.of(record, run_dir)
-            if log:
+            if run_dir and (log := ev.effective(read_log(run_dir)[0])):
+                record = RunRecord.of(log)
+                if record.outcome in _ENDED:
+                    return RunResult.of(record, run_dir)
                 return await self._end_of(self._factory.resume(run_dir, **self._options))
         except KitError as error:  # this one alone cannot go on
             record.outcome, record.error = "failed", {"kind": error.kind, "message": str(error)}
@@ -233,14 +215,12 @@ class _Here:
         return await self._end_of(self._factory.start(task.task, **begun))
 
     def cancel(self) -> None:
-        self._cancelled = True
+        """Ends what is under way."""
         for run in self._runs:
             run.cancel()
 
     async def _end_of(self, run: Run) -> RunResult:
         self._runs.add(run)
-        if self._cancelled:
-            run.cancel()
         try:
             return await run.result()
         finally:

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
@@ -24,6 +23,7 @@ from magentic_kit.faults import as_service_error
 from magentic_kit.rates import Throttle
 from magentic_kit.redaction import RedactedStream
 from magentic_kit.reply import Reply, contents_of, tokens
+from magentic_kit.services import put_before
 from magentic_kit.steps import Request
 from magentic_kit.wire import characters, conversation, plain
 
@@ -48,22 +48,23 @@ class Lane:
         service: str,
         context: RunContext,
         *,
-        name: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        as_name: str = "",
         throttle: Throttle | None = None,
         window: Window | None = None,
     ) -> None:
         self.who = who
         self.service = service
         self.context = context
-        self.name = name or who  # as Semantic Kernel names it in the history
+        self.name = as_name or who  # as Semantic Kernel names it in the history
         self.window = window
         self.purpose = "turn"
-        self.options: Mapping[str, Any] = {}
+        self.options = options or {}
         self.tools: list[Any] = []
         self.calls: Counter[str] = Counter()  # by purpose
         self.retries = context.limits.retries
         self.silence: float | None = context.limits.model_timeout  # seconds to wait for a piece of the reply
-        self.person = False  # a person may take as long as it likes
+        self.person = False  # the clock of the run stands still
         self.throttle = throttle or Throttle()
         self.response: AsyncStream[Any] | None = None
 
@@ -75,7 +76,7 @@ class Lane:
     def connect(self, service: _S) -> _S:
         """A copy of the service that shares its HTTP client and sends every call through this lane."""
         copy = service.model_copy()
-        copy.__class__ = _in_lane(type(service))
+        copy.__class__ = put_before(type(service), _InLane)
         object.__setattr__(copy, "_lane", self)
         return copy
 
@@ -177,7 +178,6 @@ class Lane:
 
     async def _attempt(self, send: Callable[[], AsyncIterator[list[Any]]], reply: Reply) -> AsyncIterator[list[Any]]:
         final = self.purpose == "answer"
-        silence = None if self.person else self.silence
         with self.context.interruptible(final=final):
             await self.throttle.enter()
         stream = send()
@@ -185,7 +185,7 @@ class Lane:
         try:
             while True:
                 # A scope per piece: a cancel scope may not stay open over a `yield`.
-                with self.context.interruptible(seconds=silence, final=final, person=self.person):
+                with self.context.interruptible(seconds=self.silence, final=final, person=self.person):
                     try:
                         contents = await stream.__anext__()
                     except StopAsyncIteration:
@@ -265,10 +265,3 @@ class _InLane:
 
         async for contents in self._lane.exchange(service, heard, send, attempt=function_invoke_attempt):
             yield contents
-
-
-@lru_cache(maxsize=64)
-def _in_lane(cls: type[_S]) -> type[_S]:
-    # Keeps the connector's name, which Semantic Kernel's own messages and spans show.
-    made: Any = type(cls)
-    return cast("type[_S]", made(cls.__name__, (_InLane, cls), {"__module__": cls.__module__}))

@@ -32,12 +32,12 @@ OUTCOMES = ("satisfied", "limited", "rejected", "cancelled", "failed")
 PATIENCE = 60.0
 """Seconds that a database may be away before what needs it is given up."""
 
-_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
-_CONNECT: dict[str, dict[str, Any]] = {
-    "sqlite": {"timeout": 30},
+_DRIVERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sqlite": ("sqlite+pysqlite", {"timeout": 30}),
     # A host that vanished is noticed in half a minute, not in the quarter of an hour that TCP takes.
-    "postgresql": {"connect_timeout": 10, "tcp_user_timeout": 30_000},
+    "postgresql": ("postgresql+psycopg", {"connect_timeout": 10, "tcp_user_timeout": 30_000}),
 }
+"""Kind of database -> SQLAlchemy's name for it with the driver, and how to connect."""
 _METADATA = sa.MetaData()
 _RUNS = sa.Table(
     "magentic_runs",
@@ -52,9 +52,8 @@ _RUNS = sa.Table(
     sa.Column("beat", sa.Integer, nullable=False, default=0),  # moves as long as its worker lives
     sa.Column("takes", sa.Integer, nullable=False, default=0),
     sa.Column("cancel", sa.Boolean, nullable=False, default=False),
-    sa.Column(
-        "slot", sa.Integer, unique=True
-    ),  # while it runs: the lowest that is free, so that two cannot exceed a limit
+    # While it runs: the lowest that is free, so that two cannot exceed a limit.
+    sa.Column("slot", sa.Integer, unique=True),
     sa.Column("settled", sa.JSON),  # a person's words on tool calls of unknown outcome
     sa.Column("settled_at", sa.Integer),  # the epoch they were given at; they hold for the next one alone
 )
@@ -141,13 +140,11 @@ class Database:
         """Opens the database, and makes its tables. Raises `ConfigError` if it cannot be had."""
         try:
             parsed = sa.make_url(url)
-            kind, _, driver = parsed.drivername.partition("+")
-            name = _DRIVERS.get(kind, "")
-            if not name or driver not in ("", name.partition("+")[2]):
+            if (kind := parsed.get_backend_name()) not in _DRIVERS:
                 raise ConfigError.one("should be sqlite:///FILE or postgresql://…", file="--database")
-            kind = name.partition("+")[0]
+            name, connect = _DRIVERS[kind]
             self._engine = sa.create_engine(
-                parsed.set(drivername=name), isolation_level="AUTOCOMMIT", connect_args=_CONNECT[kind]
+                parsed.set(drivername=name), isolation_level="AUTOCOMMIT", connect_args=connect
             )
             self._engine.connect().close()
             for _ in range(2):  # each may fail once where another process is making the same table
@@ -193,8 +190,7 @@ class Database:
             "people": {"approve": [*approve], "approve_plan": approve_plan},
         }
         now = datetime.now(timezone.utc).isoformat()
-        row = {"id": run, "spec": spec, "created": now, "state": "queued"}
-        self._insert(_RUNS, row)
+        self._insert(_RUNS, {"id": run, "spec": spec, "created": now, "state": "queued"})
         if self.entries(run)[0].spec != spec:
             raise ConfigError.one(f"there is a run '{run}' already, of another team, task or inputs", file="--id")
         return run
@@ -228,7 +224,7 @@ class Database:
         """Cancels a run, or asks its worker to; returns the state it is then in. Raises `ConfigError`."""
         then = sa.case((_RUNS.c.state == "running", "running"), else_="cancelled")
         cancelled = sa.update(_RUNS).where(_RUNS.c.id == id, _RUNS.c.state.not_in(OUTCOMES))
-        self._all(cancelled.values(cancel=True, state=then).returning(_RUNS.c.id))
+        self._changed(cancelled.values(cancel=True, state=then))
         return self.entries(id)[0].state
 
     def settle(self, id: str, words: Mapping[str, str | None]) -> None:
@@ -240,7 +236,7 @@ class Database:
         stopped = sa.update(_RUNS).where(_RUNS.c.id == id, _RUNS.c.state.in_(("parked", "failed", "cancelled")))
         again = {"state": "queued", "note": "", "takes": 0, "cancel": False}
         said = {"settled": dict(words), "settled_at": _RUNS.c.epoch}
-        if not self._all(stopped.values(**again, **said).returning(_RUNS.c.id)):
+        if not self._changed(stopped.values(**again, **said)):
             raise ConfigError.one(f"run '{id}' is {self.entries(id)[0].state}: nobody has to settle it", file=id)
 
     def limit(self, **limits: int | None) -> dict[str, int]:
@@ -254,9 +250,7 @@ class Database:
                 if not 0 <= value < 2**31:
                     raise ConfigError.one(f"should be from 0 to {2**31 - 1}, not {value}", file=f"--{name}")
                 self._insert(_LIMITS, {"name": name})
-                self._all(
-                    sa.update(_LIMITS).where(_LIMITS.c.name == name).values(value=value or None).returning(_LIMITS)
-                )
+                self._changed(sa.update(_LIMITS).where(_LIMITS.c.name == name).values(value=value or None))
         return {row.name: row.value for row in self._all(sa.select(_LIMITS).where(_LIMITS.c.value.is_not(None)))}
 
     # -- for workers
@@ -319,7 +313,7 @@ class Database:
     def leave(self, held: Entry, state: str, note: str = "") -> bool:
         """Ends a worker's hold of a run: with its outcome, or `parked`. False if it did not hold it any more."""
         mine = sa.update(_RUNS).where(_RUNS.c.id == held.id, _RUNS.c.epoch == held.epoch, _RUNS.c.state == "running")
-        return bool(self._all(mine.values(state=state, note=note, slot=None).returning(_RUNS.c.id)))
+        return self._changed(mine.values(state=state, note=note, slot=None))
 
     # -- the pace of services, by one clock for all
 
@@ -328,7 +322,7 @@ class Database:
         this = _SERVICES.c.name == service
         opens = self._greatest(_SERVICES.c.next_call, _SERVICES.c.paid_until, _SERVICES.c.reopens)
         now = sa.update(_SERVICES).where(this, opens <= self._now)
-        if self._all(now.values(next_call=self._now + _seconds_each("rpm")).returning(_SERVICES.c.name)):
+        if self._changed(now.values(next_call=self._now + _seconds_each("rpm"))):
             return 0.0
         for row in self._all(sa.select((opens - self._now).label("wait")).where(this)):
             return max(float(row.wait), 0.001)
@@ -338,15 +332,12 @@ class Database:
     def replied(self, service: str, tokens: int) -> None:
         """Tells that a service has answered."""
         paid = self._greatest(_SERVICES.c.paid_until, self._now) + tokens * _seconds_each("tpm")
-        self._change(service, paid_until=paid)
+        self._changed(sa.update(_SERVICES).where(_SERVICES.c.name == service).values(paid_until=paid))
 
     def refused(self, service: str, seconds: float) -> None:
         """Tells that a service has asked for so much time."""
-        self._change(service, reopens=self._greatest(_SERVICES.c.reopens, self._now + seconds))
-
-    def _change(self, service: str, **values: Any) -> None:
-        changed = sa.update(_SERVICES).where(_SERVICES.c.name == service).values(**values)
-        self._all(changed.returning(_SERVICES.c.name))
+        reopens = self._greatest(_SERVICES.c.reopens, self._now + seconds)
+        self._changed(sa.update(_SERVICES).where(_SERVICES.c.name == service).values(reopens=reopens))
 
     def _insert(self, table: sa.Table, row: dict[str, Any]) -> None:
         def insert(connection: sa.Connection) -> None:
@@ -354,6 +345,9 @@ class Database:
                 connection.execute(sa.insert(table).values(row))
 
         self._do(insert)
+
+    def _changed(self, update: sa.Update) -> bool:
+        return self._do(lambda connection: connection.execute(update).rowcount > 0)
 
     def _all(self, statement: sa.Executable) -> list[Any]:
         return self._do(lambda connection: list(connection.execute(statement).all()))

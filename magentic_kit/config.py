@@ -110,6 +110,11 @@ class AgentConfig(Model):
         return {key: value for key, value in data.items() if value is not None}
 
     @property
+    def functions(self) -> list[str]:
+        """The functions it lists, as `plugin.function`; SK ignores other kinds of tools."""
+        return [tool.id for tool in self.tools if tool.id and tool.type == "function"]
+
+    @property
     def prompt(self) -> PromptTemplate:
         """The template with its text filled in: instructions win over the template's own, as in SK."""
         given = {} if self.instructions is None else {"template": self.instructions}

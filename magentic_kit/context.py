@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from datetime import datetime, timezone
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -56,11 +55,10 @@ class RunContext:
         self.redactor = redactor or Redactor.from_environment()
         self.log: RunLog | None = None
         """Where logged events are written first; what it raises ends the run."""
-        self.unknown_tools: UnknownTools | None = None  # for the runs that its calls begin
+        self.unknown_tools: UnknownTools = {}  # for the runs that its calls begin
         self._sinks = sinks
         self._broken: set[int] = set()
         self._seq = self.steps.next_seq
-        self._resumed_from = self.steps.resumed_from
         self._scopes: set[anyio.CancelScope] = set()
         self._began = self._asked = time.monotonic()
         self._asking = 0  # people who are being asked just now; the clock stands still
@@ -71,12 +69,11 @@ class RunContext:
         """Stamps, redacts and logs the event, then shows it to every sink. Raises only what the log raises."""
         if event.key in self.steps.known:
             return  # a run that is resumed has told this already
-        if self._resumed_from is not None:
-            last, self._resumed_from = self._resumed_from, None
+        if self.steps.resumed_from is not None:
+            last, self.steps.resumed_from = self.steps.resumed_from, None
             self.emit(ev.RunResumed(from_seq=last))
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         seq = self._seq if event.logged else -1
-        event = replace(self.redactor.event(event), seq=seq, time=now, run_id=self.run_id)
+        event = replace(self.redactor.event(event), seq=seq, time=ev.now(), run_id=self.run_id)
         try:
             if event.logged:
                 self._seq += 1

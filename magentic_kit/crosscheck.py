@@ -21,10 +21,7 @@ _BLOCK = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _VARIABLE = re.compile(r"\$(\w+)")
 _BUILT_IN = {"files": ["read", "list", "search"], "sql": ["query", "schema"], "fetch": ["get"], "math": ["calculate"]}
-_ALLOWED = {
-    "human": {"type", "name", "description", "instructions"},
-    "team": {"type", "name", "description", "team"},
-}
+_ALLOWED = {"human": {"type", "name", "description", "instructions"}, "team": {"type", "name", "description", "team"}}
 """Keys of agents that are no agents of SK's, by their type."""
 
 

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from pydantic import PrivateAttr
 from semantic_kernel.agents import ChatCompletionAgent
-from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
-from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
-from semantic_kernel.contents import (
-    ChatHistory,
-    ChatMessageContent,
-    StreamingChatMessageContent,
-    StreamingTextContent,
-    TextContent,
-)
-from semantic_kernel.contents.utils.author_role import AuthorRole
-from semantic_kernel.contents.utils.finish_reason import FinishReason
+from semantic_kernel.contents import ChatHistory
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
 from magentic_kit import events as ev
@@ -31,11 +20,11 @@ from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
 from magentic_kit.events import AnyEvent
 from magentic_kit.journal import new_run_id
 from magentic_kit.openapi import function_name
+from magentic_kit.reply import Answer, OwnChatCompletion
 from magentic_kit.resume import within
 from magentic_kit.text import one_line
 
 if TYPE_CHECKING:
-    from magentic_kit.config import InputSpec
     from magentic_kit.factory import TeamFactory
     from magentic_kit.options import RunOptions
     from magentic_kit.run import Run, RunResult
@@ -83,19 +72,15 @@ def as_function(
         return _says(ended)
 
     config = factory.team.config
-    usual = f" Default: {config.task}" if config.task else ""
-    parameters = [
-        _parameter("task", f"What the team is to do, with all it has to know.{usual}", "string", not config.task),
-        *(
-            _parameter(key, _about(spec), _JSON.get(type(spec.default), "string"), spec.required)
-            for key, spec in config.inputs.items()
-            if key not in given
-        ),
-    ]
+    about = "What the team is to do, with all it has to know."
+    parameters = [_parameter("task", about, config.task or None, is_required=not config.task)]
+    for key, spec in config.inputs.items():
+        if key not in given:
+            parameters.append(_parameter(key, spec.description, spec.default, is_required=spec.required))
     return KernelFunctionFromMethod(run, parameters=parameters)
 
 
-class TeamChatCompletion(ChatCompletionClientBase):
+class TeamChatCompletion(OwnChatCompletion):
     """Answers a conversation by a team's run; so a team's turn is logged, cancelled and resumed like a model's."""
 
     _factory: TeamFactory = PrivateAttr()
@@ -106,26 +91,12 @@ class TeamChatCompletion(ChatCompletionClientBase):
         super().__init__(ai_model_id=factory.team.config.name, service_id="team")
         self._factory, self._on_event, self._options = factory, on_event, options
 
-    async def _reply(self, history: ChatHistory) -> tuple[str, dict[str, Any]]:
+    async def _reply(self, history: ChatHistory) -> Answer:
         if lane := getattr(self, "_lane", None):
             lane.context.enter(lane.call)
         ended = await _call(self._factory, _task(history), self._options, self._on_event)
-        usage = CompletionUsage(prompt_tokens=ended.prompt_tokens, completion_tokens=ended.completion_tokens)
-        more = {"metadata": {"usage": usage}, "finish_reason": FinishReason.STOP, "ai_model_id": self.ai_model_id}
-        return _says(ended), more
-
-    async def _inner_get_chat_message_contents(
-        self, chat_history: ChatHistory, settings: PromptExecutionSettings
-    ) -> list[ChatMessageContent]:
-        text, more = await self._reply(chat_history)
-        return [ChatMessageContent(role=AuthorRole.ASSISTANT, items=[TextContent(text=text)], **more)]
-
-    async def _inner_get_streaming_chat_message_contents(
-        self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
-    ) -> AsyncGenerator[list[StreamingChatMessageContent], Any]:
-        text, more = await self._reply(chat_history)
-        items: list[Any] = [StreamingTextContent(choice_index=0, text=text)]
-        yield [StreamingChatMessageContent(role=AuthorRole.ASSISTANT, choice_index=0, items=items, **more)]
+        usage = ev.Usage(prompt_tokens=ended.prompt_tokens, completion_tokens=ended.completion_tokens)
+        return Answer(text=_says(ended), usage=usage)
 
 
 async def _call(factory: TeamFactory, task: str | None, options: RunOptions, on_event: OnEvent | None) -> RunResult:
@@ -208,11 +179,7 @@ def _description(factory: TeamFactory) -> str:
     return config.description or "A team of agents: " + " ".join(f"{a.name}: {a.description}" for a in config.agents)
 
 
-def _about(spec: InputSpec) -> str:
-    usual = "" if spec.default is None else f"Default: {spec.default}"
-    return " ".join(filter(None, (spec.description, usual)))
-
-
-def _parameter(name: str, description: str, kind: str, is_required: bool) -> KernelParameterMetadata:
-    schema = {"type": kind, "description": description}
+def _parameter(name: str, about: str | None, default: Any, *, is_required: bool) -> KernelParameterMetadata:
+    description = " ".join(filter(None, (about, "" if default is None else f"Default: {default}")))
+    schema = {"type": _JSON.get(type(default), "string"), "description": description}
     return KernelParameterMetadata(name=name, description=description, is_required=is_required, schema_data=schema)

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import MISSING, FrozenInstanceError, dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
@@ -343,44 +344,19 @@ class RunFinished(Event):
     seconds: float = 0.0
 
 
-AnyEvent: TypeAlias = (
-    RunStarted
-    | PlanCreated
-    | Replanned
-    | PlanReviewed
-    | ProgressLedger
-    | LedgerRejected
-    | AgentStarted
-    | AgentMessage
-    | TextDelta
-    | ModelCallStarted
-    | ModelCallRetried
-    | ModelCallFinished
-    | ModelCallFailed
-    | ToolReviewed
-    | ToolCallStarted
-    | ToolCallFinished
-    | ToolCallFailed
-    | ToolCallDenied
-    | TeamProgress
-    | LimitReached
-    | RunResumed
-    | RunFinished
-)
+_OfPlans: TypeAlias = PlanCreated | Replanned | PlanReviewed
+_OfRounds: TypeAlias = ProgressLedger | LedgerRejected | AgentStarted | AgentMessage | TextDelta
+_OfModels: TypeAlias = ModelCallStarted | ModelCallRetried | ModelCallFinished | ModelCallFailed
+_OfTools: TypeAlias = ToolReviewed | ToolCallStarted | ToolCallFinished | ToolCallFailed | ToolCallDenied | TeamProgress
+AnyEvent: TypeAlias = RunStarted | _OfPlans | _OfRounds | _OfModels | _OfTools | LimitReached | RunResumed | RunFinished
 
 _TYPES: dict[str, type[Event]] = {cls.type: cls for cls in AnyEvent.__args__}
-_NESTED = {
-    "usage": Usage,
-    **dict.fromkeys(
-        (
-            "is_request_satisfied",
-            "is_in_loop",
-            "is_progress_being_made",
-            "next_speaker",
-            "instruction_or_question",
-        ),
-        Judgement,
-    ),
+_NESTED: dict[str, type[Frozen]] = {
+    spec.name: part
+    for part in (Judgement, Usage)
+    for cls in _TYPES.values()
+    for spec in dataclasses.fields(cls)
+    if spec.type == part.__name__
 }
 
 
@@ -392,6 +368,16 @@ def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
             held = [e for e in held if e.seq <= event.from_seq and not isinstance(e, RunFinished)]
         held.append(event)
     return held
+
+
+def now() -> str:
+    """The time as an event has it."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(time: str) -> float:
+    """An event's time in seconds since 1970."""
+    return datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
 
 
 def to_dict(event: Event) -> dict[str, Any]:

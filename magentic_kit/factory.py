@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import yaml
@@ -167,9 +166,7 @@ class TeamFactory:
     async def __aenter__(self) -> TeamFactory:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     # -- what runs are made of
@@ -182,10 +179,8 @@ class TeamFactory:
         return self._members[team]
 
     def share(self, pool: Pool) -> None:
-        """Takes services from a pool that others use too, and that somebody else closes."""
+        """Takes services, from the first on, from a pool that others use too, and that somebody else closes."""
         self.pool, self._shares = pool, True
-        for team in self._members.values():
-            team.share(pool)
 
     def context(self, run_id: str, sinks: list[Sink], steps: Steps | None = None) -> RunContext:
         """The context of a run, which masks the keys that services name and the secrets of either environment."""
@@ -233,8 +228,8 @@ class TeamFactory:
         for name, spec in specs.items():
             if filled[name] is None and spec.required:
                 raise ConfigError.one(f"the team needs the input '{name}': give --input {name}=…")
-        texts = {name: sendable(value) for name, value in filled.items() if isinstance(value, str)}
-        return {name: texts.get(name, value) for name, value in filled.items() if value is not None}
+        given = {name: value for name, value in filled.items() if value is not None}
+        return {name: sendable(value) if isinstance(value, str) else value for name, value in given.items()}
 
     def task(self, given: str | None, inputs: Mapping[str, Any]) -> str:
         """The task as given, else the team's own with the inputs filled in. Raises `ConfigError` if there is none."""

@@ -7,6 +7,7 @@ import fnmatch
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +87,7 @@ class ToolGate:
         match steps.find("tool review", head["call"]):
             case ev.ToolReviewed(decision="approve_for_run", function=function):
                 self._approved.add(function)
-        recorded = steps.find("tool", head["call"])
-        match recorded:
+        match recorded := steps.find("tool", head["call"]):
             case ev.ToolCallFinished():
                 self._context.emit(replace(recorded, reused=True))
                 return recorded.result
@@ -161,7 +161,7 @@ def _told(event: ev.ToolCallFailed | ev.ToolCallDenied) -> str:
 def _position(invocation: AutoFunctionInvocationContext) -> int:
     """Which of the calls that the model asked for at once this is; providers' ids may repeat."""
     for message in reversed(invocation.chat_history.messages if invocation.chat_history else []):
-        calls = [item for item in message.items if isinstance(item, FunctionCallContent)]
+        calls = (item for item in message.items if isinstance(item, FunctionCallContent))
         for index, call in enumerate(calls):
             if call is invocation.function_call_content:
                 return index
@@ -175,10 +175,8 @@ def result_text(value: Any) -> str:
     if isinstance(value, BaseModel):
         return value.model_dump_json()
     if value is None or isinstance(value, dict | list | tuple | bool | int | float):
-        try:
+        with suppress(TypeError, ValueError):
             return json.dumps(value, ensure_ascii=False, default=str)
-        except (TypeError, ValueError):
-            return str(value)
     return str(value)
 
 

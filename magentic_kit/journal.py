@@ -125,9 +125,8 @@ class Journal:
                 self._team = ""
             if self._file is None:  # the first new line of a run that is resumed takes a torn one's place
                 _, whole = read_log(self.path.parent)
-                self._file = self.path.open("r+b")
+                self._file = self.path.open("ab")
                 self._file.truncate(whole)
-                self._file.seek(whole)
             self._file.write(line)
             self._file.flush()
             if isinstance(event, ev.RunFinished):  # after which nobody waits for anything
@@ -194,20 +193,15 @@ def read_log(directory: Path) -> tuple[list[AnyEvent], int]:
             f"there is no run here: {error.strerror or error}; `magentic-kit list` shows runs", file=str(path)
         ) from error
     events: list[AnyEvent] = []
-    whole = 0
-    for number, line in enumerate(data.splitlines(keepends=True), 1):
+    *lines, torn = data.split(b"\n")
+    for number, line in enumerate(lines, 1):
         try:
-            if not line.endswith(b"\n"):
-                raise ValueError("the line has no end")
-            events.append(_event(line[:-1].decode("utf-8")))
+            events.append(_event(line.decode("utf-8")))
             if events[-1].seq != number - 1:
                 raise ValueError(f"event {events[-1].seq} stands in the place of {number - 1}")
         except ValueError as error:
-            if whole + len(line) == len(data) and not line.endswith(b"\n"):
-                break
             raise JournalError(f"{path}:{number}: the log is damaged: {error}") from error
-        whole += len(line)
-    return events, whole
+    return events, len(data) - len(torn)
 
 
 def _event(line: str) -> AnyEvent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -17,34 +18,25 @@ _KEYS = (*QUESTIONS, "next_speaker", "instruction_or_question")
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _LONGEST = 200_000
 
-TIERS = ("json_schema", "json_object", "prompt")
-"""How a ledger can be asked for, strictest first; `prompt` asks in words only."""
-
 
 def ledger_schema(names: Sequence[str]) -> dict[str, Any]:
     """JSON Schema of a progress ledger in which only these agents can speak next."""
 
-    def item(answer: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "properties": {"reason": {"type": "string"}, "answer": answer},
-            "required": ["reason", "answer"],
-            "additionalProperties": False,
-        }
+    def record(**properties: Any) -> dict[str, Any]:
+        required = list(properties)
+        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
-    properties = {key: item({"type": "boolean"}) for key in QUESTIONS}
-    properties["next_speaker"] = item({"type": "string", "enum": list(names)})
-    properties["instruction_or_question"] = item({"type": "string"})
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
+    text = {"type": "string"}
+    answers = {
+        **{key: {"type": "boolean"} for key in QUESTIONS},
+        "next_speaker": {**text, "enum": list(names)},
+        "instruction_or_question": text,
     }
+    return record(**{key: record(reason=text, answer=answer) for key, answer in answers.items()})
 
 
 def tier_settings(settings: type[BaseModel], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Tier -> execution settings that ask for it, of the tiers that this connector's settings know."""
+    """Tier -> execution settings that ask for it, strictest first, of those that this connector's settings know."""
     schema = ledger_schema(names)
     known = settings.model_fields
     tiers: dict[str, dict[str, Any]] = {}
@@ -109,29 +101,23 @@ def _normalise(speaker: str, names: Collection[str]) -> str:
 def _find_object(text: str) -> tuple[Mapping[str, Any], bool]:
     if len(text) > _LONGEST:
         raise ValueError(f"the reply has {len(text)} characters; a progress ledger is short")
-    try:
-        data = json.loads(text)
-        if isinstance(data, Mapping):
+    with suppress(ValueError, RecursionError):
+        if isinstance(data := json.loads(text), Mapping):
             return data, False
-    except (ValueError, RecursionError):
-        pass
     start = text.find("{")
     while start >= 0:
         try:
             data, _ = json.JSONDecoder().raw_decode(text, start)
+            if any(key in data for key in _KEYS):
+                return data, True
         except (ValueError, RecursionError):
-            data = None
-        if isinstance(data, Mapping) and any(key in data for key in _KEYS):
-            return data, True
-        start = text.find("{", start + 1) if data is None else text.find("{", start + 2)
-        if data is None and start > 5_000:
-            break
+            if start > 5_000:
+                break
+        start = text.find("{", start + 1)
     # YAML's flow style reads what JSON does not: single quotes, trailing commas, True and False.
     first, last = text.find("{"), text.rfind("}")
-    try:
+    with suppress(yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):  # as for `!!bool x`
         data = yaml.safe_load(text[first : last + 1]) if 0 <= first < last else None
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):  # as for `!!bool x`
-        data = None
-    if isinstance(data, Mapping) and any(key in data for key in _KEYS):
-        return data, True
+        if isinstance(data, Mapping) and any(key in data for key in _KEYS):
+            return data, True
     raise ValueError("the reply must be one JSON object with the five keys that were asked for")

@@ -110,17 +110,16 @@ class RichConsole(Console):
         silent = int(now - self._since)
         doing = f"{_SPINNER[int(now * 8) % len(_SPINNER)]} {self._doing}"
         manager, agents = self._used.values()
-        parts = [(f"{doing} {duration(silent)}" if silent else doing, 0.0, "")]
         rounds, resets = len(self._record.turns), self._record.resets
-        parts += [
+        most = f" of {duration(deadline)}" if (deadline := limits.get("deadline")) else ""
+        parts = [
+            (f"{doing} {duration(silent)}" if silent else doing, 0.0, ""),
             (f"round {self._of(rounds, 'max_rounds')}", rounds, "max_rounds"),
             (f"stalls {self._of(self._stalls, 'max_stalls')}", self._stalls, "max_stalls"),
             (f"resets {self._of(resets, 'max_resets')}", resets, "max_resets"),
             (f"tokens {manager:,} manager, {agents:,} agents", manager + agents, "max_tokens"),
-            (duration(int(elapsed)), elapsed, "deadline"),
+            (f"{duration(int(elapsed))}{most}", elapsed, "deadline"),
         ]
-        if deadline := limits.get("deadline"):
-            parts[-1] = (f"{duration(int(elapsed))} of {duration(deadline)}", elapsed, "deadline")
         rows = [Text(no_wrap=True, overflow="ellipsis")]
         for text, number, limit in parts:
             near = number > _NEAR * (limits.get(limit) or float("inf"))

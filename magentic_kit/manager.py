@@ -28,40 +28,20 @@ class TeamManager(sk.MagenticManagerBase):
     `prepare_final_answer`, which knows of the limit, writes the best answer there is.
     """
 
-    _config: ManagerConfig = PrivateAttr()
-    _context: RunContext = PrivateAttr()
-    _voice: Voice = PrivateAttr()
-    _inputs: Mapping[str, Any] = PrivateAttr()
-    _reviewer: Reviewer | None = PrivateAttr()
-    _equip: Callable[[], Awaitable[None]] = PrivateAttr()
+    config: ManagerConfig
+    context: RunContext
+    voice: Voice
+    inputs: Mapping[str, Any]
+    given: TaskLedger | None
+    """Carried out in place of a plan of its own."""
+    reviewer: Reviewer | None
+    equip: Callable[[], Awaitable[None]]
     _facts: str = PrivateAttr(default="")
     _plan: str = PrivateAttr(default="")
     _version: int = PrivateAttr(default=0)
     _spoken: set[str] = PrivateAttr(default_factory=set)
     _ledger: ev.ProgressLedger | None = PrivateAttr(default=None)
     _heard: ChatHistory | None = PrivateAttr(default=None)
-
-    def __init__(
-        self,
-        *,
-        config: ManagerConfig,
-        context: RunContext,
-        voice: Voice,
-        inputs: Mapping[str, Any],
-        plan: TaskLedger | None,
-        reviewer: Reviewer | None,
-        equip: Callable[[], Awaitable[None]],
-    ) -> None:
-        # SK's own round and reset limits end a run with whatever was said last (DESIGN.md, defect 6).
-        super().__init__(max_stall_count=config.max_stalls, max_round_count=None, max_reset_count=None)
-        self._config = config
-        self._context = context
-        self._voice = voice
-        self._inputs = inputs
-        self._reviewer = reviewer
-        self._equip = equip
-        if plan is not None:
-            self._facts, self._plan = plan.facts, plan.plan
 
     def turn(self) -> tuple[int, str]:
         """Round and instruction of the turn that the manager gave last."""
@@ -78,12 +58,14 @@ class TeamManager(sk.MagenticManagerBase):
 
     async def plan(self, magentic_context: sk.MagenticContext) -> ChatMessageContent:
         """Writes the first task ledger, facts then plan, unless one was given; has it reviewed."""
-        await self._equip()
+        await self.equip()
         with suppress(LimitReached):
-            if not self._plan:
+            if self.given and self.given.plan:
+                self._facts, self._plan = self.given.facts, self.given.plan
+            else:
                 await self._write_task_ledger(magentic_context, facts="facts", plan="plan")
             self._version = 1
-            self._context.emit(ev.PlanCreated(facts=self._facts, plan=self._plan, version=1))
+            self.context.emit(ev.PlanCreated(facts=self._facts, plan=self._plan, version=1))
             await self._review(magentic_context, is_stalled=False)
         return await self._task_ledger(magentic_context)
 
@@ -106,7 +88,7 @@ class TeamManager(sk.MagenticManagerBase):
 
     async def prepare_final_answer(self, magentic_context: sk.MagenticContext) -> ChatMessageContent:
         """Writes the answer; after a limit the best one there is, from what was said if no model will."""
-        limit = self._context.limit
+        limit = self.context.limit
         heard = self._heard or magentic_context.chat_history
         answer = ""
         try:
@@ -114,13 +96,13 @@ class TeamManager(sk.MagenticManagerBase):
                 prompt = await self._render("final_answer", magentic_context)
             else:
                 prompt = await prompts.fill(prompts.LIMITED, {"task": _task(magentic_context), "limit": str(limit)})
-            answer = await self._voice.ask("answer", heard, prompt)
+            answer = await self.voice.ask("answer", heard, prompt)
         except (LimitReached, ServiceError):
-            if self._context.limit is None:
+            if self.context.limit is None:
                 raise
         if not answer.strip():
-            if self._context.limit is None:
-                raise ServiceError("the model gave an empty final answer", service=self._voice.service)
+            if self.context.limit is None:
+                raise ServiceError("the model gave an empty final answer", service=self.voice.service)
             spoken = reversed(heard.messages)
             answer = last_word((message.name, message.content) for message in spoken)
         return said(answer)
@@ -128,13 +110,13 @@ class TeamManager(sk.MagenticManagerBase):
     # -- task ledger
 
     async def _write_task_ledger(self, context: sk.MagenticContext, *, facts: str, plan: str) -> None:
-        new_facts = await self._voice.ask_and_keep("facts", context.chat_history, await self._render(facts, context))
-        new_plan = await self._voice.ask_and_keep("plan", context.chat_history, await self._render(plan, context))
+        new_facts = await self.voice.ask_and_keep("facts", context.chat_history, await self._render(facts, context))
+        new_plan = await self.voice.ask_and_keep("plan", context.chat_history, await self._render(plan, context))
         self._facts, self._plan = new_facts, new_plan
 
     def _replanned(self, reason: str, *, is_stalled: bool) -> None:
         self._version += 1
-        self._context.emit(
+        self.context.emit(
             ev.Replanned(
                 facts=self._facts, plan=self._plan, version=self._version, reason=reason, is_stalled=is_stalled
             )
@@ -142,9 +124,9 @@ class TeamManager(sk.MagenticManagerBase):
 
     async def _review(self, context: sk.MagenticContext, *, is_stalled: bool) -> None:
         """Shows the plan to the person until it is approved. Raises `PlanRejected`."""
-        while self._reviewer is not None:
-            recorded = self._context.steps.find(
-                "plan review", tuple(self._context.redactor.value([self._version, self._facts, self._plan]))
+        while self.reviewer is not None:
+            recorded = self.context.steps.find(
+                "plan review", tuple(self.context.redactor.value([self._version, self._facts, self._plan]))
             )
             if isinstance(recorded, ev.PlanReviewed):
                 review = PlanReview(recorded.decision, recorded.feedback)
@@ -157,9 +139,9 @@ class TeamManager(sk.MagenticManagerBase):
                     is_stalled=is_stalled,
                     progress=self._ledger if is_stalled else None,
                 )
-                with self._context.interruptible(person=True):
-                    review = await ask(self._reviewer, request)
-            self._context.emit(
+                with self.context.interruptible(person=True):
+                    review = await ask(self.reviewer, request)
+            self.context.emit(
                 ev.PlanReviewed(version=self._version, decision=review.decision, feedback=review.feedback)
             )
             if review.decision == "approve":
@@ -169,7 +151,7 @@ class TeamManager(sk.MagenticManagerBase):
             if not context.chat_history.messages:  # a plan that was given has no conversation behind it
                 context.chat_history.add_message(asked((await self._task_ledger(context)).content))
             revise = await prompts.fill(prompts.REVISE, {"feedback": review.feedback})
-            self._plan = await self._voice.ask_and_keep("plan", context.chat_history, revise)
+            self._plan = await self.voice.ask_and_keep("plan", context.chat_history, revise)
             self._replanned(f"revised after review: {review.feedback}", is_stalled=False)
 
     async def _task_ledger(self, context: sk.MagenticContext) -> ChatMessageContent:
@@ -178,11 +160,11 @@ class TeamManager(sk.MagenticManagerBase):
     # -- progress ledger
 
     async def _judge(self, context: sk.MagenticContext) -> sk.ProgressLedger:
-        number, rounds = context.round_count, self._config.max_rounds
+        number, rounds = context.round_count, self.config.max_rounds
         names = list(context.participant_descriptions)
         prompt = await self._render("progress_ledger", context, names=", ".join(names))
-        ledger, attempts, repaired = await self._voice.ask_ledger(
-            context.chat_history, prompt, names, round=number, attempts=self._config.ledger_attempts
+        ledger, attempts, repaired = await self.voice.ask_ledger(
+            context.chat_history, prompt, names, round=number, attempts=self.config.ledger_attempts
         )
         self._hold_to_must_speak(ledger, context)
         satisfied = ledger.is_request_satisfied.answer is True
@@ -194,21 +176,21 @@ class TeamManager(sk.MagenticManagerBase):
             if (item := getattr(ledger, key))
         }
         self._ledger = ev.ProgressLedger(
-            round=number, stalls=stalls, attempts=attempts, repaired=repaired, tier=self._voice.tier, **answers
+            round=number, stalls=stalls, attempts=attempts, repaired=repaired, tier=self.voice.tier, **answers
         )
-        self._context.emit(self._ledger)
+        self.context.emit(self._ledger)
         if satisfied:
             return ledger
         # The round after the last is judged too: work that its last agent finished counts as finished.
         if number > rounds:
-            raise self._context.reach("max_rounds", f"all {rounds} rounds were used")
-        if stalls > self._config.max_stalls and context.reset_count >= self._config.max_resets:
-            raise self._context.reach("max_resets", f"stalled again after {context.reset_count} new plans")
+            raise self.context.reach("max_rounds", f"all {rounds} rounds were used")
+        if stalls > self.config.max_stalls and context.reset_count >= self.config.max_resets:
+            raise self.context.reach("max_resets", f"stalled again after {context.reset_count} new plans")
         return ledger
 
     def _hold_to_must_speak(self, ledger: sk.ProgressLedger, context: sk.MagenticContext) -> None:
         self._spoken |= {message.name for message in context.chat_history.messages if message.name}
-        missing = [name for name in self._config.must_speak if name not in self._spoken]
+        missing = [name for name in self.config.must_speak if name not in self._spoken]
         if missing and ledger.is_request_satisfied.answer is True:
             told = "The request seems to be satisfied, but you have not spoken yet: check it and add what is missing."
             held = _ledger(satisfied=False, reason="must_speak", speaker=missing[0], instruction=told)
@@ -219,8 +201,8 @@ class TeamManager(sk.MagenticManagerBase):
         team = "\n".join(f"- {name}: {text}" for name, text in context.participant_descriptions.items())
         known = {"task": _task(context), "team": team, "plan": self._plan}
         facts = {"facts": self._facts, "old_facts": self._facts}
-        template = getattr(self._config.prompts, prompt, None) or prompts.PROMPTS[prompt]
-        return await prompts.fill(template, {**self._inputs, **known, **facts, **more})
+        template = getattr(self.config.prompts, prompt, None) or prompts.PROMPTS[prompt]
+        return await prompts.fill(template, {**self.inputs, **known, **facts, **more})
 
 
 def _task(context: sk.MagenticContext) -> str:

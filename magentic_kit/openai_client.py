@@ -24,7 +24,7 @@ def _http_client() -> Any:
         client: Any = openai.DefaultAioHttpClient()
     except RuntimeError:
         return None
-    for transport in filter(None, (client._transport, *client._mounts.values())):  # these are for proxies
+    for transport in filter(None, (client._transport, *client._mounts.values())):  # the latter for proxies
         weakref.finalize(client, _abandon, transport)
     return client
 

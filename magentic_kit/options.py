@@ -40,7 +40,8 @@ class RunOptions(TypedDict, total=False):
     the run's actors until you close it. `plan` is carried out in place of one that the manager makes.
     `reviewer` judges plans, `approver` the tool calls that `review.tools` names, `humans` speak as team members
     (by name, or one for all under `*`). `reuse` is the directory of a run whose unchanged steps are not paid again.
-    `unknown_tools` decides, on resume, on tool calls that began and were never heard of again.
+    `unknown_tools` says, on resume, what tool calls that began and were never heard of again have brought, by the
+    call's name (`*`: all others): a result, or None if the call is to be made again.
     """
 
     inputs: Mapping[str, Any]

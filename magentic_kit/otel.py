@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from contextvars import Token
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
 from opentelemetry import context, metrics, trace
@@ -125,8 +124,7 @@ class OtelSink:
         span.set_attributes({f"gen_ai.{name}": value for name, value in known.items()})
         # Sinks are called in the run's own task, from whose context Semantic Kernel's tasks take theirs.
         token = context.attach(trace.set_span_in_context(span))
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._runs[event.run_id] = _Run(span, token, since=now)
+        self._runs[event.run_id] = _Run(span, token, since=ev.now())
 
     def _end(self, run: _Run, event: ev.RunFinished) -> None:
         record, span = run.record, run.span

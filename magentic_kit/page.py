@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -20,9 +19,9 @@ from markupsafe import Markup
 
 from magentic_kit import events as ev
 from magentic_kit.record import RunRecord, stalled
-from magentic_kit.text import count, duration, one_line, printable
+from magentic_kit.report import TEMPLATES, environment_of
+from magentic_kit.text import count, printable
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _MOST_BYTES = 5_000_000
 _BUDGETS = (800_000, 200_000, 50_000)  # characters of all texts, and of all results; the next if a page is too big
 _TEXT_LIMIT = 20_000  # characters of any one text
@@ -86,16 +85,11 @@ def changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]
 
 @lru_cache(maxsize=4)
 def _template(text_limit: int, result_limit: int) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) else printable(str(value)),
+    environment = environment_of(
+        autoescape=True, finalize=lambda value: value if isinstance(value, Markup) else printable(str(value))
     )
     cut, result = partial(_cut, limit=text_limit), partial(_cut, limit=result_limit)
-    environment.filters |= {f.__name__: f for f in (count, duration, one_line)} | {
+    environment.filters |= {
         "cut": cut,
         "reasons": _reasons,
         "markdown": lambda text: _markdown(printable(cut(text))),
@@ -108,7 +102,7 @@ def _template(text_limit: int, result_limit: int) -> jinja2.Template:
 
 def _render(record: RunRecord, text_limit: int, result_limit: int) -> str:
     pixels = min(max(_PIXELS, 24 * len(record.turns)), 20_000)
-    style, script = ((_TEMPLATES / f"report.{suffix}").read_text("utf-8") for suffix in ("css", "js"))
+    style, script = ((TEMPLATES / f"report.{suffix}").read_text("utf-8") for suffix in ("css", "js"))
     tools = zip((span for span in record.timeline.spans if span.kind == "tool"), record.tool_calls, strict=False)
     return _template(text_limit, result_limit).render(
         record=record,

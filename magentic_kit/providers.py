@@ -230,8 +230,7 @@ class SqlPlugin(_WritingPlugin):
     url: str = need("SQLAlchemy URL, such as sqlite:///sales.db.", filled=True)
     max_rows: int = opt(100, "Rows that one query may return.", ge=1)
     repeatable: Names = opt(
-        (),
-        "Functions that may be called again after a crash; default: schema, and query unless it may write.",
+        (), "Functions that may be called again after a crash; default: schema, and query unless it may write."
     )
 
     @classmethod

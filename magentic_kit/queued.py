@@ -36,7 +36,7 @@ class Queue:
         self.prefix = f"{batch.directory.name}-"
         self._known: dict[str, tuple[str, str]] = {}
         self._looking: asyncio.Future[None] | None = None
-        self._stopped = asyncio.Event()
+        self._stopped = False
 
     def prepare(self, limits: Mapping[str, int | None]) -> float:
         """Sets the limits, and lets those runs go on that are there already and failed or were cancelled."""
@@ -56,7 +56,7 @@ class Queue:
             how = {"inputs": task.inputs, "id": id, **self._people}
             await asyncio.to_thread(self._database.submit, self._factory, task.task, **how)
         while (known := self._known.get(id, ("", "")))[0] not in (*OUTCOMES, "parked"):
-            if self._stopped.is_set():
+            if self._stopped:
                 return None
             await self._look()
         formats = self._factory.team.config.report.formats
@@ -68,7 +68,7 @@ class Queue:
 
     def cancel(self) -> None:
         """Stops following; the runs go on."""
-        self._stopped.set()
+        self._stopped = True
 
     async def _look(self) -> None:
         """Waits for the next look at all runs, which all who wait for one share."""
@@ -77,7 +77,7 @@ class Queue:
         await asyncio.shield(self._looking)
 
     async def _look_later(self) -> None:
-        await asyncio.wait({asyncio.ensure_future(self._stopped.wait())}, timeout=_POLL)
+        await asyncio.sleep(_POLL)
         self._known = await asyncio.to_thread(self._database.states, self.prefix)
 
 

@@ -39,6 +39,17 @@ class ToolCall:
     seconds: float | None = None
 
 
+@dataclass
+class ModelCall:
+    """One call of a model; `saved` counts the characters that a window kept back from it."""
+
+    who: str
+    characters: int = 0
+    saved: int = 0
+    usage: ev.Usage = field(default_factory=ev.Usage)
+    reused: bool = False
+
+
 @dataclass(frozen=True)
 class Fault:
     """Something that went wrong, whether or not the run got over it."""
@@ -68,13 +79,17 @@ def tally(calls: Collection[ev.Usage]) -> dict[str, int | None]:
     return {**sums, "unknown_calls": unknown}
 
 
+def _window(calls: Collection[ModelCall]) -> dict[str, int]:
+    sent, saved = sum(call.characters for call in calls), sum(call.saved for call in calls)
+    return {"characters": sent, "saved": saved, "percent": round(100 * saved / max(1, sent + saved))}
+
+
 @dataclass
 class RunRecord:
     """One run. A log that breaks off is fine: `outcome` and `finished` stay empty, `seconds` None.
 
     `participants` has the manager and each agent by name: service, provider, model, an agent's tools;
-    `model_calls` the usage of each participant's calls by the call's name, `sent` the characters that they sent
-    and that a window kept back.
+    `model_calls` has all of them by the call's name.
     """
 
     run_id: str = ""
@@ -101,9 +116,7 @@ class RunRecord:
     tool_calls: list[ToolCall] = field(default_factory=list)
     errors: list[Fault] = field(default_factory=list)
     retries: int = 0
-    model_calls: dict[str, dict[str, ev.Usage]] = field(default_factory=dict)
-    sent: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
-    replayed: set[str] = field(default_factory=set)
+    model_calls: dict[str, ModelCall] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
 
     @classmethod
@@ -132,31 +145,24 @@ class RunRecord:
     @property
     def reused(self) -> dict[str, int | None]:
         """The `tally` of the calls whose replies came from an earlier run."""
-        return tally([usage for calls in self.model_calls.values() for c, usage in calls.items() if c in self.replayed])
+        return tally([call.usage for call in self.model_calls.values() if call.reused])
 
     @property
     def usage(self) -> dict[str, dict[str, int | None]]:
         """The `tally` of each participant."""
-        return {who: tally(calls.values()) for who, calls in self.model_calls.items()}
+        return {who: tally([call.usage for call in self._calls_of(who)]) for who in self.participants}
 
     @property
     def totals(self) -> dict[str, int | None]:
         """The `tally` of all participants together."""
-        return tally([usage for calls in self.model_calls.values() for usage in calls.values()])
+        return tally([call.usage for call in self.model_calls.values()])
 
     @property
     def windows(self) -> dict[str, dict[str, int]]:
         """Of each participant with a window, and in `total`: characters sent and saved, and the percentage saved."""
-        sums = {
-            who: tuple(map(sum, zip(*self.sent.get(who, {}).values(), strict=True))) or (0, 0)
-            for who, seat in self.participants.items()
-            if seat.get("context")
-        }
-        sums |= {"total": tuple(map(sum, zip(*sums.values(), strict=True)))} if sums else {}
-        return {
-            who: {"characters": sent, "saved": saved, "percent": round(100 * saved / max(1, sent + saved))}
-            for who, (sent, saved) in sums.items()
-        }
+        calls = {who: self._calls_of(who) for who, seat in self.participants.items() if seat.get("context")}
+        calls |= {"total": [call for some in calls.values() for call in some]} if calls else {}
+        return {who: _window(some) for who, some in calls.items()}
 
     @property
     def saving(self) -> str:
@@ -189,7 +195,7 @@ class RunRecord:
         for name in ("plans", "plan_reviews", "tool_reviews"):
             data[name] = [ev.to_dict(event) for event in getattr(self, name)]
         data["rounds"] = [{**ev.to_dict(ledger), "stalled": stalled(ledger)} for ledger in self.rounds]
-        del data["model_calls"], data["sent"], data["timeline"], data["replayed"]
+        del data["model_calls"], data["timeline"]
         derived = ("usage", "totals", "windows", "reused", "stalls", "resets", "scripted")
         return {**data, **{name: getattr(self, name) for name in derived}}
 
@@ -200,7 +206,6 @@ class RunRecord:
             case ev.RunStarted():
                 self._copy(event, "run_id", "team", "task", "inputs", "config_hash", "versions", "limits")
                 self.started, self.participants = event.time, {ev.MANAGER: event.manager, **event.agents}
-                self.model_calls = {name: {} for name in self.participants}
             case ev.PlanCreated() | ev.Replanned():
                 self.plans.append(event)
             case ev.PlanReviewed():
@@ -228,13 +233,12 @@ class RunRecord:
     def _apply_call(self, event: ev.AnyEvent) -> None:
         match event:
             case ev.ModelCallStarted():
-                self.model_calls.setdefault(event.who, {})[event.call] = ev.Usage()
-                self.sent.setdefault(event.who, {})[event.call] = (event.characters, event.saved)
+                self.model_calls[event.call] = ModelCall(event.who, event.characters, event.saved)
             case ev.ModelCallRetried():
                 self.retries += 1
             case ev.ModelCallFinished():
-                self.model_calls.setdefault(event.who, {})[event.call] = event.usage
-                self.replayed |= {event.call} if event.reused else set()
+                call = self.model_calls.setdefault(event.call, ModelCall(event.who))
+                call.usage, call.reused = event.usage, event.reused
                 if event.purpose == "summary" and not event.text.strip():
                     self._fault(
                         event, event.who, "summary", "the summary was empty: messages were left out without one"
@@ -252,6 +256,9 @@ class RunRecord:
                 self._fault(event, event.who, "tool", f"{event.function}: {event.error}")
             case ev.ToolCallDenied():
                 self._end_tool_call(event, "denied", event.reason)
+
+    def _calls_of(self, who: str) -> list[ModelCall]:
+        return [call for call in self.model_calls.values() if call.who == who]
 
     def _end_tool_call(self, event: Any, status: str, result: str, seconds: float | None = None) -> None:
         call = next((c for c in self.tool_calls if c.call == event.call and c.status == "unfinished"), None)

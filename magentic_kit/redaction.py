@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
@@ -35,9 +35,9 @@ class Redactor:
         # A short value would mask ordinary words; longest first, or a prefix would leave the rest to see.
         written = {form for secret in secrets if len(secret) >= 8 for form in (secret, json.dumps(secret)[1:-1])}
         known = sorted(written, key=len, reverse=True)
-        self._pattern = re.compile("|".join([*map(re.escape, known), _LOOKS_SECRET]))
+        pattern = re.compile("|".join([*map(re.escape, known), _LOOKS_SECRET]))
         # A conversation is looked at again with every request.
-        self.text = lru_cache(maxsize=4096)(self._text)
+        self.text = lru_cache(maxsize=4096)(partial(pattern.sub, _MASK))
 
     @classmethod
     def from_environment(cls, *more: Mapping[str, str], keys: Collection[str] = ()) -> Redactor:
@@ -47,9 +47,6 @@ class Redactor:
         """
         pairs = (pair for env in (os.environ, *more) for pair in env.items())
         return cls(value for name, value in pairs if name in keys or SECRET_NAME.search(name))
-
-    def _text(self, text: str) -> str:
-        return self._pattern.sub(_MASK, text)
 
     def value(self, value: Any) -> Any:
         """The same for plain data of any depth."""

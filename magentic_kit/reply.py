@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
 from semantic_kernel.connectors.ai.open_ai.services.open_ai_handler import OpenAIHandler
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import (
+    ChatHistory,
     ChatMessageContent,
     FunctionCallContent,
     StreamingChatMessageContent,
@@ -32,7 +35,8 @@ class Reply:
         self.finish_reason = ""
         self._pieces = 0
         self._calls: list[FunctionCallContent] = []
-        self._usage: tuple[int | None, int | None] = (None, None)
+        self.usage = ev.Usage()
+        """The tokens as the provider counted them."""
 
     @property
     def shown(self) -> bool:
@@ -67,10 +71,10 @@ class Reply:
         if content.finish_reason:
             self.finish_reason = str(content.finish_reason.value)
         # A connector may count the prompt in the first piece and the completion in the last.
-        counts = zip(self._usage, usage_of(content.metadata), strict=True)
-        self._usage = cast(
-            "tuple[int | None, int | None]",
-            tuple(max((n for n in pair if n is not None), default=None) for pair in counts),
+        prompt, completion = usage_of(content.metadata)
+        self.usage = ev.Usage(
+            prompt_tokens=_larger(self.usage.prompt_tokens, prompt),
+            completion_tokens=_larger(self.usage.completion_tokens, completion),
         )
 
     def require_whole(self, service: ChatCompletionClientBase, name: str) -> None:
@@ -82,11 +86,6 @@ class Reply:
         else:
             return
         raise ServiceError(f"service '{name}': {told}", service=name, retryable=bool(self._pieces))
-
-    @property
-    def usage(self) -> ev.Usage:
-        """The tokens as the provider counted them."""
-        return ev.Usage(prompt_tokens=self._usage[0], completion_tokens=self._usage[1])
 
     def tool_calls(self) -> list[dict[str, Any]]:
         """The function calls, whole, as events tell them."""
@@ -105,7 +104,21 @@ def tokens(reply: ev.ModelCallFinished) -> int:
     return (reply.usage.prompt_tokens or 0) + (len(reply.text) // 4 if completion is None else completion)
 
 
-def contents_of(reply: ev.ModelCallFinished, model: str, *, attempt: int | None) -> list[ChatMessageContent]:
+def _larger(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else max(one, other)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A whole reply that no model has made; its fields are those of `ModelCallFinished`."""
+
+    text: str
+    usage: ev.Usage
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    finish_reason: str = "stop"
+
+
+def contents_of(reply: ev.ModelCallFinished | Answer, model: str, *, attempt: int | None) -> list[ChatMessageContent]:
     """The reply in pieces, as if the connector had brought it; `attempt` as in `Lane.exchange`."""
     usage = reply.usage
     counted = CompletionUsage(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
@@ -125,3 +138,22 @@ def contents_of(reply: ev.ModelCallFinished, model: str, *, attempt: int | None)
         StreamingChatMessageContent(items=said, **common),
         StreamingChatMessageContent(items=calls, **common, **end),
     ]
+
+
+class OwnChatCompletion(ChatCompletionClientBase):
+    """A chat service of this package, which has each reply whole: a person, a team, a script or a log."""
+
+    async def _reply(self, history: ChatHistory) -> ev.ModelCallFinished | Answer:
+        raise NotImplementedError
+
+    async def _inner_get_chat_message_contents(
+        self, chat_history: ChatHistory, settings: PromptExecutionSettings
+    ) -> list[ChatMessageContent]:
+        return contents_of(await self._reply(chat_history), self.ai_model_id, attempt=None)
+
+    async def _inner_get_streaming_chat_message_contents(
+        self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
+    ) -> AsyncGenerator[list[Any], None]:
+        reply = await self._reply(chat_history)
+        for content in contents_of(reply, self.ai_model_id, attempt=function_invoke_attempt):
+            yield [content]

@@ -15,6 +15,7 @@ import yaml
 from magentic_kit.record import RunRecord, stalled
 from magentic_kit.text import count, duration, one_line, printable
 
+TEMPLATES = Path(__file__).parent / "templates"
 _RESULT_LIMIT = 4_000  # characters of a tool's result in report.md; result.json has all of it
 
 _DRAWN_TURNS = 60  # arrows in the Mermaid diagram; more are hard to read
@@ -70,16 +71,19 @@ def label(text: str) -> str:
     return re.sub(r"[^\w .,-]", lambda match: f"#{ord(match[0])};", one_line(text, 60)) or "-"
 
 
+def environment_of(**options: Any) -> jinja2.Environment:
+    """Where a report's template is found, and how it is read."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    strict = jinja2.StrictUndefined
+    environment = jinja2.Environment(loader=loader, undefined=strict, trim_blocks=True, lstrip_blocks=True, **options)
+    environment.filters |= {f.__name__: f for f in (count, duration, one_line)}
+    return environment
+
+
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {f.__name__: f for f in (quoted, inline, fenced, label, count, duration)}
+    environment = environment_of(keep_trailing_newline=True)
+    environment.filters |= {f.__name__: f for f in (quoted, inline, fenced, label)}
     environment.filters["json"] = lambda data: json.dumps(data, ensure_ascii=False, indent=2, default=str)
     return environment.get_template("report.md.j2")
 

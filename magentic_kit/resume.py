@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from magentic_kit import events as ev
 from magentic_kit.config import TeamConfig
@@ -15,23 +14,11 @@ if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
 
 
-@dataclass(frozen=True)
-class SkipTool:
-    """Lets `result` stand for what a tool call of unknown outcome brought."""
+UnknownTools = Mapping[str, str | None]
+"""What became of tool calls that began and were never heard of again, by the call's name (`*`: all others).
 
-    result: str
-
-
-Word = Literal["repeat"] | SkipTool
-"""What to do on resume with a tool call that began and was never heard of again."""
-
-UnknownTools = Word | Mapping[str, Word]
-"""The same for all such calls, or for each by its name, `*` for those without one."""
-
-
-def words(said: Mapping[str, str | None]) -> dict[str, Word]:
-    """The words on calls by name, given as plain data: a result, or None for one that is to be repeated."""
-    return {call: "repeat" if result is None else SkipTool(result) for call, result in said.items()}
+It is the result to go on with, or None if the call is to be made again.
+"""
 
 
 def until_limit(held: list[ev.AnyEvent], config: TeamConfig) -> list[ev.AnyEvent]:
@@ -49,24 +36,23 @@ def until_limit(held: list[ev.AnyEvent], config: TeamConfig) -> list[ev.AnyEvent
     return held[:at]
 
 
-def settle(steps: Steps, factory: TeamFactory, how: UnknownTools | None) -> None:
+def settle(steps: Steps, factory: TeamFactory, said: UnknownTools) -> None:
     """Decides on tool calls that began and were never heard of again. Raises `UnknownToolError` if nobody has."""
-    said = how if isinstance(how, Mapping) else {} if how is None else {"*": how}
     unknown: dict[str, str] = {}
     for call, started in list(steps.unfinished.items()):
-        word = "repeat" if factory.tools.repeatable(started.function) else said.get(call, said.get("*"))
-        if isinstance(word, SkipTool):
-            steps.settle(call, word.result)
-        elif word is None:
+        if factory.tools.repeatable(started.function):
+            continue
+        name = call if call in said else "*"
+        if name not in said:
             given = ", ".join(f"{name}={value!r}" for name, value in started.arguments.items())
             unknown[call] = f"{started.function}({given}), called by {started.who}"
+        elif (result := said[name]) is not None:
+            steps.settle(call, result)
     if unknown:
         raise UnknownToolError(unknown)
 
 
-def within(how: UnknownTools | None, call: str) -> UnknownTools | None:
+def within(said: UnknownTools, call: str) -> UnknownTools:
     """What of it is for the run that this call has begun, whose calls are named `call/name`."""
-    if not isinstance(how, Mapping):
-        return how
-    inner = {name.removeprefix(f"{call}/"): word for name, word in how.items()}
-    return {name: word for name, word in inner.items() if name == "*" or name not in how}
+    inner = {name.removeprefix(f"{call}/"): result for name, result in said.items()}
+    return {name: result for name, result in inner.items() if name == "*" or name not in said}

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import semantic_kernel
-from semantic_kernel.agents.orchestration.orchestration_base import OrchestrationResult
-from semantic_kernel.agents.runtime import InProcessRuntime
-from semantic_kernel.contents import ChatMessageContent
+from semantic_kernel.agents.runtime import CoreRuntime, InProcessRuntime
 
 from magentic_kit import __version__
 from magentic_kit import events as ev
@@ -87,13 +85,13 @@ class Run:
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._sinks: list[Sink] = [self.record.apply, self._queue.put_nowait, *options.get("sinks", ())]
         self._context = factory.context(run_id, self._sinks, steps)
-        self._context.unknown_tools = options.get("unknown_tools")
+        self._context.unknown_tools = options.get("unknown_tools", {})
         people = People(
             reviewer=options.get("reviewer"), approver=options.get("approver"), humans=options.get("humans", {})
         )
         self._assembly = Assembly(factory, self._context, self._inputs, people, options.get("plan"))
-        self._of_task = task
-        self._task: asyncio.Future[RunResult] = loop.create_future()
+        self._task = task
+        self._end: asyncio.Future[RunResult] = loop.create_future()
 
     @classmethod
     def new(cls, factory: TeamFactory, task: str | None, options: RunOptions) -> Run:
@@ -103,7 +101,7 @@ class Run:
         steps = Steps()
         if (earlier := options.get("reuse")) is not None:
             steps = Steps(ev.effective(read_log(Path(earlier))[0]), strict=False)
-            settle(steps, factory, options.get("unknown_tools"))
+            settle(steps, factory, options.get("unknown_tools", {}))
         filled = factory.task(task, factory.fill_inputs(options.get("inputs", {})))
         run = cls(factory, filled, options, new_run_id(factory.team.config.name), steps)
         out = options.get("out", "runs")
@@ -141,7 +139,7 @@ class Run:
             else:
                 task = factory.task(task, factory.fill_inputs(options.get("inputs", {})))
             if not finished:
-                settle(steps, factory, options.get("unknown_tools"))
+                settle(steps, factory, options.get("unknown_tools", {}))
             run = cls(factory, task, options, run_id, steps)
         except BaseException:
             log.close()
@@ -150,7 +148,7 @@ class Run:
         if finished:
             run._show(held)
             run._leave()
-            run._task.set_result(RunResult.of(run.record, run.run_dir))
+            run._end.set_result(RunResult.of(run.record, run.run_dir))
         else:
             run._begin(held)
         return run
@@ -164,7 +162,7 @@ class Run:
 
         Raises `ReplayError` alone: the run that was to be resumed is asked something else than its log has.
         """
-        return await asyncio.shield(self._task)
+        return await asyncio.shield(self._end)
 
     async def events(self) -> AsyncIterator[ev.AnyEvent]:
         """Every event as it comes, the last is `run_finished`; for one reader."""
@@ -172,8 +170,7 @@ class Run:
             yield event
 
     def _begin(self, held: Iterable[ev.AnyEvent] = ()) -> None:
-        main = self._main(self._of_task, held)
-        self._task = asyncio.get_running_loop().create_task(main, name=f"run {self.run_id}")
+        self._end = asyncio.get_running_loop().create_task(self._main(held), name=f"run {self.run_id}")
 
     def _show(self, held: Iterable[ev.AnyEvent]) -> None:
         for event in held:
@@ -184,14 +181,14 @@ class Run:
         self._context.log, self.run_dir = log, log.directory
         log.describe(self._context.redactor.text(self._team.resolved()))
 
-    async def _main(self, task: str, held: Iterable[ev.AnyEvent]) -> RunResult:
+    async def _main(self, held: Iterable[ev.AnyEvent]) -> RunResult:
         context = self._context
         context.begin()
         self._show(held)  # in this task, whose context a sink may set
         answer, error = "", None
         try:
-            context.emit(self._started(task))
-            answer = await self._orchestrate(task)
+            context.emit(self._started())
+            answer = await self._orchestrate()
         except (Exception, asyncio.CancelledError) as raised:
             if isinstance(raised, ReplayError) and context.steps.known:  # the log stays as it was
                 self._leave()
@@ -207,12 +204,12 @@ class Run:
         )
         return RunResult.of(self.record, self.run_dir)
 
-    def _started(self, task: str) -> ev.RunStarted:
+    def _started(self) -> ev.RunStarted:
         config, seats = self._team.config, dict(self._assembly.seats)
         manager = {name: getattr(config.manager, name) for name in ("max_rounds", "max_stalls", "max_resets")}
         return ev.RunStarted(
             team=config.name,
-            task=task,
+            task=self._task,
             manager=seats.pop(ev.MANAGER),
             agents=seats,
             limits={**manager, **vars(config.limits)},
@@ -227,19 +224,20 @@ class Run:
             },
         )
 
-    async def _orchestrate(self, task: str) -> str:
+    async def _orchestrate(self) -> str:
         if self._runtime is not None:
-            return await self._end_of(await self._assembly.orchestration.invoke(task, self._runtime))
+            return await self._answer(self._runtime)
         runtime = InProcessRuntime()
         runtime.start()
         try:
-            return await self._end_of(await self._assembly.orchestration.invoke(task, runtime))
+            return await self._answer(runtime)
         finally:
             await _stop(runtime)
 
-    async def _end_of(self, invoked: OrchestrationResult[ChatMessageContent]) -> str:
+    async def _answer(self, runtime: CoreRuntime) -> str:
         """What the orchestration brings; given up when it does not follow a cancel or the deadline."""
         context, deadline = self._context, self._context.limits.deadline
+        invoked = await self._assembly.orchestration.invoke(self._task, runtime)
         ended = asyncio.ensure_future(invoked.get())
         cancelled = asyncio.ensure_future(context.cancelled.wait())
         try:

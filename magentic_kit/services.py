@@ -7,10 +7,10 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 import httpx
 import yaml
@@ -27,6 +27,8 @@ from magentic_kit.targets import module_object
 from magentic_kit.text import one_line
 
 logger = logging.getLogger(__name__)
+
+_S = TypeVar("_S", bound=ChatCompletionClientBase)
 
 _CONNECT = 10.0
 """Seconds to open a connection; how long an answer may take is bounded by `limits.model_timeout` alone."""
@@ -77,6 +79,13 @@ def usage_of(metadata: Mapping[str, Any]) -> tuple[int | None, int | None]:
     return told.get("prompt_tokens", told.get("input_tokens")), told.get("completion_tokens", told.get("output_tokens"))
 
 
+@lru_cache(maxsize=64)
+def put_before(cls: type[_S], own: type) -> type[_S]:
+    """`cls` with the methods of `own` before its own; it keeps its name, which SK's messages and spans show."""
+    made: Any = type(cls)
+    return cast("type[_S]", made(cls.__name__, (own, cls), {"__module__": cls.__module__}))
+
+
 class _Settings(NamedTuple):
     """What the team file says of a service, completed from the environment."""
 
@@ -106,7 +115,7 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     model, variable = names or ("ai_model_id", "CHAT_MODEL_ID")
     connector = resolve_name(f"semantic_kernel.connectors.ai.{target}")
     if config.provider in ("mistral", "bedrock", "nvidia"):
-        connector = _in_one_piece(connector)
+        connector = put_before(connector, _InOnePiece)
     prefix = {"google": "GOOGLE_AI", "mistral": "MISTRALAI"}.get(config.provider, config.provider.upper())
     settings = _Settings(name, prefix, config)
     service = connector(service_id=name, **arguments(settings), **{model: settings.need("model", variable)})
@@ -204,11 +213,6 @@ class _InOnePiece:
             piece: dict[str, Any] = {**kept, "content": content.content or None, "items": calls}
             attempt = function_invoke_attempt
             yield [StreamingChatMessageContent(choice_index=0, function_invoke_attempt=attempt, **piece)]
-
-
-@cache
-def _in_one_piece(cls: Any) -> Any:
-    return type(cls)(cls.__name__, (_InOnePiece, cls), {"__module__": cls.__module__})
 
 
 _PROVIDERS: Mapping[str, tuple[Any, ...]] = {

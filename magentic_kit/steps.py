@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from magentic_kit import events as ev
@@ -34,10 +35,7 @@ class Requests:
         """The request of `who` by its difference to the last one of `who`."""
         last = self._last.get(who, {"messages": []})
         self._last[who] = request
-        pairs = zip(last["messages"], request["messages"], strict=False)
-        kept = next((i for i, (old, new) in enumerate(pairs) if old != new), None)
-        if kept is None:
-            kept = min(len(last["messages"]), len(request["messages"]))
+        kept = _alike(last["messages"], request["messages"])
         changed = {key: value for key, value in request.items() if key != "messages" and last.get(key) != value}
         return {**changed, "keep": kept, "add": [self._shorten(m) for m in request["messages"][kept:]]}
 
@@ -132,18 +130,15 @@ class Steps:
 
         Raises `ReplayError` if the log has another request under this name.
         """
-        found = self.find("model", call)
-        if not isinstance(found, ev.ModelCallFinished | ev.ModelCallFailed):
-            self._live = True
-            return None
-        if self._asked[call] == request:
+        found: ev.ModelCallFinished | ev.ModelCallFailed | None = self.find("model", call)
+        if found and self._asked[call] == request:
             return found
         self._live = True
-        if self.strict:
+        if found and self.strict:
             raise ReplayError(call, difference(self._asked[call], request))
         return None
 
-    def find(self, kind: str, name: Any) -> ev.AnyEvent | None:
+    def find(self, kind: str, name: Any) -> Any:
         """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
         return None if self._live else self._done.get((kind, name))
 
@@ -161,11 +156,16 @@ def difference(recorded: Request, asked: Request) -> str:
         if recorded.get(key) != asked.get(key):
             return "\n".join(_diff(json.dumps(recorded.get(key), indent=1), json.dumps(asked.get(key), indent=1)))
     old, new = recorded["messages"], asked["messages"]
-    at = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    at = _alike(old, new)
     texts = [
         json.dumps(m[at], indent=1, ensure_ascii=False).replace("\\n", "\n") if at < len(m) else "" for m in (old, new)
     ]
     return "\n".join([f"message {at + 1}:", *_diff(*texts)])
+
+
+def _alike(old: list[Any], new: list[Any]) -> int:
+    """How many items two lists begin with in common."""
+    return len([*takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False))])
 
 
 def _diff(old: str, new: str) -> list[str]:

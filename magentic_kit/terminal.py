@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -17,6 +16,7 @@ from magentic_kit.console import Console, QuietConsole
 from magentic_kit.options import RunOptions
 from magentic_kit.people import HumanTurn, PlanReview, PlanReviewRequest, ToolReview, ToolReviewRequest
 from magentic_kit.text import one_line, printable
+from magentic_kit.threads import in_daemon_thread
 
 _T = TypeVar("_T")
 
@@ -24,19 +24,22 @@ _T = TypeVar("_T")
 class Terminal:
     """Asks on standard error and reads standard input; what flags decided is not asked."""
 
-    def __init__(self, console: Console, *, approve: Sequence[str] = (), approve_plan: bool = False) -> None:
+    def __init__(self, console: Console, *, approve: Sequence[str], approve_plan: bool, there: bool) -> None:
         self._console = console
         self._approve = approve
         self._asking = asyncio.Lock()  # parallel calls are asked about one after another
-        self.there = sys.stdin.isatty() and sys.stderr.isatty()
-        self.reviewer = self._approved_plan if approve_plan else self._review if self.there else None
-        self.humans = {"*": self._speak} if self.there else {}
+        self._there = there
+        self.people: RunOptions = {"approver": self._judge_call}
+        if there:
+            self.people |= {"reviewer": self._review, "humans": {"*": self._speak}}
+        if approve_plan:
+            self.people["reviewer"] = lambda request: PlanReview.approve()
 
-    async def approver(self, request: ToolReviewRequest) -> ToolReview:
+    async def _judge_call(self, request: ToolReviewRequest) -> ToolReview:
         """Judges a tool call by `--approve` patterns, else asks; without a terminal the answer is no."""
         if any(fnmatch.fnmatchcase(request.function, pattern) for pattern in self._approve):
             return ToolReview.approve_for_run()
-        if not self.there:
+        if not self._there:
             return ToolReview.deny("nobody is at a terminal; --approve names what may be called")
         arguments = one_line(json.dumps(dict(request.arguments), ensure_ascii=False, default=str), 1000)
         question = f"{one_line(request.agent)} wants to call {one_line(request.function)}({arguments})"
@@ -55,9 +58,6 @@ class Terminal:
             "j reject": PlanReview.reject,
         }
         return await self._choose(f"{why}[a]pprove, [r]evise and how, re[j]ect and why: ", answers)
-
-    async def _approved_plan(self, request: PlanReviewRequest) -> PlanReview:
-        return PlanReview.approve()
 
     async def _speak(self, turn: HumanTurn) -> str:
         instructions = f"{printable(turn.instructions)}\n" if turn.instructions else ""
@@ -78,31 +78,18 @@ class Terminal:
         with self._console.paused():
             sys.stderr.write(question)
             sys.stderr.flush()
-            return await _line()
+            return await in_daemon_thread(sys.stdin.readline)
+
+
+def by_terminal(console: Console, *, approve: Sequence[str], approve_plan: bool) -> RunOptions:
+    """Who answers here: what the flags decided, else the person at the terminal if there is one."""
+    there = sys.stdin.isatty() and sys.stderr.isatty()
+    return Terminal(console, approve=approve, approve_plan=approve_plan, there=there).people
 
 
 def by_flags(*, approve: Sequence[str], approve_plan: bool) -> RunOptions:
     """Who answers where nobody can be asked: what the flags decided, else no."""
-    terminal = Terminal(QuietConsole(sys.stderr), approve=approve, approve_plan=approve_plan)
-    terminal.there = False
-    people: RunOptions = {"approver": terminal.approver}
-    if approve_plan and terminal.reviewer:
-        people["reviewer"] = terminal.reviewer
-    return people
-
-
-async def _line() -> str:
-    """A line of standard input, read in a thread that keeps neither the run nor the process from ending."""
-    loop = asyncio.get_running_loop()
-    line: asyncio.Future[str] = loop.create_future()
-
-    def read() -> None:
-        text = sys.stdin.readline()
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(lambda: None if line.done() else line.set_result(text))
-
-    threading.Thread(target=read, name="standard input", daemon=True).start()
-    return await line
+    return Terminal(QuietConsole(sys.stderr), approve=approve, approve_plan=approve_plan, there=False).people
 
 
 def on_signals(cancel: Callable[[], None], give_back: Callable[[], None]) -> None:

@@ -10,25 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import PrivateAttr
-from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
-from semantic_kernel.contents import (
-    ChatHistory,
-    ChatMessageContent,
-    FunctionCallContent,
-    FunctionResultContent,
-    StreamingChatMessageContent,
-    StreamingTextContent,
-    TextContent,
-)
+from semantic_kernel.contents import ChatHistory, FunctionResultContent, StreamingTextContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
-from semantic_kernel.contents.utils.finish_reason import FinishReason
 
 from magentic_kit.errors import ReplayError, ServiceError
-from magentic_kit.events import MANAGER, ModelCallFailed, effective
+from magentic_kit.events import MANAGER, ModelCallFailed, ModelCallFinished, Usage, effective
 from magentic_kit.journal import read_log
-from magentic_kit.reply import contents_of
+from magentic_kit.reply import Answer, OwnChatCompletion, contents_of
 from magentic_kit.steps import Steps
 
 Script = Mapping[str, Any]
@@ -57,7 +46,7 @@ def ledger(
     return json.dumps({key: {"reason": reason, "answer": answer} for key, answer in answers.items()})
 
 
-class ScriptedChatCompletion(ChatCompletionClientBase):
+class ScriptedChatCompletion(OwnChatCompletion):
     """A chat service that answers from a script instead of a model.
 
     `script` maps a participant's name to the list of its replies, one for each model call. The manager's
@@ -79,7 +68,13 @@ class ScriptedChatCompletion(ChatCompletionClientBase):
         fields: dict[str, Any] = {"script": script, "delay": delay}
         super().__init__(ai_model_id="scripted", service_id=service_id, **fields)
 
-    def _next(self, history: ChatHistory) -> tuple[str, list[FunctionCallContent]]:
+    async def _reply(self, history: ChatHistory) -> Answer:
+        text, calls = self._render(self._next(history), history)
+        prompt = sum(len(message.content) for message in history.messages)
+        usage = Usage(prompt_tokens=prompt // 4, completion_tokens=len(text) // 4)
+        return Answer(text=text, usage=usage, tool_calls=calls, finish_reason="tool_calls" if calls else "stop")
+
+    def _next(self, history: ChatHistory) -> Any:
         lane = getattr(self, "_lane", None)
         system = next((m for m in history.messages if m.role == AuthorRole.SYSTEM), None)
         who = lane.who if lane else (system.name or MANAGER) if system else MANAGER
@@ -102,9 +97,9 @@ class ScriptedChatCompletion(ChatCompletionClientBase):
                 + "; add it to the script or end the run earlier",
                 service=self.service_id,
             )
-        return self._render(replies[asked], history)
+        return replies[asked]
 
-    def _render(self, reply: Any, history: ChatHistory) -> tuple[str, list[FunctionCallContent]]:
+    def _render(self, reply: Any, history: ChatHistory) -> tuple[str, list[dict[str, Any]]]:
         if callable(reply):
             reply = reply(history)
         if not isinstance(reply, Mapping):
@@ -114,64 +109,32 @@ class ScriptedChatCompletion(ChatCompletionClientBase):
         quotes = {"tool_result": _last_tool_result(history), "task": _last_words(history)}
         text = _QUOTE.sub(lambda match: quotes[match[1]], reply.get("text", ""))
         calls = [
-            FunctionCallContent(
-                id=f"call_{len(history.messages)}_{index}",
-                index=index,
-                name=str(call["name"]).replace(".", "-", 1),
-                arguments=json.dumps(call.get("arguments", {})),
-            )
+            {
+                "id": f"call_{len(history.messages)}_{index}",
+                "index": index,
+                "name": str(call["name"]).replace(".", "-", 1),
+                "arguments": json.dumps(call.get("arguments", {})),
+            }
             for index, call in enumerate(reply.get("tool_calls", ()))
         ]
         return text, calls
 
-    def _usage(self, history: ChatHistory, text: str) -> dict[str, Any]:
-        prompt = sum(len(message.content) for message in history.messages)
-        return {"usage": CompletionUsage(prompt_tokens=prompt // 4, completion_tokens=len(text) // 4)}
-
-    async def _inner_get_chat_message_contents(
-        self, chat_history: ChatHistory, settings: PromptExecutionSettings
-    ) -> list[ChatMessageContent]:
-        text, calls = self._next(chat_history)
-        await asyncio.sleep(self.delay)
-        return [
-            ChatMessageContent(
-                role=AuthorRole.ASSISTANT,
-                items=[*calls, *([TextContent(text=text)] if text else [])],
-                ai_model_id=self.ai_model_id,
-                finish_reason=FinishReason.TOOL_CALLS if calls else FinishReason.STOP,
-                metadata=self._usage(chat_history, text),
-            )
-        ]
-
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
-    ) -> AsyncGenerator[list[StreamingChatMessageContent], Any]:
-        text, calls = self._next(chat_history)
-
-        def chunk(*items: Any, **more: Any) -> list[StreamingChatMessageContent]:
-            return [
-                StreamingChatMessageContent(
-                    role=AuthorRole.ASSISTANT,
-                    choice_index=0,
-                    items=list(items),
-                    ai_model_id=self.ai_model_id,
-                    function_invoke_attempt=function_invoke_attempt,
-                    **more,
-                )
-            ]
-
-        for word in re.findall(r"\S+\s*|\s+", text):
-            yield chunk(StreamingTextContent(choice_index=0, text=word))
+    ) -> AsyncGenerator[list[Any], None]:
+        reply = await self._reply(chat_history)
+        said, end = contents_of(reply, self.ai_model_id, attempt=function_invoke_attempt)
+        for word in re.findall(r"\S+\s*|\s+", reply.text):
+            yield [said.model_copy(update={"items": [StreamingTextContent(choice_index=0, text=word)]})]
             await asyncio.sleep(self.delay)
-        reason = FinishReason.TOOL_CALLS if calls else FinishReason.STOP
-        yield chunk(*calls, finish_reason=reason, metadata=self._usage(chat_history, text))
+        yield [end]
 
 
 class _ReplaySettings(PromptExecutionSettings):
     response_format: Any = None  # so that ledgers are asked for as often as then, where a server refused a tier
 
 
-class ReplayChatCompletion(ChatCompletionClientBase):
+class ReplayChatCompletion(OwnChatCompletion):
     """A chat service that answers from a run's log: a regression test for a team that costs no tokens.
 
     Works in a run of this package only. What is asked has to be what the log has, model and options aside;
@@ -190,19 +153,16 @@ class ReplayChatCompletion(ChatCompletionClientBase):
         """The base's, and what `_ReplaySettings` adds."""
         return _ReplaySettings
 
-    async def _inner_get_streaming_chat_message_contents(
-        self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
-    ) -> AsyncGenerator[list[Any], Any]:
+    async def _reply(self, history: ChatHistory) -> ModelCallFinished:
         lane = self._lane  # type: ignore[attr-defined]
-        asked = lane.request(chat_history, self.ai_model_id)
+        asked = lane.request(history, self.ai_model_id)
         recorded = self._steps.asked(lane.call)
         reply = self._steps.reply(lane.call, {**recorded, "messages": asked["messages"], "tools": asked["tools"]})
         if isinstance(reply, ModelCallFailed):
             raise ServiceError(reply.error, service=lane.service, status=reply.status)
         if reply is None:
             raise ReplayError(lane.call, "the log has no reply to this call")
-        for content in contents_of(reply, self.ai_model_id, attempt=function_invoke_attempt):
-            yield [content]
+        return reply
 
 
 def _last_tool_result(history: ChatHistory) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from magentic_kit import events as ev
 from magentic_kit.text import duration, one_line
@@ -55,7 +54,7 @@ class Timeline:
         """Take in the next event."""
         if not event.time:  # no run has stamped it
             return
-        before, self.last = self.last, datetime.fromisoformat(event.time.replace("Z", "+00:00")).timestamp()
+        before, self.last = self.last, ev.seconds(event.time)
         match event:
             case ev.RunStarted():
                 self.began = self.last

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import fnmatch
 import functools
 import importlib
 import inspect
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +18,7 @@ from semantic_kernel.functions.kernel_plugin import KernelPlugin
 from magentic_kit.errors import ConfigError
 from magentic_kit.explain import nearest
 from magentic_kit.targets import module_object
+from magentic_kit.threads import in_daemon_thread
 
 if TYPE_CHECKING:
     from magentic_kit.check import Team
@@ -81,9 +79,8 @@ class Tools:
 
     def local(self, index: int, config: AgentConfig) -> list[KernelPlugin]:
         """What an agent lists, as far as no connection is needed. Raises `ConfigError`."""
-        patterns = [tool.id for tool in config.tools if tool.id and tool.type == "function"]
         problems = []
-        for pattern in patterns:
+        for pattern in config.functions:
             name = pattern.partition(".")[0]
             if name in self.remote:
                 continue
@@ -98,7 +95,7 @@ class Tools:
                 problems.append(self._team.problem(place, told))
         if problems:
             raise ConfigError(problems)
-        return _chosen(self._plugins, patterns)
+        return _chosen(self._plugins, config.functions)
 
     def connected(self, patterns: Sequence[str], servers: PluginServers) -> tuple[list[KernelPlugin], list[str]]:
         """What an agent lists of connected plugins, and in words what of it is missing."""
@@ -138,34 +135,6 @@ def _off_the_loop(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     async def in_thread(*args: Any, **kwargs: Any) -> Any:
-        return await _in_daemon_thread(functools.partial(method, *args, **kwargs))
+        return await in_daemon_thread(functools.partial(method, *args, **kwargs))
 
     return in_thread
-
-
-async def _in_daemon_thread(call: Callable[[], Any]) -> Any:
-    """Like `asyncio.to_thread`, but a call that never returns cannot keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-    state = contextvars.copy_context()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if not future.done():
-            if isinstance(error, StopIteration | SystemExit | KeyboardInterrupt):  # no future takes these
-                error = RuntimeError(f"{type(error).__name__}: {error}")
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-    def work() -> None:
-        result, error = None, None
-        try:
-            result = state.run(call)
-        except BaseException as raised:
-            error = raised
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=work, name="magentic-kit tool", daemon=True).start()
-    return await future

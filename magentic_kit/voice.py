@@ -39,7 +39,7 @@ class Voice:
 
     @property
     def tier(self) -> str:
-        """How ledgers are asked for now, one of `ledger.TIERS`."""
+        """How ledgers are asked for now, one of `ledger.tier_settings`."""
         return self._tiers[0]
 
     async def ask(self, purpose: str, history: ChatHistory, prompt: str, **options: Any) -> str:

@@ -20,7 +20,6 @@ from magentic_kit.errors import JournalError, KitError, UnknownToolError
 from magentic_kit.factory import TeamFactory
 from magentic_kit.held import HeldLog, SharedPace
 from magentic_kit.pool import Pool
-from magentic_kit.resume import words
 from magentic_kit.run import Run
 from magentic_kit.terminal import by_flags
 from magentic_kit.text import one_line
@@ -138,7 +137,7 @@ class Worker:
                 return _state(ended.outcome, ended.error)
             options = by_flags(**taken.spec["people"])
             options["inputs"] = taken.spec["inputs"]
-            options["unknown_tools"] = words(taken.words or {})
+            options["unknown_tools"] = taken.words or {}
             run = Run.over(await self._factory(taken), log, taken.spec["task"], options, taken.id)
             self._live[taken.id, taken.epoch] = run
             result = await run.result()

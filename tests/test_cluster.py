@@ -636,7 +636,7 @@ def test_a_batch_by_workers_keeps_the_limits_of_the_queue_and_outlives_one_of_th
             killed.process.wait(10)
             lost = {entry.id for entry in killed.holds(database)}
             first.send_signal(signal.SIGINT)
-            assert first.wait(20) == 130, "who follows no longer leaves the runs alone"
+            assert first.wait(60) == 130, "who follows no longer leaves the runs alone"
             wait_for(
                 lambda: (
                     settle_as_a_person(database, effects, None) == 0
@@ -644,8 +644,8 @@ def test_a_batch_by_workers_keeps_the_limits_of_the_queue_and_outlives_one_of_th
                 )
             )
             (directory,) = (tmp_path / "batches").iterdir()
-            assert batch("--resume", str(directory), "--database", url, "--junit", "j.xml").wait(60) == 0
-            assert batch("--resume", str(directory)).wait(60) == 2, "it is not carried out here once more"
+            assert batch("--resume", str(directory), "--database", url, "--junit", "j.xml").wait(180) == 0
+            assert batch("--resume", str(directory)).wait(180) == 2, "it is not carried out here once more"
     check_done_once(database, server, effects, 5, lost)
     assert max(running) == 2, "all workers together keep to the limit"
     assert all(later - earlier > 0.75 for earlier, later in zip(times, times[5:], strict=False)), "five a second"

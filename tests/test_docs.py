@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from docs.generate import TARGET, reference
+from openai_server import OpenAIServer, ledger
 
 from magentic_kit.check import load_team
 
@@ -97,8 +98,11 @@ def test_the_tour_visits_every_example() -> None:
 
 @pytest.mark.slow
 def test_the_tour_s_commands_run_in_their_order(checkout: Path) -> None:
-    for command in commands(TOUR):
-        runs = sorted((checkout / "runs").glob("*")) if (checkout / "runs").exists() else []
-        type_in(command, RUN=str(runs[0]) if runs else "")
+    with OpenAIServer(lambda r: ledger(satisfied=True) if r.purpose == "ledger" else f"{r.who}: {r.purpose}") as server:
+        model = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.base_url}
+        for command in commands(TOUR):
+            runs = sorted((checkout / "runs").glob("*")) if (checkout / "runs").exists() else []
+            type_in(command, RUN=str(runs[0]) if runs else "", **model)
+    assert {request.who for request in server.requests} >= {"Checker", "Judge"}
     assert "East grew fastest" in (checkout / "answer.md").read_text()
     assert '"outcome": "limited"' in (checkout / "result.json").read_text()

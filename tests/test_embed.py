@@ -197,7 +197,7 @@ async def test_a_call_by_a_tool_is_logged_in_the_run_that_makes_it_and_ends_with
                 paid = len(server.requests)
                 with pytest.raises(ConfigError, match=r"nobody knows whether desk.run\(task='t'\)"):
                     factory.resume(result.run_dir)
-                result = await factory.resume(result.run_dir, unknown_tools="repeat").result()
+                result = await factory.resume(result.run_dir, unknown_tools={"*": None}).result()
     assert result.record.turns[0].text == "It says 12 lamps"
     assert ends(tmp_path) == {"office": "satisfied", "office/teams/desk": "satisfied"}
     assert [request.purpose for request in server.requests[paid:]] == ["turn", "ledger", "answer"]

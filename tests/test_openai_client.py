@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -13,7 +15,6 @@ import openai
 import pytest
 from openai_server import OpenAIServer, TeamBrain
 
-from magentic_kit import TeamFactory
 from magentic_kit.config import TeamConfig
 from magentic_kit.errors import ConfigError
 from magentic_kit.openai_client import azure_client, openai_client
@@ -93,20 +94,34 @@ async def test_a_stream_that_breaks_gives_what_came_before() -> None:
     assert texts(seen) == ["a b "]
 
 
-def test_a_factory_of_two_event_loops_that_nobody_closes_leaves_without_a_word(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+TWO_LOOPS = """
+import asyncio, sys
+
+from magentic_kit import TeamFactory
+
+service = {"provider": "openai", "model": "m", "base_url": sys.argv[1]}
+agent = {"name": "Solo", "description": "d", "instructions": "i"}
+factory = TeamFactory.from_dict({"name": "t", "services": {"default": service}, "agents": [agent]})
+for _ in range(2):
+    print(asyncio.run(factory.run("t", out=None)).outcome)
+"""
+
+
+def test_a_factory_of_two_event_loops_that_nobody_closes_leaves_without_a_word() -> None:
+    quicker_transport()
     brain = TeamBrain(rounds=[("Solo", "go")], agents={"Solo": "x"})
     with OpenAIServer(brain) as server:
-        service = {"provider": "openai", "model": "m", "base_url": server.base_url}
-        agent = {"name": "Solo", "description": "d", "instructions": "i"}
-        factory = TeamFactory.from_dict({"name": "t", "services": {"default": service}, "agents": [agent]})
-        for _ in range(2):
-            assert asyncio.run(factory.run("t", out=None)).outcome == "satisfied"
-        del factory
-        gc.collect()
-    assert not caplog.records
+        command = [sys.executable, "-c", TWO_LOOPS, server.base_url]
+        env = {**os.environ, "OPENAI_API_KEY": "sk-test-0123456789abcdef"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("satisfied\nsatisfied\n", "")
+
+
+def quicker_transport() -> Any:
+    try:
+        return openai.DefaultAioHttpClient()
+    except RuntimeError:
+        pytest.skip("openai 2 without its extra")
 
 
 async def test_a_client_behind_a_proxy_leaves_without_a_word_too(
@@ -139,10 +154,7 @@ async def test_a_socks_proxy_is_left_to_openais_own_transport_which_says_what_it
 
 
 async def test_the_quicker_transport_is_taken_where_openai_has_it() -> None:
-    try:
-        quick = openai.DefaultAioHttpClient()
-    except RuntimeError:
-        pytest.skip("openai 2 without its extra")
+    quick = quicker_transport()
     async with openai_client(api_key="k") as made:
         assert isinstance(made._client, type(quick))
     await quick.aclose()

@@ -47,7 +47,7 @@ def finish(folder: Path) -> dict[str, Any] | None:
     """Resumes; a tool call of unknown outcome is refused first, and then repeated as a person may choose."""
     told = child(folder, resume=True)
     if unknown_tool(told):
-        told = child(folder, resume=True, unknown_tools="repeat")
+        told = child(folder, resume=True, unknown_tools={"*": None})
     return told
 
 
@@ -110,7 +110,7 @@ def test_two_kills_in_one_run(first: int, second: int, tmp_path: Path, server: O
     assert child(tmp_path, kill_at=first) is None
     told = child(tmp_path, kill_at=second, resume=True)
     if unknown_tool(told):
-        told = child(tmp_path, kill_at=second, resume=True, unknown_tools="repeat")
+        told = child(tmp_path, kill_at=second, resume=True, unknown_tools={"*": None})
     assert told is None
     assert finish(tmp_path) == WHOLE
     check_paid_once(tmp_path, server, kills=2)
@@ -137,9 +137,7 @@ async def test_a_tool_of_unknown_outcome_is_never_repeated_silently(tmp_path: Pa
     with pytest.raises(ConfigError, match=r"nobody knows whether notes.add\(text='three'\), called by Writer"):
         await resumed(tmp_path)
     assert len(server.requests) == paid
-    from magentic_kit.resume import SkipTool
-
-    result = await resumed(tmp_path, unknown_tools=SkipTool("noted by hand"))
+    result = await resumed(tmp_path, unknown_tools={"*": "noted by hand"})
     assert result.outcome == "satisfied" and effects(tmp_path).count("three") == 1
     assert "noted by hand" in str(server.requests[paid].messages)
 

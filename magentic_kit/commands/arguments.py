@@ -31,7 +31,7 @@ def repeated(name: str, **how: Any) -> Argument:
 
 def flag(name: str, **how: Any) -> Argument:
     """An option without a value; with `const`, which value it stands for."""
-    return argument(name, action="store_const" if "const" in how else "store_true", **how)
+    return argument(name, **{"action": "store_const" if "const" in how else "store_true", **how})
 
 
 def number(kind: type[int] | type[float], holds: Callable[[Any], bool], wanted: str) -> Callable[[str], float]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,6 +28,7 @@ from magentic_kit.text import duration, one_line
 
 if TYPE_CHECKING:
     from magentic_kit.batch import Batch, TaskResult
+    from magentic_kit.check import Team
     from magentic_kit.queued import Queue
 
 
@@ -69,20 +68,20 @@ def batch(team: Path | None, tasks: Path | None, **options: Any) -> int:
     from magentic_kit.check import load_team
 
     overrides = overrides_of(beside=team or options["resume"], **options)
-    digest = load_team(team, overrides=overrides).config_hash if team else None
+    checked = load_team(team, overrides=overrides) if team else None
 
     async def whole() -> int:
         from magentic_kit.terminal import by_flags, on_signals
 
-        work = _open(team, tasks, digest, overrides, options)
-        queue = _queue(work, options)
+        work = _open(checked, tasks, overrides, options)
+        people = {name: options[name] for name in ("approve", "approve_plan")}
+        queue = _queue(work, options, people)
         limits = {name: options[name] for name in ("concurrency", "rpm", "tpm")}
         results: list[TaskResult] = []
         async with work.factory:
             with _progress(len(work.tasks)) as (show, give_back):
                 on_signals(work.cancel, give_back)
-                flags = {name: options[name] for name in ("approve", "approve_plan")}
-                async for result in work.results(**limits, queue=queue, **by_flags(**flags)):
+                async for result in work.results(**limits, queue=queue, **by_flags(**people)):
                     results.append(result)
                     show(result)
         return _tell(work, results, options)
@@ -91,32 +90,30 @@ def batch(team: Path | None, tasks: Path | None, **options: Any) -> int:
     return run_to_end(whole)
 
 
-def _open(
-    team: Path | None, tasks: Path | None, digest: str | None, overrides: dict[str, Any], options: dict[str, Any]
-) -> Batch:
+def _open(checked: Team | None, tasks: Path | None, overrides: dict[str, Any], options: dict[str, Any]) -> Batch:
     from magentic_kit.batch import Batch
     from magentic_kit.factory import TeamFactory
     from magentic_kit.tasks import load_tasks
 
     old = options["resume"]
-    if team and tasks and not old:
-        factory = TeamFactory.from_yaml(team, overrides=overrides)
+    if checked and tasks and not old:
+        factory = TeamFactory(checked)
         return Batch.new(factory, load_tasks(tasks, factory), out=options["out"], base_dir=tasks.parent)
     work = Batch.load(old, overrides=overrides)
-    same = digest in (None, work.factory.team.config_hash)
-    if not same or (tasks and load_tasks(tasks, work.factory) != work.tasks):
+    other_team = checked and checked.config_hash != work.factory.team.config_hash
+    if other_team or (tasks and load_tasks(tasks, work.factory) != work.tasks):
         raise ConfigError.one("the batch began with another team or other tasks: leave them out", file=str(old))
     return work
 
 
-def _queue(work: Batch, options: dict[str, Any]) -> Queue | None:
+def _queue(work: Batch, options: dict[str, Any], people: dict[str, Any]) -> Queue | None:
     """The queue of the database that is named, for a batch that is new or was begun there."""
     if not database_of(options["url"]) or (options["resume"] and not work.queued):
         return None
     database = open_database(options["url"])
     from magentic_kit.queued import Queue
 
-    queue = Queue(database, work, approve=options["approve"], approve_plan=options["approve_plan"])
+    queue = Queue(database, work, **people)
     say(f"queued as {queue.prefix}*: `magentic-kit worker`, on any host, carries them out", aside=True)
     return queue
 
@@ -127,20 +124,20 @@ def _progress(total: int) -> Iterator[tuple[Callable[[TaskResult], None], Callab
     from rich.console import Console
     from rich.progress import Progress
 
-    live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    console = Console(stderr=True)
+    live = console.is_terminal and not console.is_dumb_terminal and not console.no_color
     ended: Counter[str] = Counter()
 
     def show(result: TaskResult) -> None:
         ended[result.outcome] += 1
         progress.update(bar, advance=1, description=", ".join(f"{n} {outcome}" for outcome, n in ended.items()))
         trouble = result.error or next((f"{c.check}: {c.problem}" for c in result.checks if c.problem), "")
-        line = f"{ended.total()}/{total} {result.id}: {result.outcome}, {duration(result.seconds)}; {trouble}".rstrip(
-            "; "
-        )
         if trouble or not live:
-            progress.console.print(one_line(line, 300), markup=False, highlight=False, soft_wrap=True)
+            line = f"{ended.total()}/{total} {result.id}: {result.outcome}, {duration(result.seconds)}"
+            line = one_line(f"{line}; {trouble}" if trouble else line, 300)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    with Progress(console=Console(stderr=True), disable=not live) as progress:
+    with Progress(console=console, disable=not live) as progress:
         bar = progress.add_task("", total=total)
         yield show, progress.stop
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from magentic_kit.commands.common import (
     load_environment,
     open_database,
     overrides_of,
-    pair,
     quiet_logs,
     say,
     task_of,
@@ -65,28 +65,18 @@ def worker(url: str | None, concurrency: int, lease: float, env_file: Path | Non
     DATABASE,
     argument("--id", default="", help="Name of the run: submitted twice, it is carried out once."),
 )
-def submit(
-    team: Path,
-    task: str | None,
-    task_file: Path | None,
-    inputs: tuple[str, ...],
-    url: str | None,
-    id: str,
-    **team_options: Any,
-) -> int:
+def submit(team: Path, url: str | None, id: str, approve: Sequence[str], approve_plan: bool, **given: Any) -> int:
     """Queue a run of TEAM on TASK; prints its id. The team is kept with it, as it is now.
 
     What the team file names (plugins, data) has to be at the same place on the workers.
     """
-    text = task_of(task, task_file)
-    overrides = overrides_of(beside=team, **team_options)
-    given = dict(pair(value, "--input") for value in inputs)
+    task, inputs = task_of(**given)
+    overrides = overrides_of(beside=team, **given)
     database = open_database(url)
     from magentic_kit.factory import TeamFactory
 
     factory = TeamFactory.from_yaml(team, overrides=overrides)
-    people = {name: team_options[name] for name in ("approve", "approve_plan")}
-    say(database.submit(factory, text, inputs=given, id=id, **people))
+    say(database.submit(factory, task, inputs=inputs, id=id, approve=approve, approve_plan=approve_plan))
     return 0
 
 

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from argparse import BooleanOptionalAction
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magentic_kit.commands.arguments import PATH, argument, flag, repeated
+from magentic_kit.commands.arguments import PATH, Argument, argument, flag, repeated
 from magentic_kit.errors import ConfigError
 
 if TYPE_CHECKING:
     from magentic_kit.cluster import Database
+
+
+def _setting(name: str, path: str, value: str) -> Argument:
+    about, convert = f"Same as --set {path}={value}.", lambda given: f"{path}={given}"
+    return argument(name, dest="settings", action="append", type=convert, metavar=value[0], help=about)
+
 
 ENV_FILE = argument("--env-file", **PATH, help="Environment file to read; default: .env.")
 TEAM_OPTIONS = (
     repeated("--set", dest="settings", metavar="PATH=V", help="Override a value of the team file."),
     repeated("--service", dest="services", metavar="NAME=PROVIDER[:MODEL]", help="Override a service."),
     ENV_FILE,
-    argument("--max-rounds", type=int, metavar="N", help="Same as --set manager.max_rounds=N."),
-    argument("--max-resets", type=int, metavar="N", help="Same as --set manager.max_resets=N."),
-    argument("--max-tokens", type=int, metavar="N", help="Same as --set limits.max_tokens=N."),
-    argument("--deadline", metavar="D", help="Same as --set limits.deadline=D, such as 90s or 15m."),
-    flag("--no-report", help="Write the log only."),
+    _setting("--max-rounds", "manager.max_rounds", "N"),
+    _setting("--max-resets", "manager.max_resets", "N"),
+    _setting("--max-tokens", "limits.max_tokens", "N"),
+    _setting("--deadline", "limits.deadline", "D, such as 90s or 15m"),
+    flag("--no-report", dest="settings", action="append_const", const="report.formats=[]", help="Write the log only."),
     repeated("--approve", metavar="PATTERN", help="Functions that may be called without asking."),
     flag("--approve-plan", help="Approve every plan without asking."),
 )
@@ -54,23 +61,14 @@ VERBOSITY_OPTIONS = (
         help="quiet: plans, rounds and trouble; normal: and what is said and called; full: facts and whole results; "
         "default: %(default)s.",
     ),
-    flag("--show-reasons", default=True, help="The manager's reasons; shown by default."),
-    argument("--no-show-reasons", dest="show_reasons", action="store_false", help="Leave them out."),
+    argument(
+        "--show-reasons", action=BooleanOptionalAction, default=True, help="The manager's reasons; default: shown."
+    ),
 )
 
 
 def overrides_of(
-    *,
-    beside: Path,
-    settings: tuple[str, ...],
-    services: tuple[str, ...],
-    env_file: Path | None,
-    max_rounds: int | None,
-    max_resets: int | None,
-    max_tokens: int | None,
-    deadline: str | None,
-    no_report: bool,
-    **_: Any,
+    *, beside: Path, settings: Sequence[str], services: Sequence[str], env_file: Path | None, **_: Any
 ) -> dict[str, Any]:
     """What the options put in the place of the team file's values; reads the environment file first."""
     load_environment(env_file, beside=beside)
@@ -78,17 +76,10 @@ def overrides_of(
     for name, value in (pair(service, "--service") for service in services):
         provider, *model = str(value).split(":", 1)
         overrides[f"services.{name}"] = {"provider": provider, "model": model[0] if model else None}
-    given: dict[str, Any] = {
-        "manager.max_rounds": max_rounds,
-        "manager.max_resets": max_resets,
-        "limits.max_tokens": max_tokens,
-        "limits.deadline": deadline,
-        "report.formats": [] if no_report else None,
-    }
-    return {**overrides, **{path: value for path, value in given.items() if value is not None}}
+    return overrides
 
 
-def words_of(*, repeat_tool: bool, skip_tool: str | None, calls: tuple[str, ...]) -> dict[str, str | None]:
+def words_of(*, repeat_tool: bool, skip_tool: str | None, calls: Sequence[str], **_: Any) -> dict[str, str | None]:
     """What was said of tool calls of unknown outcome (`*`: all others): a result, or None to repeat the call."""
     said = {"*": skip_tool} if repeat_tool or skip_tool is not None else {}
     return {**said, **{name: result if given else None for name, given, result in (c.partition("=") for c in calls)}}
@@ -122,13 +113,14 @@ def load_environment(env_file: Path | None, *, beside: Path) -> None:
             load_dotenv(path)
 
 
-def task_of(task: str | None, task_file: Path | None) -> str | None:
-    """The task from the command line, a file or standard input."""
+def task_of(
+    *, task: str | None, task_file: Path | None, inputs: Sequence[str], **_: Any
+) -> tuple[str | None, dict[str, Any]]:
+    """The task from the command line, a file or standard input, and the inputs. Raises `ConfigError`."""
     if task is not None and task_file is not None:
         raise ConfigError.one("give TASK or --task-file, not both", file="command line")
-    if task == "-":
-        return sys.stdin.read()
-    return task if task_file is None else read(task_file)
+    text = sys.stdin.read() if task == "-" else read(task_file) if task_file else task
+    return text, dict(pair(value, "--input") for value in inputs)
 
 
 def read(path: Path) -> str:

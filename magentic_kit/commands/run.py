@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magentic_kit.check import Team, load_team
 from magentic_kit.commands.arguments import PATH, argument, command, flag
 from magentic_kit.commands.common import (
     OUT,
@@ -15,7 +17,6 @@ from magentic_kit.commands.common import (
     VERBOSITY_OPTIONS,
     WORD_OPTIONS,
     overrides_of,
-    pair,
     quiet_logs,
     read,
     run_to_end,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}
 """Outcome of a run -> exit code; 2 is a usage or configuration error, or a log that does not fit."""
 
+_REVIEW = "review.plan=true"
 _TEAM = argument("team", type=Path)
 _SHOW_OPTIONS = (
     flag("--json", dest="form", const="json", help="Print the whole result as JSON in place of the answer."),
@@ -51,58 +53,38 @@ _SHOW_OPTIONS = (
     *TEAM_OPTIONS,
     *_SHOW_OPTIONS,
     OUT,
-    flag("--review-plan", help="Same as --set review.plan=true."),
+    flag("--review-plan", dest="settings", action="append_const", const=_REVIEW, help=f"Same as --set {_REVIEW}."),
     argument("--plan", **PATH, help="Carry out this plan, made by `plan` and edited."),
     argument("--from", dest="reuse", type=Path, metavar="RUN", help="Reuse the steps of this run that are unchanged."),
 )
-def run(
-    team: Path,
-    task: str | None,
-    task_file: Path | None,
-    inputs: tuple[str, ...],
-    out: Path,
-    review_plan: bool,
-    plan: Path | None,
-    reuse: Path | None,
-    form: str | None,
-    show: str | None,
-    **team_options: Any,
-) -> int:
+def run(team: Path, out: Path, plan: Path | None, reuse: Path | None, **given: Any) -> int:
     """Run TEAM (a YAML file) on TASK; `-` reads the task from standard input.
 
     Progress goes to standard error, the answer to standard output. Exit code: 0 satisfied, 3 limited or
     rejected, 1 failed, 130 cancelled, 2 nothing was started.
     """
-    text = task_of(task, task_file)
-    overrides = overrides_of(beside=team, **team_options) | ({"review.plan": True} if review_plan else {})
-    options: RunOptions = {"inputs": dict(pair(value, "--input") for value in inputs), "out": out}
+    task, inputs = task_of(**given)
+    overrides = overrides_of(beside=team, **given)
+    options: RunOptions = {"inputs": inputs, "out": out}
     if plan is not None:
         from magentic_kit.plan import TaskLedger
 
         options["plan"] = TaskLedger.from_markdown(read(plan), file=str(plan))
     if reuse is not None:
         options["reuse"] = reuse
-    _check(team, overrides)
+    checked = load_team(team, overrides=overrides)
 
     def start(factory: TeamFactory, people: RunOptions) -> Run:
         people.update(options)
-        return factory.start(text, **people)
+        return factory.start(task, **people)
 
-    return _follow(_loader(team, overrides), start, form, show, team_options)
+    return _follow(partial(_factory, checked), start, given)
 
 
 @command(argument("run_dir", type=Path, metavar="RUN"), *WORD_OPTIONS, *TEAM_OPTIONS, *_SHOW_OPTIONS)
-def resume(
-    run_dir: Path,
-    repeat_tool: bool,
-    skip_tool: str | None,
-    calls: tuple[str, ...],
-    form: str | None,
-    show: str | None,
-    **team_options: Any,
-) -> int:
+def resume(run_dir: Path, **given: Any) -> int:
     """Go on with RUN (a run directory) from where it stopped; nothing that is in its log is paid again."""
-    overrides = overrides_of(beside=run_dir, **team_options)
+    overrides = overrides_of(beside=run_dir, **given)
 
     def load() -> TeamFactory:
         from magentic_kit.factory import TeamFactory
@@ -110,12 +92,10 @@ def resume(
         return TeamFactory.from_run(run_dir, overrides=overrides)
 
     def start(factory: TeamFactory, people: RunOptions) -> Run:
-        from magentic_kit.resume import words
-
-        people["unknown_tools"] = words(words_of(repeat_tool=repeat_tool, skip_tool=skip_tool, calls=calls))
+        people["unknown_tools"] = words_of(**given)
         return factory.resume(run_dir, **people)
 
-    return _follow(load, start, form, show, team_options)
+    return _follow(load, start, given)
 
 
 @command(
@@ -124,20 +104,16 @@ def resume(
     *TEAM_OPTIONS,
     argument("-o", "--output", **PATH, default=Path("plan.md"), help="File to write; default: plan.md."),
 )
-def plan(
-    team: Path, task: str | None, task_file: Path | None, inputs: tuple[str, ...], output: Path, **options: Any
-) -> int:
+def plan(team: Path, output: Path, **given: Any) -> int:
     """Make the task ledger of TEAM for TASK only, as Markdown to edit and to give to `run --plan`."""
-    text = task_of(task, task_file)
-    overrides = overrides_of(beside=team, **options)
-    given = dict(pair(value, "--input") for value in inputs)
-    _check(team, overrides)
+    task, inputs = task_of(**given)
+    checked = load_team(team, overrides=overrides_of(beside=team, **given))
 
     async def make() -> str:
-        async with _loader(team, overrides)() as factory:
-            ledger = await factory.plan(text, inputs=given)
-            members = {agent.name: agent.description for agent in factory.team.config.agents}
-            return ledger.to_markdown(team=factory.team.config.name, members=members)
+        async with _factory(checked) as factory:
+            ledger = await factory.plan(task, inputs=inputs)
+            members = {agent.name: agent.description for agent in checked.config.agents}
+            return ledger.to_markdown(team=checked.config.name, members=members)
 
     import asyncio
 
@@ -150,56 +126,38 @@ def plan(
     return 0
 
 
-def _loader(team: Path, overrides: Mapping[str, Any]) -> Callable[[], TeamFactory]:
-    def load() -> TeamFactory:
-        from magentic_kit.factory import TeamFactory
+def _factory(checked: Team) -> TeamFactory:
+    from magentic_kit.factory import TeamFactory  # takes seconds to import: what is wrong with the file is told before
 
-        return TeamFactory.from_yaml(team, overrides=overrides)
-
-    return load
-
-
-def _check(team: Path, overrides: Mapping[str, Any]) -> None:
-    """Tells what is wrong with the file before the seconds that importing Semantic Kernel takes."""
-    from magentic_kit.check import load_team
-
-    load_team(team, overrides=overrides)
+    return TeamFactory(checked)
 
 
 def _follow(
-    load: Callable[[], TeamFactory],
-    start: Callable[[TeamFactory, RunOptions], Run],
-    form: str | None,
-    show: str | None,
-    flags: Mapping[str, Any],
+    load: Callable[[], TeamFactory], start: Callable[[TeamFactory, RunOptions], Run], given: Mapping[str, Any]
 ) -> int:
     """Runs to the end, with the console on standard error and the answer on standard output."""
-
     from magentic_kit.console import Mode, make_console
     from magentic_kit.otel import otel_sinks
-    from magentic_kit.terminal import Terminal, on_signals
+    from magentic_kit.terminal import by_terminal, on_signals
 
+    form, show = given["form"], given["show"]
     mode: Mode = "quiet" if show == "quiet" or form == "jsonl" else "plain" if show else "auto"
-    console = make_console(mode=mode, verbosity=flags["verbosity"], show_reasons=flags["show_reasons"])
-    terminal = Terminal(console, approve=flags["approve"], approve_plan=flags["approve_plan"])
-    people: RunOptions = {"approver": terminal.approver, "humans": terminal.humans}
-    if terminal.reviewer is not None:
-        people["reviewer"] = terminal.reviewer
-    people["sinks"] = [console, *([_print_event] if form == "jsonl" else []), *otel_sinks(asked=flags["otel"])]
+    console = make_console(mode=mode, verbosity=given["verbosity"], show_reasons=given["show_reasons"])
+    people = by_terminal(console, approve=given["approve"], approve_plan=given["approve_plan"])
+    people["sinks"] = [console, *([_print_event] if form == "jsonl" else []), *otel_sinks(asked=given["otel"])]
 
     async def whole() -> int:
-        async with load() as factory:
-            run = start(factory, people)
-            on_signals(run.cancel, console.close)
-            result = await run.result()
-        console.close()
+        try:
+            async with load() as factory:
+                run = start(factory, people)
+                on_signals(run.cancel, console.close)
+                result = await run.result()
+        finally:
+            console.close()
         return _tell(result, form, quiet=show == "quiet")
 
     quiet_logs()
-    try:
-        return run_to_end(whole)
-    finally:
-        console.close()
+    return run_to_end(whole)
 
 
 def _tell(result: RunResult, form: str | None, *, quiet: bool) -> int:

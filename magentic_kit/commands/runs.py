@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,11 +75,9 @@ def list(folder: Path, as_json: bool) -> None:  # the command's name
         return say(json.dumps(runs, indent=2))
     if not runs:
         complain(f"there are no runs in {folder}; `magentic-kit run TEAM` makes one")
-    width = None
-    if sys.stdout.isatty():
-        import shutil
+    import shutil
 
-        width = shutil.get_terminal_size().columns
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for run in runs:
         took = "" if run["seconds"] is None else duration(run["seconds"])
         tokens = "?" if run["tokens"] is None else f"{run['tokens']:,}"
@@ -129,7 +126,7 @@ def _timed(events: Iterable[AnyEvent]) -> Iterator[tuple[float, AnyEvent]]:
 
     before = 0.0
     for event in events:
-        at = datetime.fromisoformat(event.time.replace("Z", "+00:00")).timestamp()
+        at = ev.seconds(event.time)
         if isinstance(event, ev.ModelCallFinished) and event.purpose == "turn":
             words = re.findall(r"\s*\S+\s*", event.text)
             for number, word in enumerate(words, 1):
