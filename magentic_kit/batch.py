@@ -21,7 +21,6 @@ from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.journal import LOG, new_run_id, read_log
 from magentic_kit.record import RunRecord
-from magentic_kit.redaction import Redactor
 from magentic_kit.strict import plain
 from magentic_kit.tasks import Check, Task, judge
 from magentic_kit.text import printable
@@ -149,7 +148,7 @@ class Batch:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock.acquire()
             if not (team_file := self.directory / "team.yaml").exists():
-                team_file.write_text(Redactor.from_environment().text(team.resolved()), encoding="utf-8")
+                team_file.write_text(self.factory.redactor().text(team.resolved()), encoding="utf-8")
             (new := self.directory / "batch.new").write_text(json.dumps(data, indent=1), encoding="utf-8")
             new.replace(self.directory / "batch.json")
         except Timeout:

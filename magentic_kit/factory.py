@@ -182,12 +182,15 @@ class TeamFactory:
         """Takes services, from the first on, from a pool that others use too, and that somebody else closes."""
         self.pool, self._shares = pool, True
 
+    def redactor(self) -> Redactor:
+        """Masks the keys that services name, and the secrets of this environment and of the one it was loaded with."""
+        keys = {str(getattr(service, "api_key_env", "")) for service in self.team.config.services.values()}
+        return Redactor.from_environment(self.team.source.env, keys=keys)
+
     def context(self, run_id: str, sinks: list[Sink], steps: Steps | None = None) -> RunContext:
-        """The context of a run, which masks the keys that services name and the secrets of either environment."""
-        config, env = self.team.config, self.team.source.env
-        keys = {str(getattr(service, "api_key_env", "")) for service in config.services.values()}
-        redactor = Redactor.from_environment(env, keys=keys)
-        return RunContext(run_id=run_id, limits=config.limits, sinks=sinks, steps=steps, redactor=redactor)
+        """The context of a run."""
+        limits, redactor = self.team.config.limits, self.redactor()
+        return RunContext(run_id=run_id, limits=limits, sinks=sinks, steps=steps, redactor=redactor)
 
     def service(self, name: str, model: str | None = None) -> ChatCompletionClientBase:
         """The service of that name, asking another model if one is named. Raises `ConfigError`."""

@@ -113,11 +113,9 @@ class Run:
     @classmethod
     def resumed(cls, factory: TeamFactory, run_dir: Path, options: RunOptions) -> Run:
         """Goes on with a run; see `TeamFactory.resume`."""
-        journal = Journal(run_dir)
-        if not journal.read():
-            journal.close()
+        if not read_log(run_dir)[0]:
             raise ConfigError.one("the run broke off before it began: start it anew", file=str(run_dir))
-        return cls.over(factory, journal, None, options, "")
+        return cls.over(factory, Journal(run_dir), None, options, "")
 
     @classmethod
     def over(cls, factory: TeamFactory, log: RunLog, task: str | None, options: RunOptions, run_id: str) -> Run:

@@ -30,7 +30,7 @@ from openai_server import OpenAIServer, Reply, Request, ledger, text_of
 
 pytest.importorskip("sqlalchemy")
 
-from magentic_kit import ConfigError, JournalError, TeamFactory, cli, cluster
+from magentic_kit import ConfigError, JournalError, TeamFactory, cli, store
 from magentic_kit import events as ev
 from magentic_kit.cluster import OUTCOMES, Database, Entry
 from magentic_kit.journal import read_log
@@ -124,7 +124,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         return
     found = Database(request.getfixturevalue("postgres").url)
     yield found
-    cluster._METADATA.drop_all(found._engine)
+    store.METADATA.drop_all(found.engine)
 
 
 def team(folder: Path, server: OpenAIServer | None = None, **changes: Any) -> TeamFactory:
