@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -32,6 +33,7 @@ _DOING = {
 }
 _BLOCK_LIMIT, _TEXT_LIMIT = 20_000, 50_000  # characters; what is longer is shown as it is, not as Markdown
 _LIVE_LIMIT = 4_000  # characters of a growing block that are drawn anew at every frame
+_FRAMES = 8  # a second
 _NEAR = 0.8  # of a limit
 _CHANGED = {"+": "green", "-": "red"}
 
@@ -43,7 +45,8 @@ _OUTLINE = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["r
 class RichConsole(Console):
     """Panels for plans, rows for rounds, Markdown for what is said, and a footer that keeps moving.
 
-    Events come from one thread; the thread that redraws the footer only reads.
+    Events come from one thread, another redraws the footer: one at a time, since what rich prints above a live
+    display and what it draws anew are not one step, and either could be drawn over.
     """
 
     def __init__(self, stream: TextIO, **options: Any) -> None:
@@ -54,10 +57,17 @@ class RichConsole(Console):
         self._doing, self._since, self._stalls = "", 0.0, 0
         self._used = {"manager": 0, "agents": 0}
         self._screen = Screen(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False)
-        self._live = Live(self, console=self._screen, refresh_per_second=8, transient=True, redirect_stdout=False)
+        self._live = Live(self, console=self._screen, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._drawing = threading.RLock()
+        self._closed = threading.Event()
+        self._closed.set()
 
     def __call__(self, event: ev.AnyEvent) -> None:
         """Shows what happened."""
+        with self._drawing:
+            self._show(event)
+
+    def _show(self, event: ev.AnyEvent) -> None:
         self._since = self._clock()
         match event:
             case ev.ModelCallStarted():
@@ -72,27 +82,39 @@ class RichConsole(Console):
             case ev.ProgressLedger() | ev.Replanned():
                 self._stalls = getattr(event, "stalls", 0)
         super().__call__(event)
-        if isinstance(event, ev.RunStarted):
+        if isinstance(event, ev.RunStarted) and self._closed.is_set():
+            self._closed.clear()
             self._live.start()
+            threading.Thread(target=self._redraw, name="footer", daemon=True).start()
         elif isinstance(event, ev.RunFinished):
             self.close()
 
     def close(self) -> None:
         """Ends the output and gives the terminal back; may be called again."""
-        try:
-            super().close()
-        finally:
-            self._live.stop()
+        self._closed.set()
+        with self._drawing:
+            try:
+                super().close()
+            finally:
+                self._live.stop()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Leaves the terminal to somebody who asks a person."""
-        with super().paused():
+        with self._drawing:
+            self._end_text()
             self._live.stop()
-            try:
-                yield
-            finally:
+        try:
+            yield
+        finally:
+            with self._drawing:
                 self._live.start()
+
+    def _redraw(self) -> None:
+        while not self._closed.wait(1 / _FRAMES):
+            with self._drawing:
+                if self._live.is_started:
+                    self._live.refresh()
 
     def __rich__(self) -> RenderableType:
         """The live region, drawn anew below whatever is printed."""
