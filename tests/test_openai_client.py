@@ -36,29 +36,35 @@ def stream(*events: str, end: str = "\n") -> bytes:
     return b"".join(f"data: {event}{end}{end}".encode() for event in events)
 
 
-async def read(parts: Sequence[bytes], client: str = "openai") -> list[str]:
+async def decoded(client: Any, parts: Sequence[bytes]) -> list[str]:
     """The data of the events that the client makes of what the network brings, read by read."""
 
     async def network() -> AsyncIterator[bytes]:
         for part in parts:
             yield part
 
-    async with MAKE[client]() as made:
-        return [event.data async for event in made._make_sse_decoder().aiter_bytes(network())]
+    return [event.data async for event in client._make_sse_decoder().aiter_bytes(network())]
+
+
+async def read(parts: Sequence[bytes]) -> list[str]:
+    async with openai_client(api_key="k") as client:
+        return await decoded(client, parts)
 
 
 def texts(events: list[str]) -> list[str]:
     return [json.loads(event)["choices"][0]["delta"]["content"] for event in events]
 
 
-@pytest.mark.parametrize("client", MAKE)
+@pytest.mark.parametrize("name", MAKE)
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-async def test_the_words_of_one_read_are_one_event_wherever_it_ends(client: str, end: str) -> None:
+async def test_the_words_of_one_read_are_one_event_wherever_it_ends(name: str, end: str) -> None:
     whole = stream(*map(chunk, ("", "one ", "twö ", "three")), end=end)
-    assert texts(await read([whole], client)) == ["one twö three"]
-    for at in range(1, len(whole)):
-        assert "".join(texts(await read([whole[:at], whole[at:]], client))) == "one twö three"
-    assert texts(await read([whole, whole], client)) == ["one twö three"] * 2, "nothing waits for what comes later"
+    async with MAKE[name]() as client:
+        assert texts(await decoded(client, [whole])) == ["one twö three"]
+        for at in range(1, len(whole)):
+            assert "".join(texts(await decoded(client, [whole[:at], whole[at:]]))) == "one twö three"
+        twice = await decoded(client, [whole, whole])
+    assert texts(twice) == ["one twö three"] * 2, "nothing waits for what comes later"
 
 
 KEPT = {
