@@ -412,6 +412,7 @@ async def test_a_tool_of_unknown_outcome_is_not_repeated_silently(
     assert ("noted by hand" in str(server.requests[-1].messages)) == ("noted by hand" in str(word))
 
 
+@pytest.mark.slow
 async def test_a_team_inside_a_run_that_lost_its_worker_goes_on_too(tmp_path: Path, server: OpenAIServer) -> None:
     database = Database(f"sqlite:///{tmp_path}/queue.db")
     team(tmp_path, server)

@@ -41,6 +41,7 @@ REAL = {  # script -> its argument, who speaks, what the first calls, and what t
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(REAL))
 def test_the_example_for_a_real_model_asks_it(name: str, tmp_path: Path) -> None:
     given, speakers, call, told = REAL[name]
