@@ -379,6 +379,7 @@ def test_without_a_terminal_flags_decide(flags: tuple[str, ...], code: int, orde
             assert "review.plan" in done.stderr and not server.requests
 
 
+@pytest.mark.slow
 def test_plan_edit_and_run_from_the_command_line(tmp_path: Path) -> None:
     with OpenAIServer(buying(ORDER)) as server:
         write_team(tmp_path, server.base_url)

@@ -43,6 +43,7 @@ def test_the_team_file_shown_is_valid(checkout: Path) -> None:  # noqa: F811
     assert load_team(team, env={}).config.name == "sales-analysis"
 
 
+@pytest.mark.slow
 def test_the_python_shown_runs(checkout: Path) -> None:  # noqa: F811
     (checkout / "app.py").write_text(blocks(README, "python")[0])
     told = type_in("python app.py")

@@ -162,6 +162,7 @@ def test_standard_output_has_nothing_but_the_answer(tmp_path: Path) -> None:
         assert (quiet.stdout, quiet.stderr) == ("", "") or "there is no task" in quiet.stderr
 
 
+@pytest.mark.slow
 def test_a_task_may_come_from_a_file_or_standard_input(tmp_path: Path) -> None:
     with OpenAIServer(brain()) as server:
         team = write_team(tmp_path, server.base_url)
