@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from magentic_kit import TeamFactory
-from magentic_kit.people import PlanReview, PlanReviewRequest, ToolReview, ToolReviewRequest
+from magentic_kit.team.people import PlanReview, PlanReviewRequest, ToolReview, ToolReviewRequest
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from dotenv import load_dotenv
 
 from magentic_kit import ConfigError, TeamFactory
-from magentic_kit.console import make_console
+from magentic_kit.views.console import make_console
 
 TEAM = Path(__file__).parent.parent / "configs" / "research_writing.yaml"
 

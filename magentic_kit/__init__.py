@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from magentic_kit.batch import run_batch
-    from magentic_kit.context import Sink
+    from magentic_kit.batch.runner import run_batch
+    from magentic_kit.batch.tasks import Task
     from magentic_kit.errors import ConfigError, JournalError, KitError, LedgerError, Problem, ReplayError, ServiceError
     from magentic_kit.events import AnyEvent, Event
     from magentic_kit.factory import TeamFactory
     from magentic_kit.run import Run, RunResult
-    from magentic_kit.tasks import Task
+    from magentic_kit.runlog.context import Sink
 
 _HOME = {
-    "batch": ["run_batch"],
-    "context": ["Sink"],
+    "batch.runner": ["run_batch"],
+    "runlog.context": ["Sink"],
     "errors": ["ConfigError", "JournalError", "KitError", "LedgerError", "Problem", "ReplayError", "ServiceError"],
     "events": ["AnyEvent", "Event"],
     "factory": ["TeamFactory"],
     "run": ["Run", "RunResult"],
-    "tasks": ["Task"],
+    "batch.tasks": ["Task"],
 }
 
 __all__ = [

@@ -1,5 +1,5 @@
 """`python -m magentic_kit` is the command `magentic-kit`."""
 
-from magentic_kit.cli import main
+from magentic_kit.cli.app import main
 
 main()

@@ -15,18 +15,18 @@ from semantic_kernel.contents import ChatHistory
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
 from magentic_kit import events as ev
-from magentic_kit.context import CALL, RunContext
 from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
 from magentic_kit.events import AnyEvent
-from magentic_kit.journal import new_run_id
-from magentic_kit.openapi import function_name
-from magentic_kit.reply import Answer, OwnChatCompletion
-from magentic_kit.resume import within
+from magentic_kit.runlog.context import CALL, RunContext
+from magentic_kit.runlog.directory import new_run_id
+from magentic_kit.runlog.settle import within
+from magentic_kit.services.reply import Answer, OwnChatCompletion
 from magentic_kit.text import one_line
+from magentic_kit.tools.openapi import function_name
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.options import RunOptions
+    from magentic_kit.orchestration.options import RunOptions
     from magentic_kit.run import Run, RunResult
 
 logger = logging.getLogger(__name__)

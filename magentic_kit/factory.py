@@ -17,23 +17,23 @@ from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptT
 from typing_extensions import Unpack
 
 from magentic_kit import embed
-from magentic_kit.assembly import Assembly
-from magentic_kit.check import Team, load_team
-from magentic_kit.context import RunContext, Sink
 from magentic_kit.errors import ConfigError
 from magentic_kit.events import AnyEvent, RunStarted
-from magentic_kit.explain import nearest
-from magentic_kit.journal import new_run_id, read_log
-from magentic_kit.options import Own, RunOptions, Source
-from magentic_kit.people import People, PlanReview, Speaker
-from magentic_kit.plan import TaskLedger
-from magentic_kit.pool import Pool
-from magentic_kit.rates import Throttle
-from magentic_kit.redaction import Redactor
+from magentic_kit.orchestration.build import Assembly
+from magentic_kit.orchestration.options import Own, RunOptions, Source
 from magentic_kit.run import Run, RunResult
-from magentic_kit.steps import Steps
+from magentic_kit.runlog.context import RunContext, Sink
+from magentic_kit.runlog.directory import new_run_id, read_log
+from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.runlog.replay import Steps
+from magentic_kit.services.pool import Pool
+from magentic_kit.services.rate_limits import Throttle
+from magentic_kit.team.loading import Team, load_team
+from magentic_kit.team.people import People, PlanReview, Speaker
+from magentic_kit.team.plan import TaskLedger
+from magentic_kit.team.problems import nearest
 from magentic_kit.text import sendable
-from magentic_kit.tools import Tools, as_plugin
+from magentic_kit.tools.plugins import Tools, as_plugin
 
 
 class TeamFactory:

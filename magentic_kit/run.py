@@ -15,21 +15,21 @@ from semantic_kernel.agents.runtime import CoreRuntime, InProcessRuntime
 
 from magentic_kit import __version__
 from magentic_kit import events as ev
-from magentic_kit.assembly import Assembly
-from magentic_kit.context import Sink
 from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError, RunCancelled
-from magentic_kit.journal import Journal, RunLog, new_run_id, read_log
-from magentic_kit.manager import last_word
-from magentic_kit.people import People
-from magentic_kit.plan import TaskLedger
-from magentic_kit.record import RunRecord
-from magentic_kit.report import write_reports
-from magentic_kit.resume import settle, until_limit
-from magentic_kit.steps import Steps
+from magentic_kit.orchestration.build import Assembly
+from magentic_kit.orchestration.manager import last_word
+from magentic_kit.runlog.context import Sink
+from magentic_kit.runlog.directory import Journal, RunLog, new_run_id, read_log
+from magentic_kit.runlog.record import RunRecord
+from magentic_kit.runlog.replay import Steps
+from magentic_kit.runlog.settle import settle, until_limit
+from magentic_kit.team.people import People
+from magentic_kit.team.plan import TaskLedger
+from magentic_kit.views.report import write_reports
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.options import RunOptions
+    from magentic_kit.orchestration.options import RunOptions
 
 logger = logging.getLogger(__name__)
 

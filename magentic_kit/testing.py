@@ -16,9 +16,9 @@ from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from magentic_kit.errors import ReplayError, ServiceError
 from magentic_kit.events import MANAGER, ModelCallFailed, ModelCallFinished, Usage, effective
-from magentic_kit.journal import read_log
-from magentic_kit.reply import Answer, OwnChatCompletion, contents_of
-from magentic_kit.steps import Steps
+from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.replay import Steps
+from magentic_kit.services.reply import Answer, OwnChatCompletion, contents_of
 
 Script = Mapping[str, Any]
 """Participant -> its replies in order; for the manager also purpose -> replies. See `ScriptedChatCompletion`."""

@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from openai_server import OpenAIServer, ledger, text_of
+from support.openai_server import OpenAIServer, ledger, text_of
 
 from magentic_kit import TeamFactory
 

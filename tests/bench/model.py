@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from openai_server import PURPOSES, ledger, text_of
+from support.openai_server import PURPOSES, ledger, text_of
 
 AGENTS = ("Researcher", "Analyst", "Writer")
 SECONDS, PIECES = 0.05, 25

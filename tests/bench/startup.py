@@ -29,9 +29,9 @@ def least(commands: dict[str, list[str]]) -> dict[str, float]:
 
 
 def main() -> None:
-    import sample_events
+    from support import sample_events
 
-    from magentic_kit.journal import Journal
+    from magentic_kit.runlog.directory import Journal
 
     with tempfile.TemporaryDirectory() as folder:
         for name in ("one", "two", "three"):

@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 import jinja2
 
-from magentic_kit import config, providers
-from magentic_kit.schema import REFERENCE, schema_of
+from magentic_kit.team import models as config
+from magentic_kit.team import providers
+from magentic_kit.team.schema import REFERENCE, schema_of
 
 TARGET = Path(__file__).parents[2] / "configs" / "README.md"
 TEMPLATE = Path(__file__).with_name("reference.md.j2")

@@ -1,0 +1,211 @@
+"""The tasks of a batch: read from a file, every mistake told with its line, and the checks of their answers."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import yaml
+from yaml.constructor import SafeConstructor
+
+from magentic_kit.errors import ConfigError, Problem
+from magentic_kit.team.problems import clip
+from magentic_kit.team.providers import Target, Text
+from magentic_kit.team.strict import Field, Model, need, opt, read
+from magentic_kit.team.targets import module_object
+
+if TYPE_CHECKING:
+    from magentic_kit.factory import TeamFactory
+    from magentic_kit.run import RunResult
+
+
+def _pattern(text: Any) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"should be a regular expression ({error})") from error
+
+
+def _schema(schema: Any) -> Any:
+    from jsonschema import SchemaError, validators
+
+    try:
+        if isinstance(schema, dict):
+            validators.validator_for(schema).check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"is no JSON Schema: {error.message}") from error
+    return schema
+
+
+def _json(value: Any) -> Any:
+    try:
+        held = json.loads(json.dumps(value))
+    except TypeError:  # a date, say, in YAML
+        held = None
+    if held != value:
+        raise ValueError("should be what JSON can hold")
+    return value
+
+
+Pattern = Annotated[re.Pattern[str], Field(parse=_pattern)]
+Schema = Annotated[dict[str, Any], Field(parse=_schema)]
+Json = Annotated[Any, Field(parse=_json)]
+
+
+class Expect(Model):
+    """What an answer has to be; every key that is given is a check of its own."""
+
+    contains: str | None = opt(None, "Text that the answer contains.")
+    regex: Pattern | None = opt(None, "Regular expression that is found in the answer.")
+    json_schema: Schema | None = opt(None, "JSON Schema of the answer, which is JSON then, fenced or not.")
+    python: Target | None = opt(None, "Function beside the tasks file; gets the RunResult, returns bool or raises.")
+
+    @classmethod
+    def _prepare(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        if all(wanted is None for wanted in data.values()):
+            raise ValueError(f"needs a check: {', '.join(cls.fields)}")
+        return data
+
+    def given(self) -> dict[str, Any]:
+        """The checks by their kinds."""
+        return {kind: wanted for kind, wanted in vars(self).items() if wanted is not None}
+
+
+def _one_or_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+class Task(Model):
+    """One task of a batch."""
+
+    id: Text = need("Unique name; default: the line number.")
+    task: str | None = opt(None, "What is to be done; default: the team's own task.")
+    inputs: dict[str, Json] = opt({}, "Values for the team's inputs.")
+    expect: Annotated[tuple[Expect, ...], Field(parse=_one_or_list)] = opt((), "Checks.")
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of an answer, and why the answer does not pass; `problem` is empty if it does."""
+
+    check: str
+    problem: str = ""
+
+
+def judge(task: Task, result: "RunResult", base_dir: Path) -> tuple[Check, ...]:
+    """The checks of the task's answer; `base_dir` is where their functions are looked for first."""
+    given = [(kind, wanted) for expect in task.expect for kind, wanted in expect.given().items()]
+    return tuple(Check(f"{kind} {_shown(wanted)}", _problem(kind, wanted, result, base_dir)) for kind, wanted in given)
+
+
+def _shown(wanted: Any) -> str:
+    return clip(wanted.pattern if isinstance(wanted, re.Pattern) else wanted)
+
+
+def _problem(kind: str, wanted: Any, result: "RunResult", base_dir: Path) -> str:
+    if result.outcome not in ("satisfied", "limited"):
+        return result.record.ending
+    if kind == "contains":
+        return "" if wanted in result.answer else "the answer does not contain it"
+    if kind == "regex":
+        return "" if wanted.search(result.answer) else "it is not found in the answer"
+    if kind == "json_schema":
+        return _misfit(result.answer, wanted)
+    try:
+        said = module_object(wanted, base_dir)(result)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "" if said or said is None else "it says no"
+
+
+def _misfit(answer: str, schema: dict[str, Any]) -> str:
+    import jsonschema
+
+    fenced = re.search(r"```\w*\n(.*?)```", answer, re.DOTALL)
+    try:
+        jsonschema.validate(json.loads(fenced[1] if fenced else answer), schema)
+    except ValueError as error:
+        return f"the answer is not JSON: {error}"
+    except jsonschema.ValidationError as error:
+        return f"{error.json_path}: {error.message}"
+    return ""
+
+
+def load_tasks(path: Path, factory: "TeamFactory") -> list[Task]:
+    """The tasks of a .jsonl, .yaml or .csv file. Raises `ConfigError` with every problem and its line.
+
+    A table's columns are `id`, `task` and `expect` (YAML, such as `contains: East`); all others are inputs.
+    """
+    tasks: dict[str, Task] = {}
+    problems: list[Problem] = []
+    for line, load in _rows(path):
+        try:
+            row = load()
+            task, wrong = read(Task, {"id": line, **row} if isinstance(row, dict) else row, root="the task")
+            if wrong:
+                raise ConfigError([Problem(str(path), line, 1, message) for _, message in wrong])
+            factory.task(task.task, factory.fill_inputs(task.inputs))
+            for expect in task.expect:
+                module_object(expect.python, path.parent) if expect.python else None
+            if tasks.setdefault(task.id, task) is not task:
+                raise ValueError(f"there is another task with the id {clip(task.id)}")
+        except ConfigError as error:
+            problems += [Problem(str(path), line, 1, problem.message) for problem in error.problems]
+        except (ValueError, yaml.YAMLError) as error:
+            problems.append(Problem(str(path), line, 1, _words(error)))
+    if not tasks and not problems:
+        problems.append(Problem(str(path), 0, 0, "there are no tasks"))
+    if problems:
+        raise ConfigError(problems)
+    return list(tasks.values())
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
+    """The line of each task, and what reads it."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError.one(f"cannot be read: {error}", file=str(path)) from error
+    if path.suffix == ".jsonl":
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                yield number, partial(json.loads, line)
+    elif path.suffix == ".csv":
+        table, line_num = csv.DictReader(io.StringIO(text, newline="")), 1
+        for row in table:
+            yield line_num + 1, partial(_from_table, row)
+            line_num = table.line_num
+    elif path.suffix in (".yaml", ".yml"):
+        try:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            mark: Any = getattr(error, "problem_mark", None)
+            place: tuple[int, int] = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+            raise ConfigError([Problem(str(path), *place, f"this is not valid YAML: {_words(error)}")]) from error
+        if not isinstance(root, yaml.SequenceNode):
+            raise ConfigError.one("the file should hold a list of tasks", file=str(path))
+        for node in root.value:
+            yield node.start_mark.line + 1, partial(SafeConstructor().construct_document, node)
+    else:
+        raise ConfigError.one("a tasks file ends in .jsonl, .yaml or .csv", file=str(path))
+
+
+def _from_table(row: dict[str, Any]) -> dict[str, Any]:
+    if None in row:
+        raise ValueError("the line has more cells than there are columns")
+    cells: dict[str, Any] = {name: cell for name, cell in row.items() if cell}
+    task = {name: cells.pop(name) for name in [*cells] if name in ("id", "task", "expect")}
+    if "expect" in task:
+        task["expect"] = yaml.safe_load(task["expect"])
+    return {**task, "inputs": cells}
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"this is not valid JSON: {error.msg}"
+    return getattr(error, "problem", None) or str(error)

@@ -1,0 +1,167 @@
+"""Looks whether a team's services can be used, and asks their models three tiny questions."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from semantic_kernel import Kernel
+from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
+from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
+from semantic_kernel.contents import ChatHistory
+from semantic_kernel.functions import kernel_function
+
+from magentic_kit.cli.init import PROVIDERS
+from magentic_kit.errors import ConfigError, LedgerError, ServiceError
+from magentic_kit.orchestration.ledger import tier_settings
+from magentic_kit.orchestration.manager_calls import Voice
+from magentic_kit.orchestration.model_calls import Lane
+from magentic_kit.orchestration.prompts import PROMPTS, fill
+from magentic_kit.runlog.context import RunContext
+from magentic_kit.services.connectors import build_service, close_service
+from magentic_kit.team.loading import Team
+from magentic_kit.team.models import Limits
+
+Finding: TypeAlias = tuple[str, bool, str, str]
+"""What was looked at, whether it is well, what was found, and what mends it if it is not."""
+
+_CONNECT = 3.0
+"""Seconds to open a connection."""
+
+_PASSING = (None, 408, 429)
+"""Statuses that say nothing about what a server can do."""
+
+
+async def check_services(team: Team, *, live: bool) -> list[Finding]:
+    """What can be said of each service of the team; `live` asks its model too, which costs tokens."""
+    limits = Limits(deadline=None, retries=0, model_timeout=team.config.limits.model_timeout)
+    context = RunContext(run_id="checkup", limits=limits, sinks=[])
+    found = [it for name in team.config.services async for it in _service(team, name, context if live else None)]
+    return [*found, ("tokens", True, f"{context.tokens:,} spent", "")] if live else found
+
+
+async def _service(team: Team, name: str, context: RunContext | None) -> AsyncIterator[Finding]:
+    config: Any = team.config.services[name]
+    try:
+        service = build_service(name, config, search_path=team.base_dir)
+    except ConfigError as error:
+        lack, _, mend = error.problems[0].message.partition(": ")
+        yield name, False, lack, mend
+        return
+    named = getattr(config, "api_key_env", None)
+    variables = [named] if named else PROVIDERS.get(config.provider, ("",))[1:]
+    keys = ", ".join(key for key in variables if os.environ.get(key))
+    offline = config.provider in ("scripted", "replay")
+    model = "no model is called" if offline else service.ai_model_id
+    yield name, True, f"{config.provider}, {model}" + f", {keys} set" * bool(keys), ""
+    try:
+        url, fault = service.service_url() or "", None
+        if "://" in url:  # Azure AI Inference has a template there
+            fault = _unreachable(url)
+            mend = f"start the server, or correct its address in services.{name}"
+            yield f"{name}: endpoint", not fault, f"{url}: {fault or 'reachable'}", mend
+        if context and not fault and not offline:
+            async for finding in _Questions(team, name, service, context).ask(keys):
+                yield finding
+    finally:
+        await close_service(service)
+
+
+def _unreachable(url: str) -> str | None:
+    """Why no connection to the server, or to the proxy before it, can be made; None if one can."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    there = urlsplit(proxy) if proxy and not proxy_bypass(parts.hostname or "") else parts
+    try:
+        port = there.port or (443 if there.scheme == "https" else 80)
+        socket.create_connection((there.hostname or "", port), _CONNECT).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+class _Questions:
+    """What one service's model is asked, and the answers."""
+
+    def __init__(self, team: Team, name: str, service: ChatCompletionClientBase, context: RunContext) -> None:
+        self._team, self._name, self._service = team, name, service
+        self._config, self._lane = team.config.services[name], Lane(name, name, context)
+
+    async def ask(self, keys: str) -> AsyncIterator[Finding]:
+        """The answers; a fault of the service itself is the last of them. `keys` are the variables it uses."""
+        try:
+            text = await self._voice("prompt").ask("answer", ChatHistory(), "Reply with the single word: ready")
+            yield f"{self._name}: reply", bool(text.strip()), text[:40].strip() or "empty", "choose another model"
+            yield await self._ledgers()
+            yield await self._tools()
+        except ServiceError as error:
+            told, _, advice = str(error).partition("; check ")
+            advice = keys if keys and error.status in (401, 403) else advice
+            mend = "try again later" if error.retryable else f"correct services.{self._name}"
+            yield f"{self._name}: model", False, told, f"check {advice}" if advice else mend
+
+    async def _ledgers(self) -> Finding:
+        members = {agent.name: agent.description for agent in self._team.config.agents}
+        values = {"task": "Say hello.", "team": members, "names": ", ".join(members)}
+        prompt = await fill(PROMPTS["progress_ledger"], values)
+        told: dict[str, str] = {}
+        for tier in tier_settings(self._service.get_prompt_execution_settings_class(), ()):
+            ledger = self._voice(tier).ask_ledger(ChatHistory(), prompt, list(members), round=0, attempts=1)
+            told[tier] = await _attempt(ledger)
+        best = next((tier for tier, answer in told.items() if answer == "yes"), None)
+        mend = f"put `structured_output: {best}` into services.{self._name}"
+        wanted = self._config.structured_output
+        ok = told.get(next(iter(told)) if wanted == "auto" else wanted) == "yes"
+        return (
+            f"{self._name}: ledger",
+            ok or self._name != self._team.manager_service,
+            ", ".join(f"{tier} {answer}" for tier, answer in told.items()),
+            mend if best else "this model cannot manage: give `manager.service` another",
+        )
+
+    async def _tools(self) -> Finding:
+        sums: list[int] = []
+
+        @kernel_function(description="Adds two whole numbers.")
+        def add(a: int, b: int) -> int:
+            sums.append(a + b)
+            return sums[-1]
+
+        kernel, history = Kernel(), ChatHistory()
+        kernel.add_function("numbers", add)
+        history.add_user_message("Add 1234 and 4321 with the function add.")
+        auto = FunctionChoiceBehavior.Auto(maximum_auto_invoke_attempts=2)
+        options = {**self._config.options, "function_choice_behavior": auto}
+        settings = self._service.instantiate_prompt_execution_settings(**options)
+        model = self._lane.connect(self._service)
+
+        async def call() -> None:
+            async for _ in model.get_streaming_chat_message_contents(history, settings, kernel=kernel):
+                pass
+
+        told = await _attempt(call())
+        works, team = told == "yes" and bool(sums), self._team
+        needed = any(agent.tools and team.service_of(agent) == self._name for agent in team.config.agents)
+        mend = "this model cannot call tools: give its agents no `tools`, or another service"
+        found = "function called" if works else "no function called" if told == "yes" else told
+        return f"{self._name}: tools", works or not needed, found, mend
+
+    def _voice(self, tier: str) -> Voice:
+        return Voice(self._lane, self._service, self._config.options, tier)
+
+
+async def _attempt(question: Awaitable[object]) -> str:
+    """`yes`, or why not. Raises `ServiceError` if the service failed in a way that says nothing about the answer."""
+    try:
+        await question
+    except LedgerError:
+        return "no (unusable)"
+    except ServiceError as error:
+        if error.status in _PASSING:
+            raise
+        return f"no ({error.status})"
+    return "yes"

@@ -1,0 +1,99 @@
+"""`init`: a small project that runs offline at once, and with a real model when its key is there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from magentic_kit.cli.arguments import argument, command
+from magentic_kit.cli.common import say
+from magentic_kit.errors import ConfigError
+
+PROVIDERS: Mapping[str, tuple[str, ...]] = {
+    "openai": ("gpt-4.1-mini", "OPENAI_API_KEY"),
+    "azure_openai": ("gpt-4.1-mini", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"),
+    "ollama": ("qwen3:8b",),
+    "anthropic": ("claude-sonnet-4-5", "ANTHROPIC_API_KEY"),
+    "google": ("gemini-2.5-flash", "GOOGLE_AI_API_KEY"),
+    "mistral": ("mistral-small-latest", "MISTRALAI_API_KEY"),
+    "bedrock": ("amazon.nova-lite-v1:0", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"),
+    "azure_ai_inference": ("gpt-4.1-mini", "AZURE_AI_INFERENCE_API_KEY", "AZURE_AI_INFERENCE_ENDPOINT"),
+    "nvidia": ("meta/llama-3.1-8b-instruct", "NVIDIA_API_KEY"),
+}
+"""Provider -> a model to begin with, and the environment variables that have to be set."""
+
+_TEMPLATE = Path(__file__).parent / "templates" / "project"
+
+
+@command(
+    argument("directory", nargs="?", default=Path(), type=Path, metavar="[DIR]"),
+    argument(
+        "--provider", choices=[*PROVIDERS], metavar="P", help="Who serves the model: %(choices)s; default: openai."
+    ),
+    argument("--model", help="Model to ask; default: one of the provider's."),
+    argument("--name", help="Name of the team; default: the directory's."),
+)
+def init(directory: Path, provider: str | None, model: str | None, name: str | None) -> int:
+    """Write a small team into DIR (default: here): it runs offline at once, and with your model and key.
+
+    Asks for provider and model on a terminal. Never overwrites a file.
+    """
+    provider = provider or _ask("Provider", "openai", PROVIDERS)
+    suggested, *variables = PROVIDERS[provider]
+    model = model or _ask("Model", suggested)
+    files = _files(provider=provider, model=model, variables=variables, name=name or directory.resolve().name or "team")
+    _write({directory / path: text for path, text in files.items()})
+    say(f"wrote {len(files)} files; now:")
+    for line in [f"cd {directory}"] * (directory != Path()) + ["magentic-kit run team.yaml"]:
+        say(f"  {line}")
+    return 0
+
+
+def _ask(what: str, default: str, choices: Collection[str] = ()) -> str:
+    """The answer of the person at the terminal; the default if it is empty, or nobody is there."""
+    question = f"{what} ({', '.join(choices)}) [{default}]: " if choices else f"{what} [{default}]: "
+    while sys.stdin.isatty():
+        say(question, aside=True, end="")
+        if not (line := sys.stdin.readline()):
+            raise KeyboardInterrupt  # Ctrl-D
+        answer = line.strip() or default
+        if not choices or answer in choices:
+            return answer
+    return default
+
+
+def _files(**values: Any) -> dict[str, str]:
+    """The project's files, as path -> text."""
+    from jinja2 import Environment, StrictUndefined
+
+    from magentic_kit.team.schema import team_schema
+
+    templates = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
+    files = {"team.schema.json": json.dumps(team_schema(), indent=2, ensure_ascii=False) + "\n"}
+    for source in sorted(path for path in _TEMPLATE.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        path, text = source.relative_to(_TEMPLATE).as_posix().replace("dot-", "."), source.read_text(encoding="utf-8")
+        if path.endswith(".j2"):
+            path, text = path.removesuffix(".j2"), templates.from_string(text).render(values)
+        files[path] = text
+    return files
+
+
+def _write(files: Mapping[Path, str]) -> None:
+    """Writes all the files or none of them. Raises `ConfigError`."""
+    for path in files:
+        if path.exists():
+            raise ConfigError.one("exists already; nothing was written", file=str(path))
+    made: list[Path] = []
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8", newline="\n") as file:
+                made.append(path)
+                file.write(text)
+    except OSError as error:
+        for written in made:
+            written.unlink()
+        raise ConfigError.one(f"cannot be written: {error.strerror}", file=str(path)) from error

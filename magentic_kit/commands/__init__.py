@@ -1,1 +1,0 @@
-"""The commands of `magentic-kit`, a module for those that belong together."""

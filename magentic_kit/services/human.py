@@ -1,0 +1,35 @@
+"""A person as a team member: to the rest of the run, a chat service that takes its time."""
+
+from __future__ import annotations
+
+from pydantic import PrivateAttr
+from semantic_kernel.contents import ChatHistory
+from semantic_kernel.contents.utils.author_role import AuthorRole
+
+from magentic_kit.events import Usage
+from magentic_kit.services.reply import Answer, OwnChatCompletion
+from magentic_kit.team.people import HumanTurn, Speaker, ask
+
+
+class HumanChatCompletion(OwnChatCompletion):
+    """Asks a person for the reply; so a person's turn is logged, cancelled and resumed like a model's."""
+
+    _name: str = PrivateAttr()
+    _speaker: Speaker = PrivateAttr()
+
+    def __init__(self, name: str, speaker: Speaker) -> None:
+        super().__init__(ai_model_id="human", service_id="human")
+        self._name = name
+        self._speaker = speaker
+
+    async def _reply(self, history: ChatHistory) -> Answer:
+        instructions, heard = "", list[tuple[str, str]]()
+        for message in history.messages:
+            if message.role == AuthorRole.SYSTEM:
+                instructions = message.content
+            elif message.role == AuthorRole.USER:
+                heard.append((message.name or "", message.content))
+            else:
+                heard.clear()
+        text = await ask(self._speaker, HumanTurn(name=self._name, instructions=instructions, heard=tuple(heard)))
+        return Answer(text=text, usage=Usage(prompt_tokens=0, completion_tokens=0))

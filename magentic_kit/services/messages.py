@@ -1,0 +1,80 @@
+"""What a participant is sent: others' words as `user`, its own as `assistant`, each text once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+from semantic_kernel.contents import (
+    ChatHistory,
+    ChatMessageContent,
+    FunctionCallContent,
+    FunctionResultContent,
+    TextContent,
+)
+from semantic_kernel.contents.utils.author_role import AuthorRole
+
+from magentic_kit.runlog.redaction import Redactor
+
+
+def conversation(history: ChatHistory, *, me: str) -> ChatHistory:
+    """The history as the participant named `me` should hear it; the given one is left as it is.
+
+    Semantic Kernel 1.45 passes others' turns as `assistant` (DESIGN.md, defect 12), repeats in the last
+    message of a tool loop what was said before the tools (15), and sends empty messages on (10).
+    """
+    heard: list[ChatMessageContent] = []
+    said = ""  # what this participant has said since it was last spoken to, before its tool calls
+    for message in history.messages:
+        if message.role == AuthorRole.ASSISTANT:
+            calls = any(isinstance(item, FunctionCallContent) for item in message.items)
+            # The task ledger that opens the manager's history is not a reply of its own to anybody.
+            if (message.name and message.name != me) or not heard:
+                said = ""
+                message = _with(message, role=AuthorRole.USER)
+            elif calls:
+                said += message.content
+            elif said and message.content.startswith(said):
+                message = _with(message, text=message.content[len(said) :])
+            if not calls and not message.content:
+                continue
+        elif message.role != AuthorRole.TOOL:
+            said = ""
+        heard.append(message)
+    return ChatHistory(messages=heard)
+
+
+def plain(heard: Iterable[ChatMessageContent]) -> list[dict[str, Any]]:
+    """The messages as plain data, for the log: role, name, text, function calls and results.
+
+    Results of parallel calls come in the order in which they finish; here they stand in the order of ids.
+    """
+    messages: list[dict[str, Any]] = []
+    for is_tool, group in groupby(heard, lambda message: message.role == AuthorRole.TOOL):
+        if is_tool:
+            found = [item for m in group for item in m.items if isinstance(item, FunctionResultContent)]
+            pairs = sorted(((str(i.id), str(i.result), i.id) for i in found), key=lambda pair: pair[:2])
+            messages.append({"role": "tool", "results": [{"id": id, "result": text} for _, text, id in pairs]})
+            continue
+        for message in group:
+            calls = [
+                {"id": item.id, "name": item.name, "arguments": item.arguments}
+                for item in message.items
+                if isinstance(item, FunctionCallContent)
+            ]
+            told = {"role": message.role.value, "name": message.name, "text": message.content, "calls": calls}
+            messages.append({key: value for key, value in told.items() if value})
+    return messages
+
+
+def characters(heard: Iterable[ChatMessageContent], redactor: Redactor) -> int:
+    """The length of the messages, of texts, function calls and results: as logged, so the same when resumed."""
+    return sum(len(redactor.text(str(item))) for message in heard for item in message.items)
+
+
+def _with(
+    message: ChatMessageContent, *, role: AuthorRole | None = None, text: str | None = None
+) -> ChatMessageContent:
+    items = message.items if text is None else [TextContent(text=text)]
+    return ChatMessageContent(role=role or message.role, items=list(items), name=message.name)

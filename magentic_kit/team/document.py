@@ -1,0 +1,294 @@
+"""A team as plain data that remembers where each value stands; files, `${NAME}` and overrides are filled in."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Any, TypeAlias
+
+import yaml
+from yaml.constructor import SafeConstructor
+
+from magentic_kit.errors import ConfigError, Problem
+from magentic_kit.team.problems import KEY, Route, clip, get, label, nearest
+from magentic_kit.text import one_line
+
+Place: TypeAlias = tuple[str, int, int]
+"""File, line and column, which count from 1; 0 means the file as a whole."""
+
+MAX_DEPTH = 60
+MAX_VALUES = 100_000
+"""Bounds that no honest team file meets; aliases count as often as they are used."""
+
+_SAFE_DEPTH = 500
+"""libyaml's composer crashes the process at some more than 1000 levels on a thread's stack of 512 kB."""
+
+_TOO_MUCH = "this is nested too deep or too large"
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG = "tag:yaml.org,2002:"
+_READ: dict[str, Any] = {
+    f"{_TAG}{kind}": getattr(SafeConstructor, f"construct_yaml_{kind}")
+    for kind in ("null", "bool", "int", "float", "str")
+}
+"""How to read a scalar of each known tag."""
+
+_YAML: Any = yaml.SafeLoader("")
+_PATHS: dict[Route, Callable[[Any], bool]] = {
+    ("agents", "team"): os.path.isfile,
+    ("services", "script"): os.path.isfile,
+    ("services", "log"): os.path.isdir,
+    ("plugins", "spec"): os.path.isfile,
+    ("plugins", "root"): os.path.isdir,
+    ("plugins", "cwd"): os.path.isdir,
+}
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?")
+_SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
+
+
+class Source:
+    """A team's data, the places of its values, and what was found wrong with it so far.
+
+    `shown` has the text of each value that is to be shown differently: with its secrets as `${NAME}`.
+    """
+
+    def __init__(self, team: Path | Mapping[str, Any], base_dir: Path, env: Mapping[str, str]) -> None:
+        """Reads the team. Raises `ConfigError` if there is nothing to speak of; smaller problems are noted."""
+        self.base_dir, self.env = base_dir, env
+        self.places: dict[Route, Place] = {}
+        self.shown: dict[Route, str] = {}
+        self.problems: list[Problem] = []
+        self._named: dict[Route, bytes | str] = {}
+        self._broken: set[Route] = set()
+        self._count = 0
+        root = compose(team) if isinstance(team, Path) else _node(dict(team), "team")
+        self.data: Any = self._read(root, ())
+
+    def problem(self, route: Route, message: str) -> Problem:
+        """A problem at the value, or at the nearest thing around it; in one line of bearable length."""
+        while route not in self.places:
+            route = route[:-1]
+        return Problem(*self.places[route], one_line(message, 300))
+
+    def report(self, route: Route, message: str) -> None:
+        """Note a problem, unless the value or something around it has one already: that is problem enough."""
+        if not any(route[:n] in self._broken for n in range(len(route) + 1)):
+            self.problems.append(self.problem(route, message))
+            self._broken.add(route)
+
+    def override(self, dotted: str, value: Any) -> None:
+        """Put a value at a dotted path, agents by name, making the mappings on the way to it."""
+        place, steps = f"--set {dotted}", dotted.split(".")
+        route: Route = ()
+        at = inside = self.data
+        while steps and inside is not None:
+            at, step = inside, steps.pop(0)
+            keys = {get(item, "name"): n for n, item in enumerate(at)} if isinstance(at, list) else {}
+            if not isinstance(at, dict) and step not in keys:
+                self.problems.append(Problem(place, 0, 0, f"{label(route)} has no '{step}'{nearest(step, keys)}"))
+                return
+            route = (*route, keys.get(step, step))
+            inside = get(at, route[-1])
+        for step in reversed(steps):
+            value = {step: value}
+        self.places[(*route, KEY)] = (place, 0, 0)
+        at[route[-1]] = self._read(_node(value, place), route)
+
+    def resolved(self) -> str:
+        """The data as YAML that is read back as it is: agent files taken in, paths absolute, secrets as `${NAME}`."""
+        data = self._copy(self.data, (), {})
+        return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the data, with files by their content, folders and secrets by their names."""
+        import hashlib  # OpenSSL takes milliseconds
+        import json
+
+        def told(it: Any) -> Any:
+            return hashlib.sha256(it).hexdigest() if isinstance(it, bytes) else it.value
+
+        text = json.dumps(self._copy(self.data, (), self._named), sort_keys=True, default=told)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _copy(self, data: Any, route: Route, instead: Mapping[Route, bytes | str]) -> Any:
+        if route in instead:
+            return instead[route]
+        if route in self.shown:
+            return yaml.ScalarNode(f"{_TAG}str", self.shown[route], style='"' if isinstance(data, str) else None)
+        if isinstance(data, dict):
+            return {key: self._copy(value, (*route, key), instead) for key, value in data.items()}
+        if isinstance(data, list):
+            return [self._copy(item, (*route, n), instead) for n, item in enumerate(data)]
+        return data
+
+    def _read(self, node: yaml.Node, route: Route) -> Any:
+        """The data of a node, which is to stand at `route`."""
+        self.places[route] = _place(node) or self.places[route[:-1]]
+        self.shown.pop(route, None)
+        self._named.pop(route, None)
+        self._bound(route)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, route)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._read(item, (*route, n)) for n, item in enumerate(node.value)]
+        data: dict[str, Any] = {}
+        for key, (key_node, value) in self._pairs(node, route).items():
+            self.places[(*route, key, KEY)] = _place(key_node) or self.places[route]
+            data[key] = self._read(value, (*route, key))
+        return data
+
+    def _bound(self, route: Route) -> None:
+        self._count += 1
+        if len(route) > MAX_DEPTH or self._count > MAX_VALUES:
+            raise ConfigError([self.problem(route, _TOO_MUCH)])
+
+    def _pairs(self, node: yaml.Node, route: Route) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Key -> its node and its value's; what `<<` or an agent's `file` brings in stands behind a mapping's own."""
+        self._bound(route)
+        pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError([self.problem(route, "<< should name a mapping")])
+        for key, value in node.value:
+            name, place = str(key.value), _place(key) or self.places[route]
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError([Problem(*place, "a key should be plain text")])
+            if name in pairs:
+                self.problems.append(Problem(*place, f"key {clip(name)} is given twice"))
+            pairs[name] = key, value
+        _, merged = pairs.pop("<<", (None, None))
+        for other in merged.value if isinstance(merged, yaml.SequenceNode) else filter(None, [merged]):
+            pairs = {**self._pairs(other, (*route, "<<")), **pairs}
+        if route[:-1] == ("agents",) and "file" in pairs:
+            _, file = pairs.pop("file")
+            try:
+                path = self._find((*route, "file"), self._read(file, (*route, "file")), os.path.isfile)
+                pairs = {**self._pairs(compose(path), ()), **pairs}
+            except ConfigError as error:
+                self.problems += error.problems
+                self._broken.add(route)
+        return pairs
+
+    def _scalar(self, node: yaml.ScalarNode, route: Route) -> Any:
+        text, tag = node.value, node.tag.replace("timestamp", "str")  # since JSON has no dates
+        if "${" in text:
+            text, shown = self._filled(node.value, route), self._filled(node.value, route, show=True)
+            self.shown.update({route: shown} if shown != text else {})
+            tag = tag if node.style or text == node.value else _YAML.resolve(yaml.ScalarNode, text, (True, False))
+        try:
+            value = _READ[tag](_YAML, yaml.ScalarNode(tag, text))
+            if isinstance(value, int) and value.bit_length() > 63:  # too long to be written down
+                raise ValueError(text)
+        except (ValueError, KeyError, IndexError):  # as PyYAML raises for `!!bool x`, `!!int ''`
+            self.report(route, f"{clip(node.value)} cannot be read as {tag.replace(_TAG, '!!')}")
+            return None
+        exists = _PATHS.get(route[:1] + route[2:])
+        if exists and isinstance(value, str) and "://" not in value:
+            try:
+                path = self._find(route, value, exists)
+                if route[-1] == "script":
+                    self._pairs(compose(path), ())
+                self._named[route] = _content(path) if exists is os.path.isfile else path.name
+                value = str(path.resolve())
+            except ConfigError as error:
+                self.problems += error.problems
+                self._broken.add(route)
+        return value
+
+    def _filled(self, text: str, route: Route, *, show: bool = False) -> str:
+        """The text with its `${NAME}` filled in; with `show`, as it may be shown and is read back."""
+
+        def fill(match: re.Match[str]) -> str:
+            name, default = match.groups()
+            if match[0] == "$${":
+                return "$${" if show else "${"
+            if not name:
+                self.report(route, "${ should begin a reference such as ${NAME}; write $${ for the characters")
+                return ""
+            if show and _SECRET.search(name):
+                return f"${{{name}}}" if default is None else f"${{{name}:-}}"
+            value = self.env.get(name)
+            value = value or default[2:] if default else value
+            if value is None:
+                self.report(route, f"environment variable {name} is not set; set it or write ${{{name}:-default}}")
+                return ""
+            return value.replace("${", "$${") if show else value
+
+        return _REFERENCE.sub(fill, text)
+
+    def _find(self, route: Route, name: Any, exists: Callable[[Any], bool]) -> Path:
+        """The file or folder that is named at `route`. Raises `ConfigError` if there is none."""
+        path = self.base_dir / str(name)
+        if isinstance(name, str) and exists(path):
+            return path
+        beside = os.listdir(path.parent) if os.path.isdir(path.parent) else ()  # noqa: PTH112, PTH208 (odd names)
+        near = [str(Path(str(name)).parent / other) for other in beside if exists(path.parent / other)]
+        kind = "file" if exists is os.path.isfile else "folder"
+        hint = nearest(str(name), near, list_all=False)
+        raise ConfigError([self.problem(route, f"there is no {kind} {clip(name)}{hint}")])
+
+
+def _place(node: yaml.Node) -> Place | None:
+    mark = node.start_mark
+    return (mark.name, mark.line + 1, mark.column + 1) if mark else None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError.one(f"cannot be read: {error.strerror}", file=str(path)) from None
+
+
+def compose(path: Path) -> yaml.Node:
+    """The mapping that a YAML file holds. Raises `ConfigError` if it holds none."""
+    file, raw, depth = str(path), _content(path), 0
+    event: Any
+    try:
+        # A bracket or a column makes two levels at most: `[a: …` or a list that stands right below its key.
+        if 2 * (raw.count(b"[") + raw.count(b"{") + max(map(len, raw.splitlines()), default=0)) > _SAFE_DEPTH:
+            for event in yaml.parse(raw, Loader=_LOADER):
+                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+                if depth > MAX_DEPTH:
+                    raise yaml.MarkedYAMLError(problem=_TOO_MUCH, problem_mark=event.start_mark)
+        stream: Any = io.BytesIO(raw)
+        stream.name = file  # which marks then tell
+        root = yaml.compose(stream, Loader=_LOADER)
+    except yaml.YAMLError as error:
+        mark: Any = getattr(error, "problem_mark", None)
+        line = mark.line if mark else raw.count(b"\n", 0, getattr(error, "position", 0))
+        column = mark.column + 1 if mark else 1
+        before = raw.decode(errors="replace").split("\n")[line][:column]
+        what = getattr(error, "problem", None) or getattr(error, "reason", "")
+        what = "a tab stands where YAML wants spaces" if "\t" in before else what
+        what = "inside { } and [ ], ${…} has to stand in quotes" if re.search(r"[{\[,:] *\$\{", before) else what
+        raise ConfigError([Problem(file, line + 1, column, f"this is not valid YAML: {what}")]) from None
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError.one("the file should hold keys with values", file=file)
+    return root
+
+
+class _Dumper(yaml.SafeDumper):
+    """Takes any mapping and paths too, nodes as they are, and writes long texts line by line."""
+
+
+_Dumper.add_multi_representer(Mapping, yaml.SafeDumper.represent_dict)  # type: ignore[type-abstract]
+_Dumper.add_multi_representer(PurePath, lambda dumper, path: dumper.represent_str(str(path)))
+_Dumper.add_representer(yaml.ScalarNode, lambda _, node: node)
+_Dumper.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar(f"{_TAG}str", text, style="|" if "\n" in text else None)
+)
+
+
+def _node(value: Any, file: str) -> yaml.Node:
+    """A value made in Python as a node that stands in `file`. Raises `ConfigError` if YAML cannot hold it."""
+    try:
+        node: yaml.Node = _Dumper(io.StringIO(), sort_keys=False).represent_data(value)
+    except yaml.representer.RepresenterError as error:
+        what = f"a {type(error.args[1]).__name__} cannot stand in a team; inject it as a service or plugin"
+        raise ConfigError.one(what, file=file) from None
+    node.start_mark = yaml.Mark(file, 0, -1, -1, None, 0)
+    return node

@@ -1,0 +1,97 @@
+"""Loading a team: file, then plain data, then models; every problem found is told at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from magentic_kit.errors import ConfigError, Problem
+from magentic_kit.team.document import Source
+from magentic_kit.team.models import AgentConfig, TeamConfig
+from magentic_kit.team.problems import Route
+from magentic_kit.team.references import choose_service, cross_check
+from magentic_kit.team.strict import read
+
+
+class Team(NamedTuple):
+    """A valid team, where it came from, and what in it was odd (`warnings`)."""
+
+    config: TeamConfig
+    path: Path | None
+    base_dir: Path
+    warnings: tuple[Problem, ...]
+    source: Source
+    known_services: tuple[str, ...] = ()
+
+    def problem(self, route: Route, message: str) -> Problem:
+        """A problem with the value at `route`, such as `("agents", 0, "tools", 1, "id")`."""
+        return self.source.problem(route, message)
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 of the resolved team, files by their content and secrets by name."""
+        return self.source.digest
+
+    def service_of(self, agent: AgentConfig) -> str:
+        """Name of the service an agent talks to."""
+        return self._service(agent.model.connection.service_id)
+
+    @property
+    def manager_service(self) -> str:
+        """Name of the service the manager talks to."""
+        return self._service(self.config.manager.service)
+
+    def _service(self, wanted: str | None) -> str:
+        return choose_service(wanted, [*self.config.services, *self.known_services]) or ""
+
+    def resolved(self) -> str:
+        """The team as one YAML text: agent files taken in, paths absolute, secrets as `${NAME}`.
+
+        It loads again, with this `base_dir`, to the same `config_hash`.
+        """
+        return self.source.resolved()
+
+
+def load_team(
+    team: str | Path | Mapping[str, Any],
+    *,
+    base_dir: Path | None = None,
+    overrides: Mapping[str, Any] = {},
+    env: Mapping[str, str] | None = None,
+    known_services: Collection[str] = (),
+    known_plugins: Mapping[str, Collection[str]] = {},
+    above: tuple[Path, ...] = (),
+) -> Team:
+    """The team of a file, or of data made in Python. Raises `ConfigError` with every problem found.
+
+    Paths in it count from `base_dir` (default: the file's folder, or the current one). `overrides` are values by
+    dotted path, agents by name (`agents.Writer.instructions`). `env` fills `${NAME}` (default: the environment).
+    `known_services` and `known_plugins` (name -> its functions) count as defined in the team. Teams that are its
+    members are checked too; `above` are the files that it is itself a member of.
+    """
+    team = Path(team) if isinstance(team, str) else team
+    path = team if isinstance(team, Path) else None
+    base_dir = base_dir or (path.parent if path else Path.cwd())
+    source = Source(team, base_dir, os.environ if env is None else env)
+    for dotted, value in overrides.items():
+        source.override(dotted, value)
+    config, problems = read(TeamConfig, source.data, source.shown)
+    for problem in problems:
+        source.report(*problem)
+    warnings = cross_check(source, known_services, known_plugins)
+    above = (*above, path.resolve()) if path else above
+    for n, agent in enumerate(config.agents if config else ()):
+        if agent.team in above:
+            names = " > ".join(file.name for file in (*above[above.index(agent.team) :], agent.team))
+            source.report(("agents", n, "team"), f"a team cannot be its own member: {names}")
+        elif agent.team and agent.team.is_file():
+            try:
+                load_team(agent.team, env=env, known_services=known_services, known_plugins=known_plugins, above=above)
+            except ConfigError as error:
+                source.problems += error.problems
+    if config is None or source.problems:
+        raise ConfigError(sorted(set(source.problems), key=lambda p: (p.file, p.line, p.column, p.message)))
+    where = (path and path.resolve(), base_dir.resolve())
+    return Team(config, *where, tuple(warnings), source, tuple(known_services))

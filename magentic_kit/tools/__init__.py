@@ -1,0 +1,4 @@
+"""Plugin configs become kernel plugins; permissions of their calls.
+
+Imports `team`, `runlog` and below.
+"""

@@ -1,0 +1,253 @@
+"""Live progress of a run for a person, in plain lines; `magentic_kit.views.live` draws it on a terminal.
+
+What models, tools and users wrote is data: never markup, never a control sequence. Text of several lines
+is always indented, so that a line at the margin is ours and no model can fake one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TextIO, TypeAlias
+
+from magentic_kit import events as ev
+from magentic_kit.errors import LimitReached, RunCancelled
+from magentic_kit.runlog.record import RunRecord, ToolCall, stalled
+from magentic_kit.text import count, duration, one_line, printable
+
+Mode: TypeAlias = Literal["auto", "rich", "plain", "quiet"]
+Clock: TypeAlias = Callable[[], float]
+INDENT = "  "
+
+
+def make_console(
+    *,
+    stream: TextIO | None = None,
+    mode: Mode = "auto",
+    verbosity: str = "normal",
+    show_reasons: bool = True,
+    clock: Clock = time.time,
+) -> Console:
+    """A sink that shows a run on `stream` (default: stderr).
+
+    `auto` is `rich` on a UTF-8 terminal, and `plain` elsewhere, with `TERM=dumb` or with `NO_COLOR`.
+    `verbosity` is `quiet` (plans, rounds, trouble and the end), `normal` (what is said and called as well) or
+    `full` (facts, all of the manager's reasons, whole results as well); `clock` tells seconds since 1970.
+    Call `close()` at the end, whatever happened: it gives the terminal back.
+    """
+    stream = stream or sys.stderr
+    if mode == "auto":
+        fit = stream.isatty() and "utf" in (stream.encoding or "").lower()
+        mode = "plain" if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not fit else "rich"
+    kind = Console if mode == "plain" else QuietConsole
+    if mode == "rich":
+        from magentic_kit.views.live import RichConsole as kind
+    return kind(stream, verbosity=verbosity, show_reasons=show_reasons, clock=clock)
+
+
+class Console:
+    """Lines without control codes, and agents' text as it comes."""
+
+    def __init__(
+        self, stream: TextIO, *, verbosity: str = "normal", show_reasons: bool = True, clock: Clock = time.time
+    ) -> None:
+        self._stream, self._verbosity, self._reasons, self._clock = stream, verbosity, show_reasons, clock
+        self._record = RunRecord()
+        self._streamed = False  # whether this turn's text was shown as it came
+        self._tail = ""  # the text that has no end yet: of the line, or of the Markdown block
+
+    def __call__(self, event: ev.AnyEvent) -> None:
+        """Shows what happened."""
+        self._record.apply(event)
+        match event:
+            case ev.RunStarted():
+                self._line(f"{event.team}: {event.task}", "bold")
+                if names := ", ".join(self._record.scripted):
+                    self._line(f"scripted replies: no model is called for {names}", "yellow")
+            case ev.PlanCreated() | ev.Replanned():
+                self._plan(event)
+            case ev.ProgressLedger():
+                self._ledger(event)
+            case ev.LimitReached():
+                self._line(f"limit {event.limit}: {event.detail}", "yellow")
+            case ev.RunFinished():
+                self._finish(event)
+            case ev.TeamProgress() if self._verbosity != "quiet":
+                self._line(f"│ {event.team}: {event.text}", "dim", fold=True)
+            case ev.AgentStarted() | ev.TextDelta() | ev.AgentMessage() if self._verbosity != "quiet":
+                self._turn(event)
+            case _:
+                self._show_call(event)
+
+    def close(self) -> None:
+        """Ends the output; may be called again."""
+        self._end_text()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the terminal to somebody who asks a person."""
+        self._end_text()
+        yield
+
+    def _plan(self, event: ev.PlanCreated | ev.Replanned) -> None:
+        if self._verbosity == "full":
+            self._section(f"facts {event.version}", event.facts)
+        if isinstance(event, ev.PlanCreated):
+            return self._section(f"plan {event.version}", event.plan)
+        import difflib
+
+        old, new = (printable(plan.plan).strip("\n").split("\n") for plan in (self._record.plans[-2:] * 2)[:2])
+        changes = [*difflib.unified_diff(old, new, n=len(old), lineterm="")][3:] or [f" {line}" for line in new]
+        title = f"plan {event.version}, because {event.reason or 'of stalls'}"
+        self._section(title, "\n".join(f"{line[0]} {line[1:]}" for line in changes), changed=True)
+
+    def _turn(self, event: ev.AgentStarted | ev.TextDelta | ev.AgentMessage) -> None:
+        match event:
+            case ev.AgentStarted():
+                self._streamed = False
+                self._line(f"── {event.agent} ──", "bold magenta")
+            case ev.TextDelta(purpose="turn"):
+                self._streamed = True
+                self._text(event.text)
+            case ev.AgentMessage():
+                if not self._streamed:
+                    self._text(event.text)
+                if event.note:
+                    self._line(f"{event.agent}: {event.note}", "yellow")
+                self._end_text()
+
+    def _show_call(self, event: ev.AnyEvent) -> None:
+        match event:
+            case ev.PlanReviewed():
+                self._line(f"plan {event.version}: {event.decision} {event.feedback}", "cyan")
+            case ev.ToolReviewed():
+                self._line(f"{event.who} may call {event.function}: {event.decision} {event.reason}", "cyan")
+            case ev.RunResumed():
+                self._line("── what was done before ends here; now live ──", "bold")
+            case ev.LedgerRejected():
+                self._line(f"manager: reply {event.attempt} is no progress ledger: {event.error}", "yellow")
+            case ev.ModelCallRetried():
+                failed = f"{event.who}: attempt {event.attempt} failed: {event.error}"
+                self._line(f"{failed}; trying again in {duration(event.wait)}", "yellow")
+            case ev.ModelCallFailed(kind=kind) if kind not in (RunCancelled.kind, LimitReached.kind):
+                self._line(f"{event.who}: the model call failed: {event.error}", "red")
+            case ev.ToolCallFinished() | ev.ToolCallFailed() | ev.ToolCallDenied():
+                self._tool(next(c for c in reversed(self._record.tool_calls) if c.call == event.call))
+
+    def _finish(self, event: ev.RunFinished) -> None:
+        record = self._record
+        for call in record.tool_calls:
+            if call.status == "unfinished":
+                self._tool(call)
+        if record.errors and record.errors[-1].who == "run":  # else it was shown when it happened
+            self._line(f"error: {record.errors[-1].message}", "red")
+        parts = [count(len(record.turns), "round"), count(record.stalls, "stall"), count(record.resets, "reset")]
+        parts += [self._tokens(), duration(event.seconds)]
+        outcome = f"{event.outcome} ({event.reason})" if event.reason else event.outcome
+        self._line(f"run {outcome}: {', '.join(parts)}", f"bold {'green' if outcome == 'satisfied' else 'yellow'}")
+
+    def _ledger(self, event: ev.ProgressLedger) -> None:
+        satisfied, moving = event.is_request_satisfied, event.is_progress_being_made
+        most = self._record.limits.get("max_rounds")
+        over = most is not None and event.round > most
+        where = f"round {self._of(event.round, 'max_rounds')}"
+        judged = [self._because("progress" if moving.answer is True else "no progress", moving)]
+        if event.is_in_loop.answer is True:
+            judged.append(self._because("in a loop", event.is_in_loop))
+        if stalled(event):
+            judged.append(f"stall {self._of(event.stalls, 'max_stalls')}")
+        if satisfied.answer is True:
+            judged, where = [self._because("satisfied", satisfied)], f"after {count(len(self._record.turns), 'round')}"
+        judged += [f"{event.attempts} replies"] * (event.attempts > 1) + ["repaired"] * event.repaired
+        then = ("", "")
+        if not over and satisfied.answer is not True:
+            then = one_line(str(event.next_speaker.answer)), one_line(str(event.instruction_or_question.answer), 400)
+        self._row("after the last round" if over else where, *then, ", ".join(judged), alarm=stalled(event))
+        if self._verbosity == "full" and self._reasons:
+            reasons: dict[str, list[str]] = {}
+            for name, answer in vars(event).items():
+                if isinstance(answer, ev.Judgement) and answer.reason:
+                    about = name.removeprefix("is_").replace("_", " ")
+                    reasons.setdefault(one_line(answer.reason), []).append(about)
+            for reason, abouts in reasons.items():
+                self._verbatim(f"{', '.join(abouts)}: {reason}")
+
+    def _because(self, state: str, judgement: ev.Judgement) -> str:
+        shown = judgement.reason and self._reasons and self._verbosity != "full"
+        return f"{state} ({one_line(judgement.reason, 200)})" if shown else state
+
+    def _tool(self, call: ToolCall) -> None:
+        style = "dim" if call.status == "ok" else "yellow"
+        ended = {"ok": "", "unfinished": " did not finish"}.get(call.status, f" {call.status}")
+        took = "" if call.seconds is None else f" ({duration(call.seconds)})"
+        if self._verbosity == "full":
+            self._line(f"tool: {call.function}{ended}{took}", style)
+            given = json.dumps(call.arguments or {}, ensure_ascii=False, default=str, indent=2)
+            return self._verbatim(f"{given}\n→ {call.result}" if call.result else given)
+        if self._verbosity == "quiet" and call.status == "ok":
+            return None
+        pairs = (f"{k}={json.dumps(v, ensure_ascii=False, default=str)}" for k, v in (call.arguments or {}).items())
+        given = one_line(", ".join(pairs).replace("\\n", " "), max(self._width() // 2 - 10, 20))
+        head = f"tool: {one_line(call.function, 60)}({given}){ended}{took}"
+        head += {"ok": " → ", "unfinished": ""}.get(call.status, ": ")
+        return self._line(head + one_line(call.result, max(self._width() - len(head), 10)), style, fold=True)
+
+    def _of(self, number: int, limit: str) -> str:
+        most = self._record.limits.get(limit)
+        return str(number) if most is None else f"{number}/{most}"
+
+    def _tokens(self) -> str:
+        totals = self._record.totals
+        known = [n for name in ("prompt_tokens", "completion_tokens") if (n := totals[name]) is not None]
+        least = "at least " if totals["unknown_calls"] else ""
+        return f"{least}{count(sum(known), 'token')}" if known else "tokens unknown"
+
+    # What follows is all that touches the stream.
+
+    def _width(self) -> int:
+        return 110
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+    def _line(self, text: str, style: str, *, fold: bool = False) -> None:
+        """One line of ours; one that is folded has been cut to about the width."""
+        self._end_text()
+        self._write(f"{one_line(text)}\n")
+
+    def _row(self, where: str, speaker: str, asked: str, judged: str, *, alarm: bool) -> None:
+        """A round's ledger."""
+        self._line(f"{where}: {judged} → {speaker}: {asked}" if speaker else f"{where}: {judged}", "")
+
+    def _section(self, title: str, text: str, *, changed: bool = False) -> None:
+        """A text in full under a title; one that is `changed` has a mark before each line: "+", "-" or none."""
+        self._line(f"{title}:", "bold")
+        self._verbatim(text)
+
+    def _verbatim(self, text: str) -> None:
+        """A text in full, line by line."""
+        self._write("".join(f"{INDENT}{line}".rstrip() + "\n" for line in printable(text).strip("\n").split("\n")))
+
+    def _text(self, text: str) -> None:
+        """A piece of what an agent says."""
+        shown = re.sub(r"(?<=\n)(?=[^\n])", INDENT, printable(text))
+        self._write(shown if self._tail or shown[:1] in ("", "\n") else f"{INDENT}{shown}")
+        self._tail = shown.rpartition("\n")[2] if "\n" in shown else self._tail or shown
+
+    def _end_text(self) -> None:
+        if self._tail:
+            self._tail = ""
+            self._write("\n")
+
+
+class QuietConsole(Console):
+    """Shows nothing."""
+
+    def __call__(self, event: ev.AnyEvent) -> None:
+        """Shows nothing."""

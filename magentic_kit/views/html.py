@@ -1,0 +1,165 @@
+"""The report of a run as one self-contained page: no network, no script but its own, every text escaped."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import jinja2
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markupsafe import Markup
+
+from magentic_kit import events as ev
+from magentic_kit.runlog.record import RunRecord, stalled
+from magentic_kit.text import count, printable
+from magentic_kit.views.report import TEMPLATES, environment_of
+
+_MOST_BYTES = 5_000_000
+_BUDGETS = (800_000, 200_000, 50_000)  # characters of all texts, and of all results; the next if a page is too big
+_TEXT_LIMIT = 20_000  # characters of any one text
+_RESULT_LIMIT = 4_000  # of a tool's arguments or result
+_PIXELS = 800  # about what a timeline has that need not be scrolled
+_MOST_CELLS = 10_000  # of a table, in which a row of two characters may fill up to a hundred cells
+_JUDGED = {
+    "is_request_satisfied": "satisfied",
+    "is_progress_being_made": "progress",
+    "is_in_loop": "loop",
+    "next_speaker": "speaker",
+    "instruction_or_question": "instruction",
+}
+_TOKENS = ("prompt_tokens", "completion_tokens")
+
+
+class _Renderer(RendererHTML):
+    """Markdown that somebody else wrote: links leave no trace, images are their words, headings are not ours."""
+
+    def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return f"<i>{Markup.escape(tokens[idx].content or 'image')}</i>"
+
+    def link_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        tokens[idx].attrSet("rel", "noopener noreferrer")
+        return str(self.renderToken(tokens, idx, options, env))
+
+    def heading_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return "<p><strong>"
+
+    def heading_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return "</strong></p>\n"
+
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable(["table", "strikethrough"])
+_MARKDOWN.validateLink = lambda url: url.lower().startswith(("http://", "https://"))  # type: ignore[method-assign]
+
+
+def html(record: RunRecord) -> str:
+    """The page, under 5 MB: results and texts are cut, the longest first, with a word about where the rest is."""
+    data = record.to_dict()
+    results, texts = sorted(_lengths(data.pop("tool_calls"))), sorted(_lengths(data))
+    for budget in _BUDGETS:
+        page = _render(record, _fair_share(texts, budget, _TEXT_LIMIT), _fair_share(results, budget, _RESULT_LIMIT))
+        if len(page.encode()) < _MOST_BYTES:
+            break
+    return page
+
+
+def changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What became of `old`, as `("", text)`, `("del", text)` and `("ins", text)`; words where lines are alike."""
+    for operation, i, j, k, m in difflib.SequenceMatcher(None, old, new).get_opcodes():
+        before, after = "".join(old[i:j]), "".join(new[k:m])
+        words = [re.findall(r"\w+|\s+|.", before), re.findall(r"\w+|\s+|.", after)]
+        if operation == "equal":
+            yield "", after
+        elif "\n" in before and "\n" in after and difflib.SequenceMatcher(None, words[0], words[1]).ratio() > 0.5:
+            yield from changes(words[0], words[1])
+        else:
+            yield from ((tag, text) for tag, text in (("del", before), ("ins", after)) if text)
+
+
+@lru_cache(maxsize=4)
+def _template(text_limit: int, result_limit: int) -> jinja2.Template:
+    environment = environment_of(
+        autoescape=True, finalize=lambda value: value if isinstance(value, Markup) else printable(str(value))
+    )
+    cut, result = partial(_cut, limit=text_limit), partial(_cut, limit=result_limit)
+    environment.filters |= {
+        "cut": cut,
+        "reasons": _reasons,
+        "markdown": lambda text: _markdown(printable(cut(text))),
+        "result": result,
+        "arguments": lambda data: result(json.dumps(data, ensure_ascii=False, indent=2, default=str)),
+        "changes": lambda old, new: changes(*([f"{line}\n" for line in cut(t).splitlines()] for t in (old, new))),
+    }
+    return environment.get_template("report.html.j2")
+
+
+def _render(record: RunRecord, text_limit: int, result_limit: int) -> str:
+    pixels = min(max(_PIXELS, 24 * len(record.turns)), 20_000)
+    style, script = ((TEMPLATES / f"report.{suffix}").read_text("utf-8") for suffix in ("css", "js"))
+    tools = zip((span for span in record.timeline.spans if span.kind == "tool"), record.tool_calls, strict=False)
+    return _template(text_limit, result_limit).render(
+        record=record,
+        stalled=stalled,
+        numbers=sorted({ledger.round for ledger in record.rounds} | {turn.round for turn in record.turns}),
+        turns=list(enumerate(record.turns, 1)),
+        tools=list(tools),
+        most=max([1, *(sum(t[name] or 0 for name in _TOKENS) for t in record.usage.values())]),
+        pixels=pixels,
+        width="100%" if pixels == _PIXELS else pixels,
+        style=Markup(style),
+        script=Markup(script),
+        hashes={"style": _sha256(style), "script": _sha256(script)},
+    )
+
+
+def _markdown(text: str) -> Markup:
+    lines = text.split("\n")
+    if len(lines) * max(line.count("|") for line in lines) > _MOST_CELLS:
+        return Markup("<pre>{}</pre>").format(text)
+    return Markup(_MARKDOWN.render(text))
+
+
+def _reasons(ledger: ev.ProgressLedger) -> Iterable[tuple[str, list[str]]]:
+    """The manager's reasons, each once, with what they are about."""
+    reasons: dict[str, list[str]] = {}
+    for name, about in _JUDGED.items():
+        judged = getattr(ledger, name)
+        verdict = {True: f"{about}: yes", False: f"{about}: no"}.get(judged.answer, about)
+        reasons.setdefault(judged.reason, []).append(verdict)
+    return ((reason, about) for reason, about in reasons.items() if reason)
+
+
+def _cut(text: str, *, limit: int) -> str:
+    more = len(text) - limit
+    return text if more <= 0 else f"{text[:limit]}\n\n… {count(more, 'character')} more: see result.json"
+
+
+def _fair_share(lengths: Sequence[int], budget: int, most: int) -> int:
+    """The length, at most `most`, to which texts of these `lengths`, shortest first, are cut to fit into `budget`."""
+    for index, length in enumerate(lengths):
+        if min(length, most) * (left := len(lengths) - index) > budget:
+            return budget // left
+        budget -= min(length, most)
+    return most
+
+
+def _lengths(data: object) -> Iterator[int]:
+    match data:
+        case str():
+            yield len(data)
+        case dict():
+            yield from _lengths([*data, *data.values()])
+        case list() | tuple():
+            for item in data:
+                yield from _lengths(item)
+
+
+def _sha256(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,247 @@
+"""The console on a terminal: finished Markdown blocks scroll up, the unfinished one and a footer stay live below."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, TextIO
+
+from markdown_it import MarkdownIt
+from rich.console import Console as Screen
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markdown import Markdown
+from rich.panel import Panel
+from rich.segment import Segment, SegmentLines
+from rich.table import Table
+from rich.text import Text
+
+from magentic_kit import events as ev
+from magentic_kit.text import duration, one_line, printable
+from magentic_kit.views.console import INDENT, Console
+
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_DOING = {
+    "facts": "gathers facts",
+    "plan": "plans",
+    "ledger": "judges progress",
+    "answer": "writes the answer",
+    "summary": "sums up",
+}
+_BLOCK_LIMIT, _TEXT_LIMIT = 20_000, 50_000  # characters; what is longer is shown as it is, not as Markdown
+_LIVE_LIMIT = 4_000  # characters of a growing block that are drawn anew at every frame
+_FRAMES = 8  # a second
+_NEAR = 0.8  # of a limit
+_CHANGED = {"+": "green", "-": "red"}
+
+_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+_PARSER.disable(["reference", "entity", "image"])  # what a text says, it shows
+_OUTLINE = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["reference", "inline"])
+
+
+class RichConsole(Console):
+    """Panels for plans, rows for rounds, Markdown for what is said, and a footer that keeps moving.
+
+    Events come from one thread, another redraws the footer: one at a time, since what rich prints above a live
+    display and what it draws anew are not one step, and either could be drawn over.
+    """
+
+    def __init__(self, stream: TextIO, **options: Any) -> None:
+        super().__init__(stream, **options)
+        self._said = 0  # characters of the text under way
+        self._spaced = False  # whether a block of it was printed
+        self._raw = False  # whether it has become too long for Markdown
+        self._doing, self._since, self._stalls = "", 0.0, 0
+        self._used = {"manager": 0, "agents": 0}
+        self._screen = Screen(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False)
+        self._live = Live(self, console=self._screen, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._drawing = threading.RLock()
+        self._closed = threading.Event()
+        self._closed.set()
+
+    def __call__(self, event: ev.AnyEvent) -> None:
+        """Shows what happened."""
+        with self._drawing:
+            self._show(event)
+
+    def _show(self, event: ev.AnyEvent) -> None:
+        self._since = self._clock()
+        match event:
+            case ev.ModelCallStarted():
+                self._doing = f"{event.who} {_DOING.get(event.purpose, 'thinks')}"
+            case ev.ModelCallFinished(usage=usage):
+                who = "manager" if event.who == ev.MANAGER else "agents"
+                self._used[who] += (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+            case ev.TextDelta(purpose="turn"):
+                self._doing = f"{event.who} speaks"
+            case ev.ToolCallStarted():
+                self._doing = one_line(f"{event.who} calls {event.function}", 60)
+            case ev.ProgressLedger() | ev.Replanned():
+                self._stalls = getattr(event, "stalls", 0)
+        super().__call__(event)
+        if isinstance(event, ev.RunStarted) and self._closed.is_set():
+            self._closed.clear()
+            self._live.start()
+            threading.Thread(target=self._redraw, name="footer", daemon=True).start()
+        elif isinstance(event, ev.RunFinished):
+            self.close()
+
+    def close(self) -> None:
+        """Ends the output and gives the terminal back; may be called again."""
+        self._closed.set()
+        with self._drawing:
+            try:
+                super().close()
+            finally:
+                self._live.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the terminal to somebody who asks a person."""
+        with self._drawing:
+            self._end_text()
+            self._live.stop()
+        try:
+            yield
+        finally:
+            with self._drawing:
+                self._live.start()
+
+    def _redraw(self) -> None:
+        while not self._closed.wait(1 / _FRAMES):
+            with self._drawing:
+                if self._live.is_started:
+                    self._live.refresh()
+
+    def __rich__(self) -> RenderableType:
+        """The live region, drawn anew below whatever is printed."""
+        footer = self._footer()
+        room = max(self._screen.height - len(footer) - 1, 0)
+        lines: list[list[Segment]] = []
+        if tail := self._tail:
+            shown = _markdown(tail) if len(tail) <= _LIVE_LIMIT else Text(tail[-_LIVE_LIMIT:])
+            lines = [[]] * self._spaced + self._indented(shown)
+        return Group(SegmentLines(lines[-room:] if room else [], new_lines=True), *footer)
+
+    def _footer(self) -> list[Text]:
+        timeline, limits, now = self._record.timeline, self._record.limits, self._clock()
+        elapsed = now - timeline.began - sum(end - begin for begin, end in timeline.pauses)
+        silent = int(now - self._since)
+        doing = f"{_SPINNER[int(now * 8) % len(_SPINNER)]} {self._doing}"
+        manager, agents = self._used.values()
+        rounds, resets = len(self._record.turns), self._record.resets
+        most = f" of {duration(deadline)}" if (deadline := limits.get("deadline")) else ""
+        parts = [
+            (f"{doing} {duration(silent)}" if silent else doing, 0.0, ""),
+            (f"round {self._of(rounds, 'max_rounds')}", rounds, "max_rounds"),
+            (f"stalls {self._of(self._stalls, 'max_stalls')}", self._stalls, "max_stalls"),
+            (f"resets {self._of(resets, 'max_resets')}", resets, "max_resets"),
+            (f"tokens {manager:,} manager, {agents:,} agents", manager + agents, "max_tokens"),
+            (f"{duration(int(elapsed))}{most}", elapsed, "deadline"),
+        ]
+        rows = [Text(no_wrap=True, overflow="ellipsis")]
+        for text, number, limit in parts:
+            near = number > _NEAR * (limits.get(limit) or float("inf"))
+            part = Text(f"{text}!" if near else text, style="bold yellow" if near else "dim")
+            if rows[-1] and rows[-1].cell_len + 3 + part.cell_len > self._width():
+                rows.append(Text("  ", no_wrap=True, overflow="ellipsis"))
+            elif rows[-1]:
+                rows[-1].append(" · ", "dim")
+            rows[-1].append_text(part)
+        return rows
+
+    def _width(self) -> int:
+        return self._screen.width
+
+    def _lines(self, shown: RenderableType, width: int) -> list[list[Segment]]:
+        """`shown` as it will stand on the screen, nothing in it but text and our own styles."""
+        lines = self._screen.render_lines(shown, self._screen.options.update(width=max(width, 1)), pad=False)
+        full = [index for index, line in enumerate(lines) if any(part.text.strip() for part in line)] or [-1]
+        clean = lines[full[0] : full[-1] + 1]  # rich begins a list with an empty line
+        return [[Segment(printable(part.text), part.style) for part in line] for line in clean]
+
+    def _indented(self, shown: RenderableType) -> list[list[Segment]]:
+        return [[Segment(INDENT), *line] for line in self._lines(shown, self._width() - len(INDENT))]
+
+    def _print(self, lines: Iterable[list[Segment]]) -> None:
+        self._screen.print(SegmentLines(lines, new_lines=True), end="")
+
+    def _line(self, text: str, style: str, *, fold: bool = False) -> None:
+        self._end_text()
+        shown = Text(one_line(text), style=style)
+        if fold:
+            shown.truncate(self._width() - len(INDENT), overflow="ellipsis")
+        first, *rest = self._lines(shown, self._width() - len(INDENT)) or [[]]
+        self._print([first, *([Segment(INDENT), *line] for line in rest)])  # nobody's text wraps to the margin
+
+    def _row(self, where: str, speaker: str, asked: str, judged: str, *, alarm: bool) -> None:
+        self._end_text()
+        row = Table.grid(padding=(0, 1))
+        row.add_column(no_wrap=True, style="bold yellow" if alarm else "bold cyan")
+        row.add_column()
+        body = Text.assemble("→ ", (speaker, "bold magenta"), f": {asked} · ") if speaker else Text()
+        body.append(judged, "yellow" if alarm else "dim")
+        row.add_row(where if speaker else f"{where}:", body)
+        self._print(self._lines(row, self._width()))
+
+    def _section(self, title: str, text: str, *, changed: bool = False) -> None:
+        self._end_text()
+        body: RenderableType = SegmentLines(self._lines(_markdown(printable(text)), self._width() - 4), new_lines=True)
+        if changed:
+            lines = printable(text).split("\n")
+            body = Text("\n").join(Text(line, style=_CHANGED.get(line[:1], "")) for line in lines)
+        style = "yellow" if changed else "cyan"
+        panel = Panel(body, title=Text(one_line(title)), title_align="left", border_style=style)
+        self._print(self._lines(panel, self._width()))
+
+    def _verbatim(self, text: str) -> None:
+        self._print(self._indented(Text(printable(text).strip("\n"), style="dim")))
+
+    def _text(self, text: str) -> None:
+        self._tail += printable(text)
+        self._said += len(text)
+        if "\n" in text or len(self._tail) > _BLOCK_LIMIT:
+            self._flush()
+
+    def _end_text(self) -> None:
+        self._flush(ended=True)
+        self._said, self._spaced, self._raw = 0, False, False
+
+    def _flush(self, *, ended: bool = False) -> None:
+        """Prints the blocks that are finished: all but the last, which the next line may still change."""
+        self._raw |= self._said > _TEXT_LIMIT
+        whole = len(self._tail) if ended else self._tail.rfind("\n") + 1
+        done, last = [self._tail[:whole]], ""
+        if not self._raw:
+            *done, last = _blocks(self._tail[:whole])
+        rest = last + self._tail[whole:]
+        if ended or len(rest) > _BLOCK_LIMIT:
+            done, rest, self._raw = [*done, rest], "", self._raw or not ended
+        lines: list[list[Segment]] = []
+        for block in filter(str.strip, done):
+            apart = (self._spaced or lines) and not self._raw
+            lines += [[]] * bool(apart) + self._indented(Text(block.strip("\n")) if self._raw else _markdown(block))
+        self._tail, self._spaced = rest, self._spaced or bool(lines)  # first, so that no redraw shows it twice
+        if lines:
+            self._print(lines)
+
+
+def _markdown(text: str) -> RenderableType:
+    """Markdown without links, HTML or large headings; a text too long for it is shown as it is."""
+    if len(text) > _BLOCK_LIMIT:
+        return Text(text.strip("\n"))
+    shown = Markdown("", hyperlinks=False)
+    shown.parsed = _PARSER.parse(text)
+    for token in shown.parsed:
+        token.tag = "h3" if token.tag in ("h1", "h2") else token.tag
+    return shown
+
+
+def _blocks(text: str) -> list[str]:
+    """The top-level Markdown blocks of whole lines, each with the lines up to the next."""
+    lines = re.findall(r"[^\n]*\n|[^\n]+$", text)
+    starts = [token.map[0] for token in _OUTLINE.parse(text) if token.level == 0 and token.map]
+    return ["".join(lines[begin:end]) for begin, end in pairwise([0, *starts[1:], len(lines)])]
