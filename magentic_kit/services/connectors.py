@@ -22,6 +22,7 @@ from semantic_kernel.contents import ChatHistory, FunctionCallContent, Streaming
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.services.openai_client import azure_client, openai_client
+from magentic_kit.services.openai_wire import OpenAIWire
 from magentic_kit.team.providers import Service
 from magentic_kit.team.targets import module_object
 from magentic_kit.text import one_line
@@ -116,6 +117,8 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     connector = resolve_name(f"semantic_kernel.connectors.ai.{target}")
     if config.provider in ("mistral", "bedrock", "nvidia"):
         connector = put_before(connector, _InOnePiece)
+    elif config.provider in ("openai", "azure_openai"):
+        connector = put_before(connector, OpenAIWire)
     prefix = {"google": "GOOGLE_AI", "mistral": "MISTRALAI"}.get(config.provider, config.provider.upper())
     settings = _Settings(name, prefix, config)
     service = connector(service_id=name, **arguments(settings), **{model: settings.need("model", variable)})
