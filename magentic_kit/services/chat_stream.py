@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from magentic_kit.errors import KitError
-
 FINISH_REASONS = {
     **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens", "max_length"), "length"),
     **dict.fromkeys(("content_filter", "safety", "recitation", "prohibited_content", "blocklist"), "content_filter"),
@@ -19,16 +17,12 @@ FINISH_REASONS = {
 """How servers say that a reply ended -> how this package does; whatever else they say is `stop`."""
 
 
-class MalformedReply(KitError):
+class MalformedReply(Exception):
     """A server's answer that no client could read; `str` says what is wrong with it."""
 
-    kind = "service"
 
-
-class ErrorInReply(KitError):
+class ErrorInReply(Exception):
     """A server answered 200 and then an error object, which is `body`."""
-
-    kind = "service"
 
     def __init__(self, body: Any) -> None:
         self.body = body if isinstance(body, Mapping) else {"message": str(body)}
@@ -189,7 +183,7 @@ def content_text(content: object) -> tuple[str, str]:
                 text += said
             case {"refusal": str(said)}:
                 text += said
-            case None | {}:
+            case None:
                 continue
             case _:
                 raise MalformedReply(f"its content is neither text nor parts with text: {_shown(content)}")
