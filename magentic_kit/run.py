@@ -204,13 +204,14 @@ class Run:
 
     def _started(self) -> ev.RunStarted:
         config, seats = self._team.config, dict(self._assembly.seats)
-        manager = {name: getattr(config.manager, name) for name in ("max_rounds", "max_stalls", "max_resets")}
+        manager = config.manager
+        rounds = {"max_rounds": manager.max_rounds, "max_stalls": manager.max_stalls, "max_resets": manager.max_resets}
         return ev.RunStarted(
             team=config.name,
             task=self._task,
             manager=seats.pop(ev.MANAGER),
             agents=seats,
-            limits={**manager, **vars(config.limits)},
+            limits=ev.RunLimits(**rounds, **vars(config.limits)),
             inputs=self._inputs,
             plan={"facts": plan.facts, "plan": plan.plan} if (plan := self._plan) else {},
             base_dir=str(self._team.base_dir),

@@ -107,7 +107,7 @@ class RunRecord:
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     participants: dict[str, dict[str, Any]] = field(default_factory=dict)
-    limits: dict[str, Any] = field(default_factory=dict)
+    limits: ev.RunLimits = field(default_factory=ev.RunLimits)
     plans: list[ev.PlanCreated | ev.Replanned] = field(default_factory=list)
     plan_reviews: list[ev.PlanReviewed] = field(default_factory=list)
     tool_reviews: list[ev.ToolReviewed] = field(default_factory=list)
