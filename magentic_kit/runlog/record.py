@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
@@ -272,3 +272,7 @@ class RunRecord:
     def _copy(self, event: ev.AnyEvent, *names: str) -> None:
         for name in names:
             setattr(self, name, getattr(event, name))
+
+
+View: TypeAlias = Callable[[ev.AnyEvent, RunRecord], None]
+"""Shows an event; the record already includes it."""
