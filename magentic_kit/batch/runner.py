@@ -22,6 +22,7 @@ from magentic_kit.batch.tasks import Check, Task, judge
 from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.runlog.directory import LOG, new_run_id, read_log
 from magentic_kit.runlog.record import RunRecord
+from magentic_kit.runlog.result import RunResult
 from magentic_kit.team.strict import plain
 from magentic_kit.text import printable
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from magentic_kit.cluster.queued import Queue
     from magentic_kit.factory import TeamFactory
     from magentic_kit.orchestration.options import RunOptions
-    from magentic_kit.run import Run, RunResult
+    from magentic_kit.run import Run
 
 _ENDED = ("satisfied", "limited", "rejected")
 """Outcomes that are kept when a batch is resumed; other runs go on, or begin."""
@@ -77,7 +78,9 @@ class Batch:
         cls, factory: TeamFactory, tasks: Iterable[Task], *, out: str | Path = "batches", base_dir: str | Path = "."
     ) -> Batch:
         """A batch in a new directory under `out`; `base_dir` is where functions of checks are looked for."""
-        return cls(factory, list(tasks), Path(out) / new_run_id(factory.team.config.name), Path(base_dir).resolve())
+        return cls(
+            factory, list(tasks), Path(out) / new_run_id(factory.blueprint.config.name), Path(base_dir).resolve()
+        )
 
     @classmethod
     def load(cls, directory: str | Path, **source: Any) -> Batch:
@@ -141,14 +144,14 @@ class Batch:
 
     def _save(self) -> FileLock:
         """Writes what the batch is made from, and keeps others away from it. Raises `ConfigError`."""
-        team, lock = self.factory.team, FileLock(self.directory / ".lock", timeout=0)
+        team, lock = self.factory.blueprint.team, FileLock(self.directory / ".lock", timeout=0)
         data = {"team_dir": str(team.base_dir), "base_dir": str(self.base_dir), "queued": self.queued}
         data |= {"limits": self._limits, "tasks": [plain(task) for task in self.tasks]}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock.acquire()
             if not (team_file := self.directory / "team.yaml").exists():
-                team_file.write_text(self.factory.redactor().text(team.resolved()), encoding="utf-8")
+                team_file.write_text(self.factory.blueprint.redactor().text(team.resolved()), encoding="utf-8")
             (new := self.directory / "batch.new").write_text(json.dumps(data, indent=1), encoding="utf-8")
             new.replace(self.directory / "batch.json")
         except Timeout:
@@ -186,18 +189,16 @@ class _Here:
 
     def prepare(self, limits: Mapping[str, int | None]) -> float:
         """Takes the limits; returns how many tasks it may be given at a time. Raises `ConfigError`."""
-        pool, team = self._factory.pool, self._factory.team
+        pool, team = self._factory.blueprint.pool, self._factory.blueprint.team
         pool.use_loop(asyncio.get_running_loop())
         pool.limit(rpm=limits["rpm"], tpm=limits["tpm"])
         agents = [agent for agent in team.config.agents if agent.type == "chat_completion_agent"]
         for name in {team.manager_service, *map(team.service_of, agents)}:
-            self._factory.service(name)  # what it lacks is told before anything is written
+            self._factory.blueprint.service(name)  # what it lacks is told before anything is written
         return limits["concurrency"] or 1
 
     async def run(self, task: Task, home: Path) -> RunResult:
         """Carries out the run of a task, or what is left of it, in a directory under `home`."""
-        from magentic_kit.run import RunResult  # brings Semantic Kernel
-
         record = RunRecord()
         run_dir = _run_dir(home)
         try:
@@ -235,7 +236,7 @@ def run_batch(
 
 def junit(batch: Batch, results: Iterable[TaskResult]) -> bytes:
     """The results by task as JUnit XML; what did not run to an end counts as skipped."""
-    name, by_id = batch.factory.team.config.name, {result.id: result for result in results}
+    name, by_id = batch.factory.blueprint.config.name, {result.id: result for result in results}
     suite = ElementTree.Element("testsuite", name=name, tests=str(len(batch.tasks)))
     for task in batch.tasks:
         case = ElementTree.SubElement(suite, "testcase", classname=name, name=_xml(task.id))

@@ -21,7 +21,7 @@ from magentic_kit.team.targets import module_object
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.run import RunResult
+    from magentic_kit.runlog.result import RunResult
 
 
 def _pattern(text: Any) -> re.Pattern[str]:
@@ -141,6 +141,7 @@ def load_tasks(path: Path, factory: "TeamFactory") -> list[Task]:
 
     A table's columns are `id`, `task` and `expect` (YAML, such as `contains: East`); all others are inputs.
     """
+    blueprint = factory.blueprint
     tasks: dict[str, Task] = {}
     problems: list[Problem] = []
     for line, load in _rows(path):
@@ -149,7 +150,7 @@ def load_tasks(path: Path, factory: "TeamFactory") -> list[Task]:
             task, wrong = read(Task, {"id": line, **row} if isinstance(row, dict) else row, root="the task")
             if wrong:
                 raise ConfigError([Problem(str(path), line, 1, message) for _, message in wrong])
-            factory.task(task.task, factory.fill_inputs(task.inputs))
+            blueprint.fill_task(task.task, blueprint.fill_inputs(task.inputs))
             for expect in task.expect:
                 module_object(expect.python, path.parent) if expect.python else None
             if tasks.setdefault(task.id, task) is not task:

@@ -100,7 +100,7 @@ def _open(checked: Team | None, tasks: Path | None, overrides: dict[str, Any], o
         factory = TeamFactory(checked)
         return Batch.new(factory, load_tasks(tasks, factory), out=options["out"], base_dir=tasks.parent)
     work = Batch.load(old, overrides=overrides)
-    other_team = checked and checked.config_hash != work.factory.team.config_hash
+    other_team = checked and checked.config_hash != work.factory.blueprint.team.config_hash
     if other_team or (tasks and load_tasks(tasks, work.factory) != work.tasks):
         raise ConfigError.one("the batch began with another team or other tasks: leave them out", file=str(old))
     return work

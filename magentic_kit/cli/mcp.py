@@ -36,16 +36,17 @@ async def _serve(teams: tuple[Path, ...], out: Path, host: str, port: str) -> No
 
     from magentic_kit.embed import as_function
     from magentic_kit.factory import TeamFactory
+    from magentic_kit.run import embedded_team
     from magentic_kit.tools.openapi import function_name
 
     async with AsyncExitStack() as stack:
         functions: dict[str, Any] = {}
         for team in teams:
             factory = await stack.enter_async_context(TeamFactory.from_yaml(team))
-            name = function_name(factory.team.config.name)
+            name = function_name(factory.blueprint.config.name)
             if name in functions:
                 raise ConfigError.one(f"two teams are called '{name}': a tool's name is its team's", file=str(team))
-            functions[name] = as_function(factory, name, _tell, {"out": out})
+            functions[name] = as_function(embedded_team(factory.blueprint, {"out": out}, _tell), name)
         server = create_mcp_server_from_functions(list(functions.values()), server_name="magentic-kit")
         await (_http(server, host, int(port)) if host else _stdio(server))
 

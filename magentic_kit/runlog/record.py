@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
@@ -107,7 +107,7 @@ class RunRecord:
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     participants: dict[str, dict[str, Any]] = field(default_factory=dict)
-    limits: dict[str, Any] = field(default_factory=dict)
+    limits: ev.RunLimits = field(default_factory=ev.RunLimits)
     plans: list[ev.PlanCreated | ev.Replanned] = field(default_factory=list)
     plan_reviews: list[ev.PlanReviewed] = field(default_factory=list)
     tool_reviews: list[ev.ToolReviewed] = field(default_factory=list)
@@ -272,3 +272,7 @@ class RunRecord:
     def _copy(self, event: ev.AnyEvent, *names: str) -> None:
         for name in names:
             setattr(self, name, getattr(event, name))
+
+
+View: TypeAlias = Callable[[ev.AnyEvent, RunRecord], None]
+"""Shows an event; the record already includes it."""

@@ -69,20 +69,35 @@ class Requests:
         return value
 
 
-class Steps:
+UnknownTools = Mapping[str, str | None]
+"""What became of tool calls that began and never ended, by the call's name (`*`: all others).
+
+It is the result to go on with, or None if the call is to be made again.
+"""
+
+
+class RecordedSteps:
     """The finished steps of an earlier run, by name, from the events of its log that still hold.
 
     `strict` is for going on with that run: a request that differs raises `ReplayError`. Otherwise, for a run
     of a changed team, the first difference ends the reuse for good.
     """
 
-    def __init__(self, log: Sequence[ev.AnyEvent] = (), *, strict: bool = True, next_seq: int = 0) -> None:
-        self.strict = strict
-        self.known: set[tuple[Any, ...] | None] = set()
+    def __init__(
+        self,
+        log: Sequence[ev.AnyEvent] = (),
+        *,
+        strict: bool = True,
+        next_seq: int = 0,
+        unknown_tools: UnknownTools | None = None,
+    ) -> None:
         self.next_seq = next_seq
-        self.resumed_from: int | None = None
         self.requests = Requests()
         self.unfinished: dict[str, ev.ToolCallStarted] = {}
+        self.unknown_tools: UnknownTools = unknown_tools or {}
+        self._strict = strict
+        self._logged: set[tuple[Any, ...] | None] = set()
+        self._resume_point: int | None = None
         self._asked: dict[str, Request] = {}
         self._done: dict[tuple[str, Any], ev.AnyEvent] = {}
         self._live = False
@@ -91,10 +106,33 @@ class Steps:
         for event in log:
             self._take(event)
         if log and strict:  # the new events go behind the old ones
-            self.known = {event.key for event in log} - {None}
-            self.resumed_from = log[-1].seq
+            self._logged = {event.key for event in log} - {None}
+            self._resume_point = log[-1].seq
         else:
             self.requests = Requests()
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the log that these steps come from is the one that the run goes on with."""
+        return bool(self._logged)
+
+    def is_logged(self, event: ev.AnyEvent) -> bool:
+        """Whether the log has this event already."""
+        return event.key in self._logged
+
+    def is_request_logged(self, event: ev.ModelCallStarted, request: Request) -> bool:
+        """Whether the log has the start of this call, and with this request."""
+        if not self.is_logged(event):
+            return False
+        if self.asked(event.call) == request:
+            return True
+        self._logged.discard(event.key)  # it broke off, and is now asked differently
+        return False
+
+    def take_resume_point(self) -> int | None:
+        """The number of the last event that the log had, when this is first called; None if the run is new."""
+        point, self._resume_point = self._resume_point, None
+        return point
 
     def _take(self, event: ev.AnyEvent) -> None:
         match event:
@@ -134,7 +172,7 @@ class Steps:
         if found and self._asked[call] == request:
             return found
         self._live = True
-        if found and self.strict:
+        if found and self._strict:
             raise ReplayError(call, difference(self._asked[call], request))
         return None
 
@@ -143,7 +181,7 @@ class Steps:
         return None if self._live else self._done.get((kind, name))
 
     def settle(self, call: str, result: str) -> None:
-        """Lets a person's word stand for the result of a tool call that was never heard of again."""
+        """Takes a person's word for the result of a tool call that never ended."""
         started = self.unfinished.pop(call)
         self._done["tool", call] = ev.ToolCallFinished(
             call=call, who=started.who, function=started.function, seconds=0.0, result=result

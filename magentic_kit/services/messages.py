@@ -1,4 +1,4 @@
-"""What a participant is sent: others' words as `user`, its own as `assistant`, each text once."""
+"""The messages that a participant is sent: others' as `user`, its own as `assistant`, each text once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from semantic_kernel.contents.utils.author_role import AuthorRole
 from magentic_kit.runlog.redaction import Redactor
 
 
-def conversation(history: ChatHistory, *, me: str) -> ChatHistory:
-    """The history as the participant named `me` should hear it; the given one is left as it is.
+def as_conversation(history: ChatHistory, *, me: str) -> ChatHistory:
+    """The history as the participant named `me` is to be sent it; the given one is left as it is.
 
     Semantic Kernel 1.45 passes others' turns as `assistant` (DESIGN.md, defect 12), repeats in the last
     message of a tool loop what was said before the tools (15), and sends empty messages on (10).

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from magentic_kit.events import RunLimits
 from magentic_kit.team.providers import AGENT_NAME, Duration, Identifier, Names, Options, Plugin, Service
 from magentic_kit.team.strict import Field, Model, need, opt
 
@@ -188,3 +189,19 @@ class TeamConfig(Model):
     limits: Limits = opt(Limits(), "When a run is ended.")
     review: ReviewConfig = opt(ReviewConfig(), "What a person has to agree to.")
     report: ReportConfig = opt(ReportConfig(), "What to write after a run.")
+
+    def run_limits(self) -> RunLimits:
+        """The limits of a run, of the manager and of `limits`."""
+        manager, limits = self.manager, self.limits
+        return RunLimits(
+            max_rounds=manager.max_rounds,
+            max_stalls=manager.max_stalls,
+            max_resets=manager.max_resets,
+            max_tokens=limits.max_tokens,
+            deadline=limits.deadline,
+            model_timeout=limits.model_timeout,
+            tool_timeout=limits.tool_timeout,
+            tool_rounds=limits.tool_rounds,
+            retries=limits.retries,
+            result_chars=limits.result_chars,
+        )

@@ -153,14 +153,14 @@ class Console:
 
     def _ledger(self, event: ev.ProgressLedger) -> None:
         satisfied, moving = event.is_request_satisfied, event.is_progress_being_made
-        most = self._record.limits.get("max_rounds")
+        most = self._record.limits.max_rounds
         over = most is not None and event.round > most
-        where = f"round {self._of(event.round, 'max_rounds')}"
+        where = f"round {number_of(event.round, most)}"
         judged = [self._because("progress" if moving.answer is True else "no progress", moving)]
         if event.is_in_loop.answer is True:
             judged.append(self._because("in a loop", event.is_in_loop))
         if stalled(event):
-            judged.append(f"stall {self._of(event.stalls, 'max_stalls')}")
+            judged.append(f"stall {number_of(event.stalls, self._record.limits.max_stalls)}")
         if satisfied.answer is True:
             judged, where = [self._because("satisfied", satisfied)], f"after {count(len(self._record.turns), 'round')}"
         judged += [f"{event.attempts} replies"] * (event.attempts > 1) + ["repaired"] * event.repaired
@@ -196,10 +196,6 @@ class Console:
         head = f"tool: {one_line(call.function, 60)}({given}){ended}{took}"
         head += {"ok": " → ", "unfinished": ""}.get(call.status, ": ")
         return self._line(head + one_line(call.result, max(self._width() - len(head), 10)), style, fold=True)
-
-    def _of(self, number: int, limit: str) -> str:
-        most = self._record.limits.get(limit)
-        return str(number) if most is None else f"{number}/{most}"
 
     def _tokens(self) -> str:
         totals = self._record.totals
@@ -244,6 +240,11 @@ class Console:
         if self._tail:
             self._tail = ""
             self._write("\n")
+
+
+def number_of(number: int, most: int | None) -> str:
+    """A number and the limit on it, if there is one: `3` or `3/20`."""
+    return str(number) if most is None else f"{number}/{most}"
 
 
 class QuietConsole(Console):

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from magentic_kit import events as ev
 from magentic_kit.text import duration, one_line, printable
-from magentic_kit.views.console import INDENT, Console
+from magentic_kit.views.console import INDENT, Console, number_of
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DOING = {
@@ -133,18 +133,18 @@ class RichConsole(Console):
         doing = f"{_SPINNER[int(now * 8) % len(_SPINNER)]} {self._doing}"
         manager, agents = self._used.values()
         rounds, resets = len(self._record.turns), self._record.resets
-        most = f" of {duration(deadline)}" if (deadline := limits.get("deadline")) else ""
+        most = f" of {duration(deadline)}" if (deadline := limits.deadline) else ""
         parts = [
-            (f"{doing} {duration(silent)}" if silent else doing, 0.0, ""),
-            (f"round {self._of(rounds, 'max_rounds')}", rounds, "max_rounds"),
-            (f"stalls {self._of(self._stalls, 'max_stalls')}", self._stalls, "max_stalls"),
-            (f"resets {self._of(resets, 'max_resets')}", resets, "max_resets"),
-            (f"tokens {manager:,} manager, {agents:,} agents", manager + agents, "max_tokens"),
-            (f"{duration(int(elapsed))}{most}", elapsed, "deadline"),
+            (f"{doing} {duration(silent)}" if silent else doing, 0.0, None),
+            (f"round {number_of(rounds, limits.max_rounds)}", rounds, limits.max_rounds),
+            (f"stalls {number_of(self._stalls, limits.max_stalls)}", self._stalls, limits.max_stalls),
+            (f"resets {number_of(resets, limits.max_resets)}", resets, limits.max_resets),
+            (f"tokens {manager:,} manager, {agents:,} agents", manager + agents, limits.max_tokens),
+            (f"{duration(int(elapsed))}{most}", elapsed, deadline),
         ]
         rows = [Text(no_wrap=True, overflow="ellipsis")]
         for text, number, limit in parts:
-            near = number > _NEAR * (limits.get(limit) or float("inf"))
+            near = number > _NEAR * (limit or float("inf"))
             part = Text(f"{text}!" if near else text, style="bold yellow" if near else "dim")
             if rows[-1] and rows[-1].cell_len + 3 + part.cell_len > self._width():
                 rows.append(Text("  ", no_wrap=True, overflow="ellipsis"))

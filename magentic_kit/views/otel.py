@@ -15,7 +15,7 @@ from opentelemetry import context, metrics, trace
 from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError
-from magentic_kit.runlog.context import Sink
+from magentic_kit.runlog.emitter import Sink
 from magentic_kit.runlog.record import RunRecord
 
 logger = logging.getLogger(__name__)

@@ -42,7 +42,7 @@ def started(*, scripted: tuple[str, ...] = (), **changes: Any) -> ev.RunStarted:
         "task": TASK,
         "agents": agents,
         "manager": who("manager"),
-        "limits": {"max_rounds": 20, "max_stalls": 3, "deadline": 900.0},
+        "limits": ev.RunLimits(max_rounds=20, max_stalls=3, deadline=900.0),
         "inputs": {"year": 2025},
         "config_hash": "c0ffee",
         "versions": {"magentic_kit": "0.1.0", "semantic_kernel": "1.45.0"},
@@ -139,7 +139,7 @@ def limited() -> list[ev.AnyEvent]:
     """Ended by its round limit after one round; the answer is the best there is."""
     detail = "1 round was used; the limit is 1"
     return stamp(
-        *plan_and_first_query(limits={"max_rounds": 1, "max_stalls": 3}),
+        *plan_and_first_query(limits=ev.RunLimits(max_rounds=1, max_stalls=3)),
         ev.LimitReached(limit="max_rounds", detail=detail),
         ev.RunFinished(outcome="limited", reason="max_rounds", answer="North, as far as we know.", seconds=75.0),
     )

@@ -233,7 +233,7 @@ def test_more_or_less_is_shown_on_demand(options, there, gone):
 
 def test_the_judgement_after_the_last_round_is_no_round():
     ledger = sample.ledger(2, "Writer", "Go on.")
-    events = sample.stamp(*sample.plan_and_first_query(limits={"max_rounds": 1}), ledger)
+    events = sample.stamp(*sample.plan_and_first_query(limits=ev.RunLimits(max_rounds=1)), ledger)
     assert show(events, mode="plain").getvalue().endswith("\nafter the last round: progress\n")
 
 
@@ -254,7 +254,7 @@ def test_the_footer_counts():
 
 
 def test_a_limit_that_comes_near_is_marked():
-    limits = {"max_rounds": 1, "max_tokens": 600, "deadline": 50.0, "max_stalls": 3}
+    limits = ev.RunLimits(max_rounds=1, max_tokens=600, deadline=50.0, max_stalls=3)
     frames = show(sample.stamp(*sample.plan_and_first_query(limits=limits)), mode="rich").frames
     assert any("round 1/1!" in f and "550 manager, 0 agents!" in f and "42 s of 50 s!" in f for f in frames)
     assert not any("stalls 0/3!" in frame for frame in frames)
