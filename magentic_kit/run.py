@@ -15,7 +15,15 @@ from semantic_kernel.agents.runtime import CoreRuntime, InProcessRuntime
 from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.embed import EmbeddedTeam, OnEvent, TeamChatCompletion
-from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError, RunCancelled
+from magentic_kit.errors import (
+    ConfigError,
+    KitError,
+    LedgerError,
+    PlanRejected,
+    ReplayError,
+    RunCancelled,
+    ServiceError,
+)
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.build import RunParts
 from magentic_kit.orchestration.manager import last_word
@@ -189,11 +197,19 @@ class Run:
         finally:
             await self._parts.close()
         outcome, reason, details = self._judge(error)
-        if outcome == "limited" and not answer:
+        # What was paid for is not lost with a manager that can go no further.
+        is_manager = details is not None and details["kind"] in (ServiceError.kind, LedgerError.kind)
+        if not answer and (outcome == "limited" or (is_manager and self.record.turns)):
             answer = last_word((turn.agent, turn.text) for turn in reversed(self.record.turns))
         seconds = self._control.clock.elapsed
-        self._finish(ev.RunFinished(outcome=outcome, answer=answer, reason=reason, error=details, seconds=seconds))
+        self._finish(ev.RunFinished(outcome=outcome, answer=answer, reason=reason, error=details, seconds=seconds, notes=self._notes(outcome)))
         return RunResult.of(self.record, self.run_dir)
+
+    def _notes(self, outcome: str) -> list[str]:
+        notes = [*self._parts.notes, *self._parts.manager.notes]
+        if outcome == "satisfied" and not self.record.turns:
+            notes.append("The manager was satisfied before any agent had spoken.")
+        return notes
 
     def _started(self) -> ev.RunStarted:
         participants = dict(self._parts.participants)

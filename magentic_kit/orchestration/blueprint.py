@@ -13,6 +13,7 @@ from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptT
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.options import Injected
+from magentic_kit.orchestration.substitutes import ChatService
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.rate_limits import Throttle
@@ -87,6 +88,19 @@ class TeamBlueprint:
             message = f"{type(service).__name__} has no option '{option}'{nearest(option, known, list_all=False)}"
             raise ConfigError([self.team.problem(route, message)])
         return settings
+
+    def substitutes(self, name: str) -> list[ChatService]:
+        """The services that may answer in place of the service of that name, in their order."""
+        entry = self.config.services.get(name)
+        return [
+            ChatService(
+                name=other,
+                service=self.service(other),
+                options=self.settings(other, {}, ("services", other, "options")),
+                throttle=self.throttle(other),
+            )
+            for other in (entry.fallback if entry else ())
+        ]
 
     def redactor(self) -> Redactor:
         """Masks the keys that services name, and the secrets of this environment and of the one it was loaded with."""

@@ -24,6 +24,7 @@ from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
 from magentic_kit.orchestration.model_calls import ModelCall, ParticipantCalls
 from magentic_kit.orchestration.options import RunOptions, options_for_member
+from magentic_kit.orchestration.substitutes import Substitutes
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
@@ -83,6 +84,9 @@ class RunParts:
             self._servers = PluginServers(blueprint.tools.remote)
         self.participants: dict[str, dict[str, Any]] = {}
         """The manager and each agent as the log describes them, by name."""
+        self.notes: list[str] = []
+        """What a reader of the answer has to know besides."""
+        self._down: set[str] = set()  # services that failed this run for good
         self.manager = self._manager(plan)
         self.agents = [self._agent(index, agent) for index, agent in enumerate(config.agents)]
         self.orchestration = MagenticOrchestration[str, ChatMessageContent](
@@ -107,6 +111,7 @@ class RunParts:
         for plugin, reason in self._servers.failures.items():
             call, function = f"start of {plugin}", f"{plugin}.*"
             self._emitter.emit(ToolCallFailed(call=call, who=MANAGER, function=function, seconds=took, error=reason))
+            self.notes.append(f"The plugin '{plugin}' could not be started: {reason}.")
         for agent, config in zip(self.agents, self._blueprint.config.agents, strict=True):
             plugins, missing = self._blueprint.tools.connected(config.functions, self._servers)
             agent.offer(plugins, missing=missing)
@@ -184,6 +189,7 @@ class RunParts:
             throttle=self._blueprint.throttle(service),
             window=window,
             history_name=history_name,
+            substitutes=Substitutes(self._blueprint.substitutes(service), self._down),
         )
 
     def _model(self, index: int, config: AgentConfig) -> _Source:
@@ -217,7 +223,7 @@ class RunParts:
         calls = ParticipantCalls(
             config.name, config.type, emitter=self._emitter, control=self._control, steps=self._steps
         )
-        call = replace(calls.describe("turn", {}), silence=None)
+        call = replace(calls.describe("turn", {}), silence=None, timeout=None)
         return _Source(calls, service, call, {"service": "", "provider": provider, "model": model})
 
     def _participant(self, name: str, model: str | None, context: ContextConfig | None) -> dict[str, Any]:

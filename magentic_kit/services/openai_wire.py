@@ -41,7 +41,7 @@ class ChunkStream(AsyncStream[ChatCompletionChunk]):
             return _chunk(self._first.pop())
         return _chunk(await self._pieces.__anext__())
 
-    def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:  # type: ignore[override]
+    def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
         return self
 
     async def close(self) -> None:
@@ -103,7 +103,7 @@ class OpenAIWire(OpenAIChatCompletionBase):
     def _create_streaming_chat_message_content(self, chunk: Any, choice: Any, *args: Any) -> StreamingChatMessageContent:
         content = super()._create_streaming_chat_message_content(chunk, choice, *args)
         if reasoning := getattr(choice.delta, "reasoning_content", None):
-            content.items.append(StreamingReasoningContent(text=reasoning, choice_index=0))  # type: ignore[arg-type]
+            content.items.append(StreamingReasoningContent(text=reasoning, choice_index=0))
         content.metadata["ended"] = getattr(choice, "ended", "")
         return content
 

@@ -53,7 +53,8 @@ def _bare(text: str) -> Iterator[str]:
     for item in data if isinstance(data, list) else [data]:
         if not isinstance(item, dict):
             continue
-        call = item.get("function") if isinstance(item.get("function"), dict) else item
+        inner = item.get("function")
+        call = inner if isinstance(inner, dict) else item
         if isinstance(call.get("name"), str) and {"arguments", "parameters", "args", "input"} & set(call):
             yield call["name"]
 

@@ -152,7 +152,8 @@ class Limits(Model):
     """What a run may use before it is ended."""
 
     deadline: Duration | None = opt(1800.0, "Time for the whole run, such as 15m; null for none.")
-    model_timeout: Duration = opt(120.0, "Time for one model call.")
+    model_timeout: Duration = opt(600.0, "Time for one model call, from sending it to the end of the reply.")
+    stream_idle_timeout: Duration = opt(120.0, "Time that a model may be silent, before its reply and within it.")
     tool_timeout: Duration = opt(60.0, "Time for one function call.")
     max_tokens: int | None = opt(None, "Tokens that all calls of a run may use together.", ge=1)
     retries: int = opt(4, "Repeats of a model call that failed in a way that may pass.", ge=0)
@@ -200,6 +201,7 @@ class TeamConfig(Model):
             max_tokens=limits.max_tokens,
             deadline=limits.deadline,
             model_timeout=limits.model_timeout,
+            stream_idle_timeout=limits.stream_idle_timeout,
             tool_timeout=limits.tool_timeout,
             tool_rounds=limits.tool_rounds,
             retries=limits.retries,
