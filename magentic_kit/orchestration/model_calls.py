@@ -371,7 +371,7 @@ class _InRun:
         self, this: CallInRun, history: ChatHistory, settings: PromptExecutionSettings, attempt: int | None
     ) -> AsyncIterator[list[ChatMessageContent]]:
         """What the connector itself brings for this call."""
-        connector: Any = super(_InRun, _answering(cast(ChatCompletionClientBase, self), this))  # type: ignore[misc]
+        connector: Any = super(_InRun, _answering(cast(ChatCompletionClientBase, self), this))
         if attempt is None:
             yield await connector._inner_get_chat_message_contents(history, settings)
             return

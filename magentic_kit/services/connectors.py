@@ -115,6 +115,8 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     prefix = {"google": "GOOGLE_AI", "mistral": "MISTRALAI"}.get(config.provider, config.provider.upper())
     settings = _Settings(name, prefix, config)
     service = connector(service_id=name, **arguments(settings), **{model: settings.need("model", variable)})
+    for name in getattr(config, "dialect", ()):
+        service._dialect.add(name)
     for field in ("client", "async_client"):
         client: Any = getattr(service, field, None)
         if hasattr(client, "max_retries"):  # retries are the run's own, which emits events of them

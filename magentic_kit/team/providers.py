@@ -46,6 +46,34 @@ Duration = Annotated[float, Field(parse=parse_duration, takes=str | float)]
 Text = Annotated[str, Field(parse=_number_as_text, takes=str | int | float)]
 """A number is one too, since `${TOKEN}` may turn out to be a number."""
 
+DialectName = Literal[
+    "alternate_roles",
+    "instructions_as_system",
+    "instructions_as_user",
+    "names_as_text",
+    "content_with_calls",
+    "short_call_ids",
+    "no_stream",
+    "max_completion_tokens",
+    "max_tokens",
+    "no_response_format_with_tools",
+    "no_stream_options",
+    "no_tool_choice",
+    "no_parallel_tool_calls",
+    "no_temperature",
+    "no_top_p",
+    "no_presence_penalty",
+    "no_frequency_penalty",
+    "no_logit_bias",
+    "no_seed",
+    "no_stop",
+    "no_user",
+    "no_store",
+    "no_metadata",
+    "no_reasoning_effort",
+]
+"""How a request is put otherwise for a server that refuses its usual form; `services.dialects` has the meanings."""
+
 Script = Annotated[Path | dict[str, Any], Field(parse=_path_or_inline, takes=str | dict[str, Any])]
 Identifier = Annotated[str, Field(pattern=IDENTIFIER, expected="a name of letters, digits and '_'")]
 Target = Annotated[str, Field(pattern=TARGET, expected="package.module:Name, a Python object")]
@@ -60,6 +88,7 @@ class _Service(Model):
     structured_output: Literal["auto", "json_schema", "json_object", "prompt"] = opt(
         "auto", "How the manager asks for a progress ledger; auto finds what the server accepts."
     )
+    fallback: Names = opt((), "Services to ask in its place, in this order, for the rest of a run in which it fails.")
 
 
 class _KeyedService(_Service):
@@ -73,6 +102,7 @@ class OpenAIService(_KeyedService):
     base_url: str | None = opt(None, "Server to ask, such as http://localhost:8000/v1.")
     organization: str | None = opt(None, "OpenAI organization id.")
     instruction_role: Literal["system", "developer"] | None = opt(None, "Role of instructions.")
+    dialect: tuple[DialectName, ...] = opt((), "Forms of a request that the server takes; what is missing is found.")
 
 
 class AzureOpenAIService(_KeyedService):
@@ -83,6 +113,7 @@ class AzureOpenAIService(_KeyedService):
     deployment: str | None = opt(None, "Deployment to call; takes the place of model.")
     api_version: str | None = opt(None, "API version to use.")
     auth: Literal["key", "entra"] = opt("key", "Sign in with a key or with Entra ID.")
+    dialect: tuple[DialectName, ...] = opt((), "Forms of a request that the server takes; what is missing is found.")
 
     @classmethod
     def _prepare(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:

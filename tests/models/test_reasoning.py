@@ -81,7 +81,7 @@ async def test_six_thousand_characters_with_braces_before_a_ledger_do_no_harm() 
     with RealServer(thinking(lambda _, text: f"<think>{thought}</think>{text}")) as server:
         async with TeamFactory.from_dict(team(server.base_url)) as factory:
             result = await factory.run("t", out=None)
-    assert result.outcome == "satisfied" and result.record.ledgers_rejected == 0
+    assert result.outcome == "satisfied" and not result.record.errors
 
 
 ONLY: dict[str, Any] = {
@@ -110,7 +110,7 @@ async def test_a_ledger_of_reasoning_alone_is_asked_for_again(name: str) -> None
     with RealServer(brain().on("manager", "ledger", 0, ONLY[name])) as server:
         async with TeamFactory.from_dict(team(server.base_url)) as factory:
             result = await factory.run("t", out=None)
-    assert result.outcome == "satisfied" and result.record.ledgers_rejected == 1
+    assert result.outcome == "satisfied" and [fault.kind for fault in result.record.errors] == ["ledger"]
 
 
 TEXTS = {
