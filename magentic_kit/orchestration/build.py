@@ -167,7 +167,7 @@ class RunParts:
             for kind in FilterTypes:
                 for _, function in getattr(injected, f"{kind.value}_filters"):
                     kernel.add_filter(kind, function)
-        kernel.guard(self._permissions, calls.who, lambda: calls.last_call)
+        kernel.guard(self._permissions, calls.who, lambda: calls.last_call, lambda: calls.last_ending)
         return kernel
 
     def _calls(

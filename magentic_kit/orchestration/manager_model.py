@@ -104,7 +104,7 @@ class ManagerModel:
         """A usable ledger, how many replies it took, and whether it had to be repaired. Raises `LedgerError`."""
         for attempt in range(1, attempts + 1):
             text = await self._ask_in_tier(history, prompt, names)
-            ending = self._calls.last_reply.finish_reason if self._calls.last_reply else ""
+            ending = self._calls.last_ending
             try:
                 ledger, repaired = parse_ledger(text, names)
                 if ending not in ENDINGS or not repaired:

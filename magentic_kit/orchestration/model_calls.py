@@ -98,6 +98,11 @@ class ParticipantCalls:
         """The name in the log of the last call."""
         return f"{self.who}#{self._made.total() - 1}"
 
+    @property
+    def last_ending(self) -> str:
+        """How the last reply ended, as `ModelCallFinished.finish_reason`."""
+        return self.last_reply.finish_reason if self.last_reply else ""
+
     def describe(self, purpose: str, options: Mapping[str, Any]) -> ModelCall:
         """A call under the limits of the run."""
         limits = self.control.limits

@@ -100,6 +100,7 @@ class RunRecord:
     reason: str = ""
     answer: str = ""
     error: dict[str, str] | None = None
+    notes: list[str] = field(default_factory=list)
     limit: tuple[str, str] | None = None
     started: str = ""
     finished: str = ""
@@ -177,13 +178,14 @@ class RunRecord:
         """One sentence on how the run ended."""
         limit, detail = self.limit or (self.reason, "")
         error = self.error or {}
-        return {
+        ending = {
             "satisfied": "The manager judged the request satisfied.",
             "limited": f"A limit ended the run: {limit}{f' ({detail})' if detail else ''}.",
             "rejected": f"A person rejected the plan{f': {self.reason}' if self.reason else ''}.",
             "cancelled": "The run was cancelled.",
             "failed": f"The run failed ({error.get('kind')}): {error.get('message')}",
         }.get(self.outcome, "The log breaks off: the process ended before the run did.")
+        return " ".join([ending, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         """The content of result.json: this class's fields in their order, and what follows from them.
@@ -223,10 +225,22 @@ class RunRecord:
             case ev.LimitReached():
                 self.limit = (event.limit, event.detail)
             case ev.RunFinished():
-                self._copy(event, "outcome", "reason", "answer", "error", "seconds")
+                self._copy(event, "outcome", "reason", "answer", "error", "seconds", "notes")
                 self.finished = event.time
                 if event.error and all(event.error["message"] != fault.message for fault in self.errors):
                     self._fault(event, "run", event.error["kind"], event.error["message"])
+            case ev.DialectFound():
+                message = f"services.{event.service} takes another form of request: {event.name} ({event.refusal})"
+                self._fault(event, event.service, "dialect", message)
+            case ev.ServiceReplaced():
+                message = f"from here on the service '{event.by}' answers in place of '{event.service}'"
+                self._fault(event, event.who, "fallback", message)
+            case ev.ContextShortened():
+                message = f"{event.call} was too long: repeated without {event.left_out} messages; set `context:`"
+                self._fault(event, event.who, "context", message)
+            case ev.TextCallCorrected():
+                message = f"{event.call} wrote calls as text: {', '.join(event.functions)}"
+                self._fault(event, event.who, "text call", message)
             case _:
                 self._apply_call(event)
 
