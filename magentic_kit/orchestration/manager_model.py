@@ -137,7 +137,8 @@ class ManagerModel:
                 most = min(1, self._calls.control.limits.retries or 0)
                 text = await self.ask("ledger", history, prompt, options=options, retries=most)
             except ServiceError as error:
-                if error.fault in _NO_REFUSAL or error.status is None:
+                # Without a status, the connector itself could not make such a request: another tier may do.
+                if error.fault in _NO_REFUSAL or (error.status is None and error.fault):
                     raise
                 del self._tiers[0]
             else:

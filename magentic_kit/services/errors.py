@@ -86,7 +86,8 @@ def as_service_error(error: BaseException, *, service: str, describe: str) -> Se
     elif isinstance(link, MalformedReply):
         text = f"the server's reply cannot be read: {link}"
     elif isinstance(link, _MISREAD) or getattr(link, "status_code", None) == 200:
-        text = f"answered with something that is not a chat completion; check base_url ({detail})"
+        advice = "; check base_url" if "://" in describe else ""
+        text = f"answered with something that is not a chat completion{advice} ({detail})"
     line, wait = f"service '{service}' ({describe}): {text}", _retry_after(headers)
     return ServiceError(line, service=service, status=status, retryable=retryable, retry_after=wait, fault=fault)
 
