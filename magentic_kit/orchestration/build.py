@@ -32,7 +32,8 @@ from magentic_kit.team.models import AgentConfig, ContextConfig
 from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.team.strict import plain
-from magentic_kit.tools.permissions import AgentKernel, ToolPermissions
+from magentic_kit.tools.kernel import AgentKernel
+from magentic_kit.tools.permissions import ToolPermissions
 
 if TYPE_CHECKING:
     from magentic_kit.tools.mcp import PluginServers  # a third of a second, for MCP's own package

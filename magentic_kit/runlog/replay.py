@@ -12,6 +12,9 @@ from typing import Any
 from magentic_kit import events as ev
 from magentic_kit.errors import ReplayError
 
+_NOT_OFFERED = "this function is not offered to this agent"
+"""The reason that 0.1 logged for a function name that it did not know, before Semantic Kernel looked for it."""
+
 _SHORT = 64
 """Texts up to this length are written as they are; a longer one is written once and then named by its hash."""
 
@@ -100,6 +103,7 @@ class RecordedSteps:
         self._resume_point: int | None = None
         self._asked: dict[str, Request] = {}
         self._done: dict[tuple[str, Any], ev.AnyEvent] = {}
+        self._denied_unresolved: set[str] = set()
         self._live = False
         self._failed: ev.ModelCallFailed | None = None
         self._plan: tuple[str, str] = ("", "")
@@ -146,6 +150,8 @@ class RecordedSteps:
                 self.unfinished[event.call] = event
             case ev.ModelCallFinished():
                 self._done["model", event.call] = event
+            case ev.ToolCallDenied(reason=reason) if reason == _NOT_OFFERED:
+                self._denied_unresolved.add(event.call)
             case ev.ToolCallFinished() | ev.ToolCallFailed() | ev.ToolCallDenied():
                 self.unfinished.pop(event.call, None)
                 self._done["tool", event.call] = event
@@ -179,6 +185,10 @@ class RecordedSteps:
     def find(self, kind: str, name: Any) -> Any:
         """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
         return None if self._live else self._done.get((kind, name))
+
+    def is_unresolved(self, call: str) -> bool:
+        """Whether the log has a tool call whose name was left to Semantic Kernel to resolve, as 0.1 did."""
+        return not self._live and call in self._denied_unresolved
 
     def settle(self, call: str, result: str) -> None:
         """Takes a person's word for the result of a tool call that never ended."""
