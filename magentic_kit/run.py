@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import semantic_kernel
-from semantic_kernel.agents.runtime import CoreRuntime, InProcessRuntime
 
 from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.embed import EmbeddedTeam, OnEvent, TeamChatCompletion
-from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError, RunCancelled
+from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.build import RunParts
+from magentic_kit.orchestration.invoke import answer_of
 from magentic_kit.orchestration.manager import last_word
 from magentic_kit.orchestration.options import RunOptions, people_of
 from magentic_kit.runlog.control import RunControl
@@ -31,9 +31,6 @@ from magentic_kit.team.plan import TaskLedger
 from magentic_kit.views.report import write_reports
 
 logger = logging.getLogger(__name__)
-
-_GRACE = 2.0
-"""Seconds that Semantic Kernel's runtime gets to come to rest before the run goes on without it."""
 
 
 class Run:
@@ -180,7 +177,7 @@ class Run:
         answer, error = "", None
         try:
             self._emitter.emit(self._started())
-            answer = await self._orchestrate()
+            answer = await answer_of(self._parts.orchestration, self._task, self._control, self._runtime)
         except (Exception, asyncio.CancelledError) as raised:
             if isinstance(raised, ReplayError) and self._steps.is_resumed:  # the log stays as it was
                 self._leave()
@@ -213,37 +210,6 @@ class Run:
                 "python": platform.python_version(),
             },
         )
-
-    async def _orchestrate(self) -> str:
-        if self._runtime is not None:
-            return await self._answer(self._runtime)
-        runtime = InProcessRuntime()
-        runtime.start()
-        try:
-            return await self._answer(runtime)
-        finally:
-            await _stop(runtime)
-
-    async def _answer(self, runtime: CoreRuntime) -> str:
-        """The answer of the orchestration; given up when that does not follow a cancel or the deadline."""
-        control, deadline = self._control, self._control.limits.deadline
-        invoked = await self._parts.orchestration.invoke(self._task, runtime)
-        ended = asyncio.ensure_future(invoked.get())
-        cancelled = asyncio.ensure_future(control.cancelled.wait())
-        try:
-            while not ended.done() and not cancelled.done():
-                left = None if deadline is None else max(deadline - control.clock.elapsed, 0) + _GRACE
-                done, _ = await asyncio.wait({ended, cancelled}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    control.check(final=True)
-            if not ended.done():
-                await asyncio.wait({ended}, timeout=_GRACE)
-            if not ended.done():
-                raise RunCancelled("the run was cancelled")
-            return ended.result().content
-        finally:
-            ended.cancel()
-            cancelled.cancel()
 
     def _judge(self, error: BaseException | None) -> tuple[str, str, dict[str, str] | None]:
         """Outcome, reason and error details of the run."""
@@ -300,12 +266,3 @@ def member_service(
 ) -> TeamChatCompletion:
     """The chat service of a member team, whose runs are parts of the run with this emitter and these steps."""
     return TeamChatCompletion(embedded_team(blueprint, options), emitter, steps)
-
-
-async def _stop(runtime: InProcessRuntime) -> None:
-    idle = asyncio.ensure_future(runtime.stop_when_idle())
-    await asyncio.wait({idle}, timeout=_GRACE)
-    if not idle.done():  # something does not follow its cancellation; leave it behind
-        await runtime.stop()
-        idle.cancel()  # it waits for the queue that `stop` has replaced
-    await asyncio.gather(idle, return_exceptions=True)

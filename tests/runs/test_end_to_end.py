@@ -71,7 +71,7 @@ class Ran:
 def httpx_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     """openai without aiohttp's transport, as openai 2 is without the extra `fast`."""
 
-    def missing() -> None:
+    def missing(**_: Any) -> None:
         raise RuntimeError("To use the aiohttp client you must have installed the package with the `aiohttp` extra")
 
     monkeypatch.setattr(openai, "DefaultAioHttpClient", missing)
