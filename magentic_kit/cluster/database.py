@@ -19,7 +19,7 @@ from sqlalchemy import exc
 
 from magentic_kit.cluster.store import EVENTS, LIMITS, RUNS, SERVICES, Store
 from magentic_kit.errors import ConfigError, JournalError
-from magentic_kit.events import AnyEvent, from_dict, to_dict
+from magentic_kit.events import AnyEvent, event_of, to_dict
 from magentic_kit.runlog.directory import new_run_id
 
 if TYPE_CHECKING:
@@ -137,7 +137,10 @@ class Database(Store):
     def log(self, id: str) -> list[AnyEvent]:
         """The events so far of a run, or of one that a call of it has begun (`id/call`)."""
         asked = sa.select(EVENTS.c.body).where(EVENTS.c.run == id).order_by(EVENTS.c.seq)
-        return [from_dict(json.loads(row.body)) for row in self.all(asked)]
+        try:
+            return [event_of(row.body) for row in self.all(asked)]
+        except ValueError as error:
+            raise JournalError(f"the log of {id} is damaged: {error}") from error
 
     def inner(self, id: str) -> list[str]:
         """The runs that calls of a run have begun, each after the one that began it."""

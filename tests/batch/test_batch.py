@@ -21,7 +21,8 @@ from support.openai_server import OpenAIServer, Reply, Request, error, ledger, t
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.batch.runner import Batch, junit, run_batch
+from magentic_kit.batch.junit import junit
+from magentic_kit.batch.runner import Batch, run_batch
 from magentic_kit.batch.tasks import Task, load_tasks
 from magentic_kit.cli import app
 from magentic_kit.runlog.directory import read_log

@@ -12,7 +12,8 @@ from support import sample_events as sample
 from support.console_text import GOLDEN, QUERY
 
 from magentic_kit import events as ev
-from magentic_kit.views.console import Console, QuietConsole, make_console
+from magentic_kit.views.console import Console, QuietConsole
+from magentic_kit.views.display import make_console
 from magentic_kit.views.live import RichConsole
 
 ON_A_TERMINAL = f"""\
@@ -93,8 +94,7 @@ class Terminal(io.StringIO):
 def show(events, *, mode, stream=None, **options):
     stream = stream or Terminal(tty=mode == "rich")
     console = make_console(stream=stream, mode=mode, clock=lambda: NOW, **options)
-    for event in events:
-        console(event)
+    sample.feed(console, events)
     console.close()
     return stream
 
@@ -152,8 +152,7 @@ def test_rich_is_for_terminals_that_can_show_it(tty, encoding, env, kind, monkey
 
 def test_the_default_stream_is_stderr_and_stdout_stays_clean(capsys):
     console = make_console()
-    for event in sample.limited():
-        console(event)
+    sample.feed(console, sample.limited())
     console.close()
     assert capsys.readouterr() == ("", GOLDEN[sample.limited])
 
@@ -264,8 +263,7 @@ def test_silence_is_counted_while_a_model_thinks():
     times = iter(range(10**6))
     terminal = Terminal()
     console = make_console(stream=terminal, mode="rich", clock=lambda: NOW + next(times))
-    for event in sample.stamp(*sample.plan_and_first_query()[:2]):
-        console(event)
+    sample.feed(console, sample.stamp(*sample.plan_and_first_query()[:2]))
     until(lambda: re.search(r"manager gathers facts [1-9]\d* s ", terminal.screen))
     console.close()
 
@@ -376,11 +374,11 @@ def test_a_line_longer_than_the_terminal_wraps_and_its_end_stays_in_sight(monkey
     begin = ev.AgentStarted(agent="Analyst", round=1, instruction="x")
     terminal = Terminal()
     console = make_console(stream=terminal, mode="rich")
-    for event in sample.stamp(sample.started(), begin, *sample.model_call("A#1", "turn", "", deltas=tuple(words))):
-        console(event)
+    said = sample.model_call("A#1", "turn", "", deltas=tuple(words))
+    record = sample.feed(console, sample.stamp(sample.started(), begin, *said))
     until(lambda: "word99" in terminal.screen)
     assert len(terminal.screen.partition("── Analyst ──\n")[2].split("\n")) <= 6
-    console(ev.LimitReached(limit="deadline", detail="x"))
+    sample.feed(console, [ev.LimitReached(limit="deadline", detail="x")], record)
     assert all(len(line) <= 30 for line in terminal.screen.splitlines())
     text = terminal.screen.partition("── Analyst ──")[2].partition("limit")[0]
     assert text.split() == [word.strip() for word in words]
@@ -391,8 +389,7 @@ def test_the_terminal_is_given_back_when_the_run_breaks_off():
     begin = sample.stamp(*sample.plan_and_first_query()[:-1])
     terminal = Terminal()
     console = make_console(stream=terminal, mode="rich")
-    for event in begin:
-        console(event)
+    sample.feed(console, begin)
     assert not terminal.cursor
     console.close()
     console.close()
