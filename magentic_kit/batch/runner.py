@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import anyio
 import yaml
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 _LARGEST = 2**28  # bytes of a batch's own files
 
 
+class _Limits(TypedDict):
+    concurrency: int | None
+    rpm: int | None
+    tpm: int | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class _BatchFile:
     """What batch.json has."""
@@ -40,7 +46,7 @@ class _BatchFile:
     team_dir: str
     base_dir: str
     queued: bool
-    limits: Annotated[dict[str, int | None], ("concurrency", "rpm", "tpm")]
+    limits: Annotated[dict[str, int | None], _Limits]
     tasks: list[dict[str, Any]]
 
 

@@ -80,7 +80,7 @@ def label(text: str) -> str:
 
 @cache
 def _template() -> jinja2.Template:
-    environment = environment_of(keep_trailing_newline=True)
+    environment = environment_of(keep_trailing_newline=True, finalize=lambda value: printable(str(value)))
     environment.filters |= {f.__name__: f for f in (quoted, inline, fenced, label)}
     environment.filters["json"] = lambda data: json.dumps(data, ensure_ascii=False, indent=2, default=str)
     return environment.get_template("report.md.j2")
