@@ -83,7 +83,7 @@ def list(folder: Path, as_json: bool) -> None:  # the command's name
     for run in runs:
         took = "" if run["seconds"] is None else duration(run["seconds"])
         tokens = "?" if run["tokens"] is None else f"{run['tokens']:,}"
-        row = f"{run['run']}  {run['outcome']:10} {took:>12} {tokens:>9}  "
+        row = f"{one_line(run['run'])}  {one_line(run['outcome']):10} {took:>12} {tokens:>9}  "
         say(row + one_line(run["error"] or run["task"], width and max(width - len(row), 20)))
     return None
 

@@ -21,6 +21,7 @@ from magentic_kit.text import count, duration, one_line, printable
 
 Clock: TypeAlias = Callable[[], float]
 INDENT = "  "
+_MOST_COMPARED = 2_000  # lines of two plans; the time that a comparison takes may grow with their square
 
 
 class Console:
@@ -75,7 +76,10 @@ class Console:
         import difflib
 
         old, new = (printable(plan.plan).strip("\n").split("\n") for plan in (self._record.plans[-2:] * 2)[:2])
-        changes = [*difflib.unified_diff(old, new, n=len(old), lineterm="")][3:] or [f" {line}" for line in new]
+        changes = []
+        if len(old) + len(new) <= _MOST_COMPARED:
+            changes = [*difflib.unified_diff(old, new, n=len(old), lineterm="")][3:]
+        changes = changes or [f" {line}" for line in new]
         title = f"plan {event.version}, because {event.reason or 'of stalls'}"
         self._section(title, "\n".join(f"{line[0]} {line[1:]}" for line in changes), changed=True)
 

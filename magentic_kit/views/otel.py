@@ -162,7 +162,10 @@ class OtelView:
 
     def _attributes(self, event: ev.AnyEvent) -> Iterator[tuple[str, Any]]:
         for name, value in vars(event).items():
-            value = value.answer if isinstance(value, ev.Judgement) else value
+            if isinstance(value, ev.Judgement):
+                value = value.answer
+            elif isinstance(value, ev.RunLimits):
+                value = ev.as_data(value)
             if isinstance(value, ev.Usage):
                 yield from ((f"gen_ai.usage.{kind}_tokens", count) for kind, count in _counts(value).items())
             elif isinstance(value, int | float) or (isinstance(value, str) and (name in _NAMES or self._words)):

@@ -47,7 +47,7 @@ _VALUES: list[Any] = [
 
 
 def write_log(directory: Path, events: list[Any], *, plain: bool = True) -> Path:
-    """Writes a log of these lines with right checksums; those that are text already stand as they are."""
+    """A log of these lines with right checksums; those that are text already stand as they are."""
     directory.mkdir(parents=True, exist_ok=True)
     lines = []
     for event in events:
