@@ -40,7 +40,7 @@ def shown(events, mode, verbosity="normal"):
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("tens", range(8))
+@pytest.mark.parametrize("tens", range(5))
 def test_a_changed_log_gives_one_clear_error_or_a_right_result(tens, tmp_path):
     read = 0
     for seed in range(100 * tens, 100 * tens + 100):
@@ -124,7 +124,7 @@ def test_one_damaged_directory_takes_no_other_with_it(tmp_path):
     assert not [control for control in FORBIDDEN if control in listed.stdout.decode()]
 
 
-@pytest.mark.parametrize("command", ["show", "report", "resume"])
+@pytest.mark.parametrize("command", ["show", "report", pytest.param("resume", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["fifo", "device", "directory", "sparse"])
 def test_what_is_no_log_is_told_in_one_line(command, name, tmp_path):
     strange(tmp_path)

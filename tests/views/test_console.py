@@ -8,10 +8,13 @@ import time
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console as Screen
 from support import sample_events as sample
 from support.console_text import GOLDEN, QUERY
+from support.mutations import ATTACK, FORBIDDEN
 
 from magentic_kit import events as ev
+from magentic_kit.runlog.record import RunRecord
 from magentic_kit.views.console import Console, QuietConsole
 from magentic_kit.views.display import make_console
 from magentic_kit.views.live import RichConsole
@@ -250,6 +253,35 @@ def test_the_footer_counts():
     assert any(f"db.query · round 3/20 · stalls 0/3 · resets 1 · {tokens}" in footer for footer in footers)
     assert any("· round 2/20 · stalls 1/3 ·" in footer for footer in footers)
     assert any("42 s of 15 min 00 s" in footer for footer in footers)
+
+
+@pytest.mark.parametrize("mode", ["plain", "rich"])
+def test_names_of_a_log_reach_the_terminal_as_text_only(mode):
+    name = f"A{ATTACK}"
+    head = {"call": "c", "who": name, "function": name}
+    events = sample.stamp(
+        sample.started(team=name, agents={name: {"provider": "scripted"}}),
+        ev.AgentStarted(agent=name, round=1, instruction=""),
+        ev.ModelCallStarted(call=name, who=name, purpose="turn", service="s", model="m"),
+        ev.TextDelta(who=name, purpose="turn", text="x"),
+        ev.ModelCallRetried(call=name, who=name, attempt=1, wait=1, error=name),
+        ev.ToolReviewed(**head, decision=name),
+        ev.ToolCallStarted(**head, arguments={name: name}),
+        ev.TeamProgress(call=name, team=name, at=1, text=name),
+        ev.ToolCallDenied(**head, reason=name),
+        ev.ModelCallFailed(call=name, who=name, purpose="turn", seconds=1, kind=name, error=name),
+        ev.LimitReached(limit=name, detail=name),
+        ev.RunFinished(outcome=name, reason=name, answer=name, error={"kind": name, "message": name}),
+    )
+    stream = io.StringIO()
+    console = make_console(stream=stream, mode=mode, clock=lambda: NOW)
+    record = RunRecord()
+    for event in events:
+        sample.feed(console, [event], record)
+        if mode == "rich":
+            Screen(file=stream, force_terminal=True).print(console)  # the footer as it stands now
+    console.close()
+    assert not [control for control in FORBIDDEN if control in stream.getvalue()]
 
 
 def test_a_limit_that_comes_near_is_marked():
