@@ -28,7 +28,7 @@ from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.runlog.result import RunResult
 from magentic_kit.runlog.settle import settle, until_limit
 from magentic_kit.team.plan import TaskLedger
-from magentic_kit.views.report import write_reports
+from magentic_kit.views.report import ReportWriter
 
 logger = logging.getLogger(__name__)
 
@@ -161,6 +161,8 @@ class Run:
             yield event
 
     def _begin(self, recorded: Sequence[ev.AnyEvent] = ()) -> None:
+        if self.run_dir is not None:
+            self._emitter.add_view(ReportWriter(self.run_dir, self._team.config.report.formats))
         self._end = asyncio.get_running_loop().create_task(self._main(recorded), name=f"run {self.run_id}")
 
     def _show(self, recorded: Iterable[ev.AnyEvent]) -> None:
@@ -229,16 +231,11 @@ class Run:
         return "failed", kind, {"kind": kind, "message": message}
 
     def _finish(self, finished: ev.RunFinished) -> None:
-        """Emits the end, writes the report, closes the log; what fails here cannot change the outcome."""
+        """Emits the end, upon which the report is written, and closes the log; a failure changes no outcome."""
         try:
             self._emitter.emit(finished)
         except KitError as error:
             logger.error("%s", error)
-        if self.run_dir is not None:
-            try:
-                write_reports(self.run_dir, self.record, self._team.config.report.formats)
-            except Exception as error:
-                logger.error("the report could not be written: %s: %s", type(error).__name__, error)
         self._leave()
 
     def _leave(self) -> None:

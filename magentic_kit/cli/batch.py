@@ -24,6 +24,7 @@ from magentic_kit.cli.common import (
     say,
 )
 from magentic_kit.errors import ConfigError
+from magentic_kit.runlog.usage import sum_known
 from magentic_kit.text import duration, one_line
 
 if TYPE_CHECKING:
@@ -147,12 +148,12 @@ def _tell(work: Batch, results: list[TaskResult], options: dict[str, Any]) -> in
     from rich.console import Console
     from rich.table import Table
 
-    from magentic_kit.batch.runner import junit
+    from magentic_kit.batch.junit import junit
 
     table = Table("outcome", "tasks", "tokens", "median time", "longest", "checks passed")
     for outcome in sorted({result.outcome for result in results}):
         some = [result for result in results if result.outcome == outcome]
-        tokens = sum((r.prompt_tokens or 0) + (r.completion_tokens or 0) for r in some)
+        tokens = sum_known(result.tokens for result in some) or 0
         times = [r.seconds for r in some]
         checks = [not check.problem for r in some for check in r.checks]
         passed = f"{sum(checks)} of {len(checks)}" if checks else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from magentic_kit.cli.arguments import PATH, Argument, argument, flag, repeated
 from magentic_kit.errors import ConfigError
+from magentic_kit.text import printable
 
 if TYPE_CHECKING:
     from magentic_kit.cluster.database import Database
@@ -187,7 +188,11 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
 
 def say(text: object, *, aside: bool = False, end: str = "\n") -> None:
-    """A line on standard output at once, or `aside` on standard error."""
+    """Printable text on standard output at once, or `aside` on standard error."""
+    _write(printable(str(text)), aside=aside, end=end)
+
+
+def _write(text: str, *, aside: bool, end: str = "\n") -> None:
     print(text, end=end, file=sys.stderr if aside else sys.stdout, flush=True)
 
 
@@ -195,4 +200,5 @@ def complain(*messages: str, colour: int = 31) -> None:
     """Lines on standard error, red (or of another `colour`, as terminals count them) if colours are seen and wanted."""
     seen = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for message in messages:
-        say(f"\x1b[{colour}m{message}\x1b[0m" if seen else message, aside=True)
+        text = printable(message)
+        _write(f"\x1b[{colour}m{text}\x1b[0m" if seen else text, aside=True)

@@ -138,14 +138,16 @@ def _follow(
 ) -> int:
     """Runs to the end, with the console on standard error and the answer on standard output."""
     from magentic_kit.cli.terminal import by_terminal, on_signals
-    from magentic_kit.views.console import Mode, make_console
-    from magentic_kit.views.otel import otel_sinks
+    from magentic_kit.views.display import Mode, make_console
+    from magentic_kit.views.otel import otel_views
 
     form, show = given["form"], given["show"]
     mode: Mode = "quiet" if show == "quiet" or form == "jsonl" else "plain" if show else "auto"
     console = make_console(mode=mode, verbosity=given["verbosity"], show_reasons=given["show_reasons"])
     people = by_terminal(console, approve=given["approve"], approve_plan=given["approve_plan"])
-    people["sinks"] = [console, *([_print_event] if form == "jsonl" else []), *otel_sinks(asked=given["otel"])]
+    people["views"] = [console, *otel_views(asked=given["otel"])]
+    if form == "jsonl":
+        people["sinks"] = [_print_event]
 
     async def whole() -> int:
         try:

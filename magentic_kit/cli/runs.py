@@ -36,11 +36,12 @@ _RUN = argument("run_dir", type=Path, metavar="RUN")
 )
 def show(run_dir: Path, follow: bool, speed: float | None, plain: bool, verbosity: str, show_reasons: bool) -> None:
     """Play RUN (a run directory) on the console as it was, at once, or live from another terminal."""
-    from magentic_kit.views.console import make_console
+    from magentic_kit.runlog.record import RunRecord
+    from magentic_kit.views.display import make_console
 
     if follow and speed:
         raise ConfigError.one("give --follow or --speed, not both", file="command line")
-    now, event = 0.0, None
+    now, event, record = 0.0, None, RunRecord()
     console = make_console(
         mode="plain" if plain else "auto",
         verbosity=verbosity,
@@ -53,7 +54,8 @@ def show(run_dir: Path, follow: bool, speed: float | None, plain: bool, verbosit
                 time.sleep(min(_FRAME, (at - now) / speed))
                 now = min(at, now + _FRAME * speed)
             now = at
-            console(event)
+            record.apply(event)
+            console(event, record)
     finally:
         console.close()
     if event is None or event.type != "run_finished":
@@ -81,7 +83,7 @@ def list(folder: Path, as_json: bool) -> None:  # the command's name
     for run in runs:
         took = "" if run["seconds"] is None else duration(run["seconds"])
         tokens = "?" if run["tokens"] is None else f"{run['tokens']:,}"
-        row = f"{run['run']}  {run['outcome']:10} {took:>12} {tokens:>9}  "
+        row = f"{one_line(run['run'])}  {one_line(run['outcome']):10} {took:>12} {tokens:>9}  "
         say(row + one_line(run["error"] or run["task"], width and max(width - len(row), 20)))
     return None
 
@@ -145,7 +147,6 @@ def _summary(run_dir: Path) -> dict[str, Any]:
         record = RunRecord.of(_held(run_dir))
     except KitError as problem:
         record, error = RunRecord(outcome="damaged"), str(problem)
-    known = [n for name in ("prompt_tokens", "completion_tokens") if (n := record.totals[name]) is not None]
     data = {name: getattr(record, name) for name in ("team", "task", "started", "seconds")}
-    told = {"outcome": record.outcome or "unfinished", "tokens": sum(known) if known else None, "error": error}
+    told = {"outcome": record.outcome or "unfinished", "tokens": record.tokens, "error": error}
     return {"run": str(run_dir), **told, **data}

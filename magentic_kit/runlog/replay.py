@@ -175,11 +175,12 @@ class RecordedSteps:
         Raises `ReplayError` if the log has another request under this name.
         """
         found: ev.ModelCallFinished | ev.ModelCallFailed | None = self.find("model", call)
-        if found and self._asked[call] == request:
+        asked = self._asked.get(call, {})
+        if found and asked == request:
             return found
         self._live = True
         if found and self._strict:
-            raise ReplayError(call, difference(self._asked[call], request))
+            raise ReplayError(call, difference(asked, request) if asked else "the log does not have its request")
         return None
 
     def find(self, kind: str, name: Any) -> Any:

@@ -140,6 +140,9 @@ def _tells_finish(service: ChatCompletionClientBase) -> bool:
     return any(cls.__name__ == "OpenAIHandler" for cls in type(service).__mro__)
 
 
+_REASONS = {reason.value for reason in FinishReason}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """A whole reply that no model has made; its fields are those of `ModelCallFinished`."""
@@ -158,7 +161,7 @@ def contents_of(reply: ev.ModelCallFinished | Answer, model: str, *, attempt: in
     usage = CompletionUsage(prompt_tokens=reply.usage.prompt_tokens, completion_tokens=reply.usage.completion_tokens)
     common: dict[str, Any] = {"role": AuthorRole.ASSISTANT, "ai_model_id": model}
     end: dict[str, Any] = {
-        "finish_reason": FinishReason(reply.finish_reason) if reply.finish_reason else None,
+        "finish_reason": FinishReason(reply.finish_reason) if reply.finish_reason in _REASONS else None,
         "metadata": {"usage": usage},
     }
     calls: list[Any] = [FunctionCallContent(**call) for call in reply.tool_calls]
