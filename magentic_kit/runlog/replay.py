@@ -46,7 +46,10 @@ class Requests:
         """The request that `pack` was given; packed ones have to come in the order of the log."""
         last = self._last.get(who, {"messages": []})
         changed = {key: value for key, value in packed.items() if key not in ("keep", "add")}
-        messages = last["messages"][: packed["keep"]] + [self._restore(m) for m in packed["add"]]
+        try:
+            messages = last["messages"][: packed["keep"]] + [self._restore(m) for m in packed["add"]]
+        except (KeyError, TypeError) as error:
+            raise JournalError(f"the log is damaged: a request of {who} cannot be put together: {error}") from error
         self._last[who] = {**last, **changed, "messages": messages}
         return self._last[who]
 
