@@ -38,7 +38,7 @@ class AgentKernel(Kernel):
     async def invoke_function_call(
         self, function_call: FunctionCallContent, chat_history: ChatHistory, **kwargs: Any
     ) -> AutoFunctionInvocationContext | None:
-        """Makes the call of the function that its name stands for; the model is told of what cannot be called.
+        """Makes the call of the function that its name stands for; the model gets the reason if there is none.
 
         SK finds `weather.look` by `look` alone, and is ended by an argument named `settings` (DESIGN.md, 21 and 22).
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -129,3 +130,24 @@ def test_a_refusal_names_what_is_near(name: str, offered: set[str], told: str) -
 
 def test_the_whole_name_comes_before_what_resembles_it() -> None:
     assert find_function("a_b-c", {"a-b_c", "a_b-c"}) == "a_b-c"
+
+
+class Printer:
+    @kernel_function(name="print", description="Prints.")
+    async def print_it(self) -> str:
+        time.sleep(0.2)  # blocks, so that nothing can end it in time
+        raise TimeoutError("the printer has not answered")
+
+
+async def test_a_timeout_that_the_function_raises_itself_is_told_as_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+    turn = [Reply("I try.", tool_calls=[ToolCall("printer-print", {})]), "tried"]
+    brain = TeamBrain(rounds=[("Clerk", "go")], agents={"Clerk": turn}, answer="done")
+    agent = {"name": "Clerk", "description": "d", "instructions": "i", "tools": [{"id": "printer.print"}]}
+    with OpenAIServer(brain) as server:
+        services = {"default": {"provider": "openai", "model": "m", "base_url": server.base_url}}
+        data = {"name": "t", "services": services, "agents": [agent], "limits": {"tool_timeout": "100ms"}}
+        async with TeamFactory.from_dict(data, plugins={"printer": Printer()}) as factory:
+            result = await factory.run("t", out=None)
+    (call,) = result.record.tool_calls
+    assert (call.status, call.result) == ("failed", "TimeoutError: the printer has not answered")
