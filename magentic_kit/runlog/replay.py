@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any
 
 from magentic_kit import events as ev
-from magentic_kit.errors import ReplayError
+from magentic_kit.errors import JournalError, ReplayError
 
 _NOT_OFFERED = "this function is not offered to this agent"
 """The reason that 0.1 logged for a function name that it did not know, before Semantic Kernel looked for it."""
