@@ -23,7 +23,10 @@ To begin:
 All commands: magentic-kit --help. One of them: magentic-kit COMMAND --help."""
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+_SETTINGS = {"help_option_names": ["-h", "--help"], "terminal_width": 78}
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings=_SETTINGS)
 @click.version_option(__version__)
 @click.pass_context
 def cli(ctx: click.Context) -> None:

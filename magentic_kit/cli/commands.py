@@ -6,6 +6,7 @@ import importlib
 
 import click
 
+from magentic_kit.errors import ConfigError
 from magentic_kit.team.problems import nearest
 
 COMMANDS = {
@@ -51,10 +52,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the command that `args` begin with. Raises `click.UsageError` with the nearest name."""
+        """Finds the command that `args` begin with. Raises `ConfigError` with the nearest name."""
         if args[0] not in COMMANDS and not ctx.resilient_parsing:
             hint = nearest(args[0], COMMANDS, list_all=False) or f"; see {ctx.command_path} --help"
-            raise click.UsageError(f"there is no command {args[0]}{hint}", ctx)
+            raise ConfigError.one(f"there is no command {args[0]}{hint}", file=ctx.command_path)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from magentic_kit.orchestration.options import RunOptions
     from magentic_kit.run import Run, RunResult
     from magentic_kit.runlog.context import Sink
-    from magentic_kit.team.people import PeopleOptions
 
 EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}
 """Outcome of a run -> exit code; 2 is a usage or configuration error, or a log that does not fit."""
@@ -106,8 +105,9 @@ def run(
 
         return TeamFactory(loaded)
 
-    def start(factory: TeamFactory, people: PeopleOptions, sinks: Sequence[Sink]) -> Run:
-        return factory.start(text, sinks=sinks, **people, **run_options)
+    def start(factory: TeamFactory, shared: RunOptions) -> Run:
+        shared.update(run_options)
+        return factory.start(text, **shared)
 
     return _follow(load, start, options, output, display)
 
@@ -134,8 +134,9 @@ def resume(
 
         return TeamFactory.from_run(run_dir, overrides=overrides)
 
-    def start(factory: TeamFactory, people: PeopleOptions, sinks: Sequence[Sink]) -> Run:
-        return factory.resume(run_dir, sinks=sinks, unknown_tools=unknown_calls.results(), **people)
+    def start(factory: TeamFactory, shared: RunOptions) -> Run:
+        shared["unknown_tools"] = unknown_calls.results()
+        return factory.resume(run_dir, **shared)
 
     return _follow(load, start, options, output, display)
 
@@ -173,7 +174,7 @@ def plan(team: Path, task: TaskOptions, options: TeamOptions, output: Path) -> N
 
 def _follow(
     load: Callable[[], TeamFactory],
-    start: Callable[[TeamFactory, PeopleOptions, Sequence[Sink]], Run],
+    start: Callable[[TeamFactory, RunOptions], Run],
     options: TeamOptions,
     output: OutputOptions,
     display: ConsoleOptions,
@@ -184,15 +185,16 @@ def _follow(
     from magentic_kit.views.otel import otel_sinks
 
     console = display.console(quiet=output.quiet or output.form == "jsonl")
-    people = by_terminal(console, approve=options.approve, approve_plan=options.approve_plan)
+    shared = by_terminal(console, approve=options.approve, approve_plan=options.approve_plan)
     sinks: list[Sink] = [console, *otel_sinks(asked=output.otel)]
     if output.form == "jsonl":
         sinks.append(_print_event)
+    shared["sinks"] = sinks
 
     async def whole() -> int:
         try:
             async with load() as factory:
-                run = start(factory, people, sinks)
+                run = start(factory, shared)
                 on_signals(run.cancel, console.close)
                 result = await run.result()
         finally:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO, TypeVar
 
 from magentic_kit.cli.output import say
+from magentic_kit.orchestration.options import RunOptions
 from magentic_kit.team.people import (
     HumanTurn,
-    PeopleOptions,
     PlanReview,
     PlanReviewRequest,
     ToolReview,
@@ -26,17 +26,18 @@ from magentic_kit.views.console import Console, QuietConsole
 _T = TypeVar("_T")
 
 
-def by_terminal(console: Console, *, approve: Sequence[str], approve_plan: bool) -> PeopleOptions:
+def by_terminal(console: Console, *, approve: Sequence[str], approve_plan: bool) -> RunOptions:
     """Returns who answers in a run: the flags, and for what they leave open the person at the terminal, if any."""
-    options = by_flags(approve=approve, approve_plan=approve_plan)
-    if not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)):
-        return options
-    terminal = Terminal(console, approve=approve)
-    return {
-        "reviewer": options.get("reviewer", terminal.review_plan),
-        "approver": terminal.review_call,
-        "humans": {"*": terminal.speak},
-    }
+    flags = by_flags(approve=approve, approve_plan=approve_plan)
+    options: RunOptions = {"approver": flags["approver"]}
+    if "reviewer" in flags:
+        options["reviewer"] = flags["reviewer"]
+    if _is_terminal(sys.stdin) and _is_terminal(sys.stderr):
+        terminal = Terminal(console, approve=approve)
+        options["approver"] = terminal.review_call
+        options.setdefault("reviewer", terminal.review_plan)
+        options["humans"] = {"*": terminal.speak}
+    return options
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
