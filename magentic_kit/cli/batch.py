@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import click
 
 from magentic_kit.cli.environment import database_url, load_environment, open_database
 from magentic_kit.cli.options import PATH, POSITIVE, TeamOptions, database_option, json_option, team_options
-from magentic_kit.cli.output import say
+from magentic_kit.cli.output import say, say_json
 from magentic_kit.errors import ConfigError
 from magentic_kit.text import duration, one_line
 
@@ -109,7 +108,7 @@ def batch(
             with junit_file:
                 junit_file.write(junit_xml(work, results))
         if as_json:
-            say(json.dumps([asdict(result) for result in results], indent=2, default=str))
+            say_json([asdict(result) for result in results])
         return _exit_code(work, results)
 
     quiet_logs()

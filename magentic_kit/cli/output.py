@@ -17,6 +17,13 @@ def say(text: object, *, err: bool = False, end: str = "\n") -> None:
     _write(sys.stderr if err else sys.stdout, printable(str(text)) + end)
 
 
+def say_json(data: object) -> None:
+    """Prints `data` as indented JSON, in ASCII: whole JSON in every encoding. What JSON lacks is printed as text."""
+    import json
+
+    say(json.dumps(data, indent=2, default=str))
+
+
 def complain(*messages: str, colour: str = "red") -> None:
     """Prints lines on standard error, in `colour` if the terminal shows colours and the user wants them."""
     for message in messages:

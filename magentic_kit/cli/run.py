@@ -27,7 +27,7 @@ from magentic_kit.cli.options import (
     team_options,
     unknown_call_options,
 )
-from magentic_kit.cli.output import say
+from magentic_kit.cli.output import say, say_json
 from magentic_kit.team.loading import load_team
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _follow(
 def _print_result(result: RunResult, output: OutputOptions) -> int:
     """Prints the answer and where the run directory is; returns the exit code."""
     if output.form == "json":
-        say(json.dumps(result.record.to_dict(), indent=2, default=str))
+        say_json(result.record.to_dict())
     elif output.form is None and result.answer:
         say(result.answer)
     if result.run_dir and not output.quiet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -21,7 +20,7 @@ from magentic_kit.cli.options import (
     json_option,
     run_argument,
 )
-from magentic_kit.cli.output import complain, say
+from magentic_kit.cli.output import complain, say, say_json
 from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.text import duration, one_line
 
@@ -75,7 +74,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
     logs = [log for kind in _PLACES for log in folder.glob(f"{kind}/events.jsonl")]
     runs = [_summary(log.parent) for log in sorted(logs, key=lambda log: log.parent.name, reverse=True)]
     if as_json:
-        say(json.dumps(runs, indent=2))
+        say_json(runs)
         return
     if not runs:
         complain(f"there are no runs in {folder}; `magentic-kit run TEAM` makes one")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.options import PATH, env_file_option, json_option
-from magentic_kit.cli.output import complain, say
+from magentic_kit.cli.output import complain, say, say_json
 from magentic_kit.errors import ConfigError, Problem
 
 
@@ -45,7 +44,7 @@ def validate(files: tuple[Path, ...], strict: bool, as_json: bool, env_file: Pat
         if not any(level == "error" for level, _ in here):
             say(f"{file}: ok, {len(team.config.agents)} agents, {len(team.config.services)} services")
     if as_json:
-        say(json.dumps([{"level": level, **problem._asdict()} for level, problem in found], indent=2))
+        say_json([{"level": level, **problem._asdict()} for level, problem in found])
     return 2 if any(level == "error" for level, _ in found) else 0
 
 
@@ -54,4 +53,4 @@ def schema() -> None:
     """Print the JSON Schema of the team file."""
     from magentic_kit.team.schema import team_schema
 
-    say(json.dumps(team_schema(), indent=2, ensure_ascii=False))
+    say_json(team_schema())

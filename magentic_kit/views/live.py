@@ -130,7 +130,7 @@ class RichConsole(Console):
         timeline, limits, now = self._record.timeline, self._record.limits, self._clock()
         elapsed = now - timeline.began - sum(end - begin for begin, end in timeline.pauses)
         silent = int(now - self._since)
-        doing = f"{_SPINNER[int(now * 8) % len(_SPINNER)]} {self._doing}"
+        doing = f"{_SPINNER[int(now * 8) % len(_SPINNER)]} {one_line(self._doing, 60)}"
         manager, agents = self._used.values()
         rounds, resets = len(self._record.turns), self._record.resets
         most = f" of {duration(deadline)}" if (deadline := limits.get("deadline")) else ""
