@@ -9,7 +9,7 @@ import click
 
 from magentic_kit import __version__
 from magentic_kit.cli.commands import LazyGroup
-from magentic_kit.cli.output import complain, escape_unencodable, say
+from magentic_kit.cli.output import complain, prepare_streams, say
 from magentic_kit.errors import ConfigError, KitError, ReplayError
 
 _BEGIN = f"""\
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Runs the command and exits; a user's error is one red line, a bug keeps its traceback."""
-    escape_unencodable()
+    prepare_streams()
     try:
         code = run(sys.argv[1:])
     except click.Abort:  # Ctrl-C

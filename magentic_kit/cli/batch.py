@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from magentic_kit.cli.announce import LOADING
 from magentic_kit.cli.environment import database_url, load_environment, open_database
 from magentic_kit.cli.options import PATH, POSITIVE, TeamOptions, database_option, json_option, team_options
 from magentic_kit.cli.output import say, say_json
@@ -65,6 +66,8 @@ def batch(
         raise ConfigError.one("give TEAM and TASKS, or --resume DIR", file="command line")
     from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
     from magentic_kit.team.loading import load_team
+    from magentic_kit.team.people import by_flags
+    from magentic_kit.views.console import make_console
 
     load_environment(options.env_file, beside=team or resume or Path())
     overrides = options.overrides()
@@ -86,10 +89,13 @@ def batch(
         factory = TeamFactory(loaded)
         return Batch.new(factory, load_tasks(tasks, factory), out=out, base_dir=tasks.parent)
 
-    async def whole() -> int:
-        from magentic_kit.team.people import by_flags
+    console = make_console()
+    if loaded and tasks:
+        console.announce(loaded.config.name, f"tasks of {tasks}")
 
-        work = load()
+    async def whole() -> int:
+        with console.waiting(LOADING):
+            work = load()
         queue = None
         if database_url(url) and (resume is None or work.queued):
             queue = _open_queue(work, url, options)

@@ -19,9 +19,7 @@ def read_text(path: Path) -> str:
 
 
 def read_standard_input() -> str:
-    """Returns all of standard input. Raises `ConfigError` if it is closed or not text."""
-    if sys.stdin is None:
-        raise ConfigError.one("is closed", file="standard input")
+    """Returns all of standard input. Raises `ConfigError` if it is not text."""
     try:
         return sys.stdin.read()
     except (OSError, UnicodeDecodeError) as error:

@@ -59,7 +59,7 @@ def init(directory: Path, provider: str | None, model: str | None, name: str | N
 def _ask(what: str, default: str, choices: Collection[str] = ()) -> str:
     """Returns the answer of the person at the terminal; the default if it is empty, or nobody is there."""
     question = f"{what} ({', '.join(choices)}) [{default}]: " if choices else f"{what} [{default}]: "
-    while sys.stdin is not None and sys.stdin.isatty():
+    while sys.stdin.isatty():
         say(question, err=True, end="")
         line = sys.stdin.readline()
         if not line:

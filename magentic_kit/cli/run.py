@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from magentic_kit.cli.announce import LOADING, announce, announce_again
 from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.files import read_text, writing
 from magentic_kit.cli.options import (
@@ -27,7 +28,7 @@ from magentic_kit.cli.options import (
     team_options,
     unknown_call_options,
 )
-from magentic_kit.cli.output import say, say_json
+from magentic_kit.cli.output import discard_output, say, say_json
 from magentic_kit.team.loading import load_team
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from magentic_kit.orchestration.options import RunOptions
     from magentic_kit.run import Run, RunResult
     from magentic_kit.runlog.context import Sink
+    from magentic_kit.views.console import Console
 
 EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}
 """Outcome of a run -> exit code; 2 is a usage or configuration error, or a log that does not fit."""
@@ -48,6 +50,11 @@ class OutputOptions:
     form: str | None
     quiet: bool
     otel: bool
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the console shows nothing."""
+        return self.quiet or self.form == "jsonl"
 
 
 _output_options = option_group(
@@ -96,12 +103,16 @@ def run(
         from magentic_kit.team.plan import TaskLedger
 
         run_options["plan"] = TaskLedger.from_markdown(read_text(plan), file=str(plan))
+        if text is None:
+            text = run_options["plan"].task
     if reuse is not None:
         run_options["reuse"] = reuse
-    loaded = load_team(team, overrides=overrides)
+    loaded = load_team(team, overrides=overrides)  # its errors come before the seconds of Semantic Kernel's import
+    console = display.console(quiet=output.is_quiet)
+    announce(console, loaded, text, inputs)
 
     def load() -> TeamFactory:
-        from magentic_kit.factory import TeamFactory  # takes seconds to import: errors of the team file come before
+        from magentic_kit.factory import TeamFactory
 
         return TeamFactory(loaded)
 
@@ -109,7 +120,7 @@ def run(
         shared.update(run_options)
         return factory.start(text, **shared)
 
-    return _follow(load, start, options, output, display)
+    return _follow(load, start, options, output, console)
 
 
 @click.command()
@@ -128,6 +139,8 @@ def resume(
     """Continue RUN (a run directory) from where it stopped; nothing that is in its log is paid again."""
     load_environment(options.env_file, beside=run_dir)
     overrides = options.overrides()
+    console = display.console(quiet=output.is_quiet)
+    announce_again(console, run_dir)
 
     def load() -> TeamFactory:
         from magentic_kit.factory import TeamFactory
@@ -138,7 +151,7 @@ def resume(
         shared["unknown_tools"] = unknown_calls.results()
         return factory.resume(run_dir, **shared)
 
-    return _follow(load, start, options, output, display)
+    return _follow(load, start, options, output, console)
 
 
 @click.command()
@@ -151,13 +164,17 @@ def plan(team: Path, task: TaskOptions, options: TeamOptions, output: Path) -> N
     import asyncio
 
     from magentic_kit.cli.process import quiet_logs
+    from magentic_kit.views.console import make_console
 
     text, inputs = task.read()
     load_environment(options.env_file, beside=team)
     loaded = load_team(team, overrides=options.overrides())
+    console = make_console()
+    announce(console, loaded, text, inputs)
 
     async def make() -> str:
-        from magentic_kit.factory import TeamFactory
+        with console.waiting(LOADING):
+            from magentic_kit.factory import TeamFactory
 
         async with TeamFactory(loaded) as factory:
             ledger = await factory.plan(text, inputs=inputs)
@@ -177,24 +194,27 @@ def _follow(
     start: Callable[[TeamFactory, RunOptions], Run],
     options: TeamOptions,
     output: OutputOptions,
-    display: ConsoleOptions,
+    console: Console,
 ) -> int:
     """Runs to the end, with the console on standard error and the answer on standard output."""
     from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
     from magentic_kit.cli.terminal import by_terminal
     from magentic_kit.views.otel import otel_sinks
 
-    console = display.console(quiet=output.quiet or output.form == "jsonl")
     shared = by_terminal(console, approve=options.approve, approve_plan=options.approve_plan)
     sinks: list[Sink] = [console, *otel_sinks(asked=output.otel)]
+    printer = EventPrinter()
     if output.form == "jsonl":
-        sinks.append(_print_event)
+        sinks.append(printer)
     shared["sinks"] = sinks
 
     async def whole() -> int:
         try:
-            async with load() as factory:
+            with console.waiting(LOADING):
+                factory = load()
+            async with factory:
                 run = start(factory, shared)
+                printer.cancel = run.cancel
                 on_signals(run.cancel, console.close)
                 result = await run.result()
         finally:
@@ -216,7 +236,18 @@ def _print_result(result: RunResult, output: OutputOptions) -> int:
     return EXIT_CODES[result.outcome]
 
 
-def _print_event(event: AnyEvent) -> None:
-    from magentic_kit.events import to_dict
+class EventPrinter:
+    """Prints every event as a line of JSON; a reader who leaves cancels the run."""
 
-    say(json.dumps(to_dict(event)))
+    def __init__(self) -> None:
+        self.cancel: Callable[[], None] = lambda: None
+
+    def __call__(self, event: AnyEvent) -> None:
+        """Prints the event."""
+        from magentic_kit.events import to_dict
+
+        try:
+            say(json.dumps(to_dict(event)))
+        except BrokenPipeError:  # as of `| head -1`
+            discard_output()
+            self.cancel()

@@ -79,7 +79,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
     if not runs:
         complain(f"there are no runs in {folder}; `magentic-kit run TEAM` makes one")
     width = None
-    if sys.stdout is not None and sys.stdout.isatty():
+    if sys.stdout.isatty():
         import shutil
 
         width = shutil.get_terminal_size().columns

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 from magentic_kit.cli.output import say
 from magentic_kit.orchestration.options import RunOptions
@@ -32,16 +32,12 @@ def by_terminal(console: Console, *, approve: Sequence[str], approve_plan: bool)
     options: RunOptions = {"approver": flags["approver"]}
     if "reviewer" in flags:
         options["reviewer"] = flags["reviewer"]
-    if _is_terminal(sys.stdin) and _is_terminal(sys.stderr):
+    if sys.stdin.isatty() and sys.stderr.isatty():
         terminal = Terminal(console, approve=approve)
         options["approver"] = terminal.review_call
         options.setdefault("reviewer", terminal.review_plan)
         options["humans"] = {"*": terminal.speak}
     return options
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()
 
 
 class Terminal:
