@@ -100,7 +100,7 @@ def status(run_id: str | None, url: str | None) -> None:
 @click.option("--out", type=PATH, help="Also write its run directory here: log, reports, team.")
 def result(run_id: str, url: str | None, out: Path | None) -> int:
     """Print the answer of run ID, and derive its log and reports. Exit code as of `run`; 1 if it has not ended."""
-    from magentic_kit.cli.run import EXIT_CODES
+    from magentic_kit.cli.follow import EXIT_CODES
     from magentic_kit.cluster.queued import derive
     from magentic_kit.runlog.record import RunRecord
 

@@ -203,8 +203,7 @@ console_options = option_group(
         "--verbosity",
         type=click.Choice(["quiet", "normal", "full"]),
         default="normal",
-        help="quiet: plans, rounds and trouble; normal: also what agents say and call; full: also facts and whole "
-        "results.",
+        help="quiet: plans, rounds and trouble; normal: also what agents say; full: also facts and whole results.",
         show_default=True,
     ),
     click.option("--show-reasons/--no-show-reasons", default=True, help="The manager's reasons; default: shown."),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +10,7 @@ import click
 from magentic_kit.cli.announce import LOADING, announce, announce_again
 from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.files import read_text, writing
+from magentic_kit.cli.follow import OutputOptions, follow, output_options
 from magentic_kit.cli.options import (
     PATH,
     ConsoleOptions,
@@ -20,7 +18,6 @@ from magentic_kit.cli.options import (
     TeamOptions,
     UnknownCallOptions,
     console_options,
-    option_group,
     out_option,
     run_argument,
     task_options,
@@ -28,50 +25,20 @@ from magentic_kit.cli.options import (
     team_options,
     unknown_call_options,
 )
-from magentic_kit.cli.output import discard_output, say, say_json
+from magentic_kit.cli.output import say
 from magentic_kit.team.loading import load_team
 
 if TYPE_CHECKING:
-    from magentic_kit.events import AnyEvent
     from magentic_kit.factory import TeamFactory
     from magentic_kit.orchestration.options import RunOptions
-    from magentic_kit.run import Run, RunResult
-    from magentic_kit.runlog.context import Sink
-    from magentic_kit.views.console import Console
-
-EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}
-"""Outcome of a run -> exit code; 2 is a usage or configuration error, or a log that does not fit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputOptions:
-    """What of a run goes to standard output, and whether anything else is shown or exported."""
-
-    form: str | None
-    quiet: bool
-    otel: bool
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether the console shows nothing."""
-        return self.quiet or self.form == "jsonl"
-
-
-_output_options = option_group(
-    "output",
-    OutputOptions,
-    click.option("--json", "form", flag_value="json", help="Print the whole result as JSON in place of the answer."),
-    click.option("--jsonl", "form", flag_value="jsonl", help="Print every event as a line of JSON as it comes."),
-    click.option("--quiet", is_flag=True, help="Show nothing of the run; print the answer."),
-    click.option("--otel", is_flag=True, help="Export traces and metrics by OTLP, as OTEL_* variables say."),
-)
+    from magentic_kit.run import Run
 
 
 @click.command()
 @team_argument
 @task_options
 @team_options
-@_output_options
+@output_options
 @console_options
 @out_option
 @click.option("--review-plan", is_flag=True, help="Same as --set review.plan=true.")
@@ -120,14 +87,14 @@ def run(
         shared.update(run_options)
         return factory.start(text, **shared)
 
-    return _follow(load, start, options, output, console)
+    return follow(load, start, options, output, console)
 
 
 @click.command()
 @run_argument
 @unknown_call_options
 @team_options
-@_output_options
+@output_options
 @console_options
 def resume(
     run_dir: Path,
@@ -151,7 +118,7 @@ def resume(
         shared["unknown_tools"] = unknown_calls.results()
         return factory.resume(run_dir, **shared)
 
-    return _follow(load, start, options, output, console)
+    return follow(load, start, options, output, console)
 
 
 @click.command()
@@ -187,67 +154,3 @@ def plan(team: Path, task: TaskOptions, options: TeamOptions, output: Path) -> N
         file.truncate(0)
         file.write(markdown)
     say(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")
-
-
-def _follow(
-    load: Callable[[], TeamFactory],
-    start: Callable[[TeamFactory, RunOptions], Run],
-    options: TeamOptions,
-    output: OutputOptions,
-    console: Console,
-) -> int:
-    """Runs to the end, with the console on standard error and the answer on standard output."""
-    from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
-    from magentic_kit.cli.terminal import by_terminal
-    from magentic_kit.views.otel import otel_sinks
-
-    shared = by_terminal(console, approve=options.approve, approve_plan=options.approve_plan)
-    sinks: list[Sink] = [console, *otel_sinks(asked=output.otel)]
-    printer = EventPrinter()
-    if output.form == "jsonl":
-        sinks.append(printer)
-    shared["sinks"] = sinks
-
-    async def whole() -> int:
-        try:
-            with console.waiting(LOADING):
-                factory = load()
-            async with factory:
-                run = start(factory, shared)
-                printer.cancel = run.cancel
-                on_signals(run.cancel, console.close)
-                result = await run.result()
-        finally:
-            console.close()
-        return _print_result(result, output)
-
-    quiet_logs()
-    return run_to_end(whole)
-
-
-def _print_result(result: RunResult, output: OutputOptions) -> int:
-    """Prints the answer and where the run directory is; returns the exit code."""
-    if output.form == "json":
-        say_json(result.record.to_dict())
-    elif output.form is None and result.answer:
-        say(result.answer)
-    if result.run_dir and not output.quiet:
-        say(f"{result.outcome}: see {result.run_dir}", err=True)
-    return EXIT_CODES[result.outcome]
-
-
-class EventPrinter:
-    """Prints every event as a line of JSON; a reader who leaves cancels the run."""
-
-    def __init__(self) -> None:
-        self.cancel: Callable[[], None] = lambda: None
-
-    def __call__(self, event: AnyEvent) -> None:
-        """Prints the event."""
-        from magentic_kit.events import to_dict
-
-        try:
-            say(json.dumps(to_dict(event)))
-        except BrokenPipeError:  # as of `| head -1`
-            discard_output()
-            self.cancel()
