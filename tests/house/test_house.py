@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from house.density import PACKAGE, density, modules
 
 CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
@@ -17,6 +16,14 @@ TOP = {"__init__", "__main__", "errors", "events", "text", "factory", "run", "em
 LONGEST = 250
 LONGER = {"events.py"}  # one vocabulary
 MOST = {"conditional expressions": 1.5, "merges": 0.2, "Any": 1.5}
+SAMPLE = '''"""Doc."""
+
+x = 1 if y else 2  # why
+z: Any = {**a, "b": [c for c in d]}
+
+def f():
+    """Doc."""
+'''
 WALK = re.compile(r"^\d\. .*?(?=^\d\. |^#|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -35,8 +42,7 @@ def test_the_code_is_no_denser_than_it_should_be(construct: str) -> None:
 
 
 def test_density_is_counted_as_it_says(tmp_path: Path) -> None:
-    source = '"""Doc."""\n\nx = 1 if y else 2  # why\nz: Any = {**a, "b": [c for c in d]}\n\n\ndef f():\n    """Doc."""\n'
-    (tmp_path / "module.py").write_text(source)
+    (tmp_path / "module.py").write_text(SAMPLE)
     counted = density(tmp_path)
     assert counted["code lines"] == 3
     assert (counted["conditional expressions"], counted["comments"], counted["merges"]) == (33.33, 33.33, 33.33)
