@@ -72,6 +72,7 @@ class _Document:
         self._root: Any = None
         self._open: list[_Collection] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
+        self._keys: dict[str, str] = {}
         self._values = 0
         self._added = 0
 
@@ -108,7 +109,7 @@ class _Document:
         if self._expects_key():
             if event.anchor:
                 self._anchors[event.anchor] = text, size
-            self._open[-1].key = text
+            self._open[-1].key = self._keys.setdefault(text, text)  # one text for all keys that are the same
             self._open[-1].merges = tag == f"{_TAG}merge"
             self._open[-1].size += size
         elif tag in _SCALARS:

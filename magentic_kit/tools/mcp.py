@@ -19,7 +19,7 @@ from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelPlugin
 
 from magentic_kit.text import one_line
-from magentic_kit.tools.mcp_tools import listed_tools, result_text, tool_functions
+from magentic_kit.tools.mcp_tools import listed_tools, result_text, tools_plugin
 from magentic_kit.tools.openapi import openapi_plugin
 from magentic_kit.tools.stderr import telling_line
 from magentic_kit.tools.threads import in_daemon_thread
@@ -132,8 +132,7 @@ class _Server:
                 tools = await listed_tools(session)
                 call = partial(self._call, session)
                 # In a thread, which is abandoned if the start is given up: schemas are of any size.
-                functions = await in_daemon_thread(partial(tool_functions, self.name, tools, call))
-                yield KernelPlugin(name=self.name, description=config.description, functions=functions)
+                yield await in_daemon_thread(partial(tools_plugin, self.name, config.description, tools, call))
         finally:
             self._stderr.seek(0)
             if (pid := self._stderr.readline().strip()).isdigit():

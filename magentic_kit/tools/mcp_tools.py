@@ -9,7 +9,7 @@ from typing import Any
 from mcp import ClientSession, types
 from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.filters.functions.function_invocation_context import FunctionInvocationContext
-from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, kernel_function
+from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
 from magentic_kit.tools.openapi import function_name
 from magentic_kit.tools.schemas import SchemaReferences
@@ -36,18 +36,19 @@ async def listed_tools(session: ClientSession) -> list[types.Tool]:
     raise ValueError(f"the server lists more than {MAX_TOOLS:,} tools or pages of tools")
 
 
-def tool_functions(plugin: str, tools: list[types.Tool], call: CallTool) -> list[KernelFunctionFromMethod]:
-    """A kernel function for each tool. Raises `ValueError` for one whose schema is none."""
+def tools_plugin(name: str, description: str, tools: list[types.Tool], call: CallTool) -> KernelPlugin:
+    """A plugin with a function for each tool. Raises `ValueError` for one whose schema is none."""
     references = SchemaReferences()
-    functions = []
+    plugin = KernelPlugin(name=name, description=description)
     for tool in tools:
         # All at once, so that they have one budget; what `$defs` beside them hold is not sent otherwise.
         properties = references.inlined(tool.inputSchema.get("properties", {}), tool.inputSchema)
         required = tool.inputSchema.get("required", [])
         if not isinstance(required, list) or not _are_schemas(properties):
             raise ValueError(f"the input schema of the tool {tool.name} is not valid")
-        functions.append(_function(plugin, tool, properties, required, call))
-    return functions
+        function = _function(name, tool, properties, required, call)
+        plugin.functions[function.name] = function
+    return plugin
 
 
 def result_text(result: types.CallToolResult) -> str:

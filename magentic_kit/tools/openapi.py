@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 from semantic_kernel.connectors.openapi_plugin import OpenAPIFunctionExecutionParameters
+from semantic_kernel.connectors.openapi_plugin.openapi_manager import create_functions_from_openapi
 from semantic_kernel.functions.kernel_plugin import KernelPlugin
 
 from magentic_kit.team.bounded_yaml import load_yaml
@@ -71,15 +72,17 @@ def _plugin(name: str, config: OpenAPIPlugin, raw: bytes, client: httpx.AsyncCli
     server = document["servers"][0]["url"]  # the team file chose it, on whichever network it is
     trusted = [] if "{" in server else [server]
     settings = {"http_client": client, "server_url_validation_allowed_base_urls": trusted}
-    plugin = KernelPlugin.from_openapi(
+    functions = create_functions_from_openapi(
         name,
         openapi_parsed_spec=document,
         execution_settings=OpenAPIFunctionExecutionParameters.model_validate(settings),
-        description=config.description,
     )
-    for function in plugin.functions.values():
+    for function in functions:
+        function.metadata.additional_properties = None  # the operation as a whole, which every copy would copy
         for parameter in function.parameters:
             parameter.schema_data = (parameter.schema_data or {}).get("x-whole", parameter.schema_data)
+    plugin = KernelPlugin(name=name, description=config.description or None)
+    plugin.functions.update((function.name, function) for function in functions)  # where `functions=` copies all
     return plugin
 
 
