@@ -29,7 +29,7 @@ _TEXTS = {f"{_TAG}{kind}" for kind in ("str", "timestamp", "binary", "merge", "v
 _COLLECTIONS = {None, "!", f"{_TAG}map", f"{_TAG}seq"}
 
 
-def load_yaml(text: str) -> Any:
+def load_yaml(text: str | bytes) -> Any:
     """The value of a YAML document, as JSON has it: keys are text as written, and so are dates.
 
     Raises `yaml.YAMLError` with a `problem` and a `problem_mark`, also for a document that goes past the
@@ -38,7 +38,7 @@ def load_yaml(text: str) -> Any:
     return _Document().read(text)
 
 
-def load_yaml_list(text: str) -> Iterator[tuple[int, Any]]:
+def load_yaml_list(text: str | bytes) -> Iterator[tuple[int, Any]]:
     """The line, from 1, and the value of each item of a list. Raises `yaml.YAMLError` as `load_yaml` does."""
     document = _Document()
     items = document.read(text)
@@ -76,7 +76,7 @@ class _Document:
         self._values = 0
         self._added = 0
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str | bytes) -> Any:
         documents = 0
         event: Any
         for event in yaml.parse(text, Loader=_LOADER):

@@ -22,7 +22,7 @@ from magentic_kit.text import one_line
 from magentic_kit.tools.mcp_tools import listed_tools, result_text, tools_plugin
 from magentic_kit.tools.openapi import openapi_plugin
 from magentic_kit.tools.stderr import telling_line
-from magentic_kit.tools.threads import in_daemon_thread
+from magentic_kit.tools.threads import in_stoppable_thread
 
 if TYPE_CHECKING:
     from magentic_kit.team.providers import MCPPlugin, OpenAPIPlugin
@@ -131,8 +131,8 @@ class _Server:
                 await session.initialize()
                 tools = await listed_tools(session)
                 call = partial(self._call, session)
-                # In a thread, which is abandoned if the start is given up: schemas are of any size.
-                yield await in_daemon_thread(partial(tools_plugin, self.name, config.description, tools, call))
+                # In a thread, which stops after a tool if the start is given up: schemas are of any size.
+                yield await in_stoppable_thread(tools_plugin(self.name, config.description, tools, call))
         finally:
             self._stderr.seek(0)
             if (pid := self._stderr.readline().strip()).isdigit():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any
 
 from mcp import ClientSession, types
@@ -36,11 +36,14 @@ async def listed_tools(session: ClientSession) -> list[types.Tool]:
     raise ValueError(f"the server lists more than {MAX_TOOLS:,} tools or pages of tools")
 
 
-def tools_plugin(name: str, description: str, tools: list[types.Tool], call: CallTool) -> KernelPlugin:
-    """A plugin with a function for each tool. Raises `ValueError` for one whose schema is none."""
+def tools_plugin(
+    name: str, description: str, tools: list[types.Tool], call: CallTool
+) -> Generator[None, None, KernelPlugin]:
+    """Makes a plugin of tools, a function with each step. Raises `ValueError` for one whose schema is none."""
     references = SchemaReferences()
     plugin = KernelPlugin(name=name, description=description)
     for tool in tools:
+        yield
         # All at once, so that they have one budget; what `$defs` beside them hold is not sent otherwise.
         properties = references.inlined(tool.inputSchema.get("properties", {}), tool.inputSchema)
         required = tool.inputSchema.get("required", [])

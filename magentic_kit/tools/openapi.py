@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from semantic_kernel.functions.kernel_plugin import KernelPlugin
 from magentic_kit.team.bounded_yaml import load_yaml
 from magentic_kit.text import one_line
 from magentic_kit.tools.schemas import SchemaReferences
-from magentic_kit.tools.threads import in_daemon_thread
+from magentic_kit.tools.threads import in_daemon_thread, in_stoppable_thread
 
 if TYPE_CHECKING:
     from magentic_kit.team.providers import OpenAPIPlugin
@@ -42,8 +42,8 @@ async def openapi_plugin(name: str, config: OpenAPIPlugin) -> AsyncIterator[Kern
             raw = await _downloaded(client, config)
         else:
             raw = await in_daemon_thread(partial(_file, config.spec))
-        # In a thread, which is abandoned if the start is given up; all that it does is bounded.
-        yield await in_daemon_thread(partial(_plugin, name, config, raw, client))
+        # In a thread, which stops after an operation if the start is given up.
+        yield await in_stoppable_thread(_plugin(name, config, raw, client))
 
 
 async def _downloaded(client: httpx.AsyncClient, config: OpenAPIPlugin) -> bytes:
@@ -67,22 +67,25 @@ def _file(path: str) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _plugin(name: str, config: OpenAPIPlugin, raw: bytes, client: httpx.AsyncClient) -> KernelPlugin:
-    document = _document(_loaded(raw, config.spec), config.spec, config.server)
-    server = document["servers"][0]["url"]  # the team file chose it, on whichever network it is
-    trusted = [] if "{" in server else [server]
-    settings = {"http_client": client, "server_url_validation_allowed_base_urls": trusted}
-    functions = create_functions_from_openapi(
-        name,
-        openapi_parsed_spec=document,
-        execution_settings=OpenAPIFunctionExecutionParameters.model_validate(settings),
+def _plugin(
+    name: str, config: OpenAPIPlugin, raw: bytes, client: httpx.AsyncClient
+) -> Generator[None, None, KernelPlugin]:
+    """Makes the plugin of the document in `raw`, a function with each step."""
+    document = _loaded(raw, config.spec)
+    server = _server(document, config)
+    trusted = [] if "{" in server["url"] else [server["url"]]  # the team file chose it, on whichever network it is
+    settings = OpenAPIFunctionExecutionParameters.model_validate(
+        {"http_client": client, "server_url_validation_allowed_base_urls": trusted}
     )
-    for function in functions:
-        function.metadata.additional_properties = None  # the operation as a whole, which every copy would copy
-        for parameter in function.parameters:
-            parameter.schema_data = (parameter.schema_data or {}).get("x-whole", parameter.schema_data)
     plugin = KernelPlugin(name=name, description=config.description or None)
-    plugin.functions.update((function.name, function) for function in functions)  # where `functions=` copies all
+    for path, operations in _operations(document):
+        yield
+        part = {"openapi": "3.0.0", "servers": [server], "paths": {path: operations}}
+        for function in create_functions_from_openapi(name, openapi_parsed_spec=part, execution_settings=settings):
+            function.metadata.additional_properties = None  # the operation as a whole, which every copy would copy
+            for parameter in function.parameters:
+                parameter.schema_data = (parameter.schema_data or {}).get("x-whole", parameter.schema_data)
+            plugin.functions[function.name] = function  # where `KernelPlugin(functions=…)` copies all
     return plugin
 
 
@@ -102,9 +105,8 @@ def _loaded(raw: bytes, source: str) -> dict[str, Any]:
     """The OpenAPI document in `raw`, as JSON has it. Raises `ValueError` or `yaml.YAMLError`."""
     if len(raw) > MAX_BYTES:
         raise ValueError(f"{source} is larger than {MAX_BYTES:,} bytes")
-    text = raw.decode("utf-8-sig")
     try:
-        root = json.loads(text) if text.lstrip().startswith("{") else load_yaml(text)
+        root = json.loads(raw) if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else load_yaml(raw)
     except RecursionError:
         raise ValueError(f"{source} is nested too deep") from None
     if not isinstance(root, dict) or not str(root.get("openapi")).startswith("3") or not root.get("paths"):
@@ -112,19 +114,24 @@ def _loaded(raw: bytes, source: str) -> dict[str, Any]:
     return root
 
 
-def _document(root: dict[str, Any], source: str, server: str | None) -> dict[str, Any]:
-    """The part of an OpenAPI document that SK's importer can use. Raises `ValueError`."""
-    references = SchemaReferences()
-    first = (root.get("servers") or [{"url": "/"}])[0]
-    url = server or (first["url"] if "://" in first["url"] else urljoin(source, first["url"]))
+def _server(root: dict[str, Any], config: OpenAPIPlugin) -> dict[str, Any]:
+    """The server to ask, as the document describes it. Raises `ValueError` if there is none."""
+    first: dict[str, Any] = (root.get("servers") or [{"url": "/"}])[0]
+    url = config.server
+    if not url:
+        url = first["url"] if "://" in first["url"] else urljoin(config.spec, first["url"])
     if "://" not in url:
-        raise ValueError(f"{source} names no server; set `server`")
-    paths: dict[str, dict[str, Any]] = {path: {} for path in root["paths"]}
+        raise ValueError(f"{config.spec} names no server; set `server`")
+    return first | {"url": url}
+
+
+def _operations(root: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each path with one of its operations, by method, as far as SK's importer can use it."""
+    references = SchemaReferences()
     for path, item in root["paths"].items():
         for method in _METHODS:
             if method in item and (operation := _operation(method, path, item, root, references)):
-                paths[path][method] = operation
-    return {"openapi": root["openapi"], "info": root.get("info"), "servers": [first | {"url": url}], "paths": paths}
+                yield path, {method: operation}
 
 
 def _operation(

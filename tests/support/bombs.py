@@ -6,10 +6,13 @@ import json
 import os
 import resource
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import yaml
 
 LEVELS = 12
 """Levels of ten references each: 10¹² copies of the innermost."""
@@ -73,33 +76,24 @@ def document(**schemas: Any) -> dict[str, Any]:
     }
 
 
-def large_document(size: int) -> dict[str, Any]:
-    """An honest document with at least `size` characters of JSON: operations with many described parameters."""
+def large_document(size: int) -> tuple[str, str]:
+    """An honest document of `size` characters, as JSON and as YAML: operations with many described parameters."""
     field = {"type": "string", "maxLength": 5_000, "description": "Some words about what the field is for."}
-    address = {"type": "object", "properties": {f"a{n}": field for n in range(8)}}
-    result = document(L0=address)
-    while len(json.dumps(result["paths"])) < size:
-        operation = json.dumps(
-            {
-                "summary": "Makes a thing.",
-                "parameters": [{"name": f"q{n}", "in": "query", "schema": field} for n in range(12)],
-                "requestBody": {
-                    "content": {
-                        "application/json": {
-                            "schema": {
-                                "type": "object",
-                                "properties": {f"f{n}": field for n in range(40)}
-                                | {"address": {"$ref": "#/components/schemas/L0"}},
-                            }
-                        }
-                    }
-                },
-                "responses": {},
-            }
-        )
-        number = len(result["paths"])
-        result["paths"] |= {f"/v1/thing{number + n}": {"post": json.loads(operation)} for n in range(50)}
-    return result
+    properties = {f"f{n}": field for n in range(40)} | {"address": {"$ref": "#/components/schemas/L0"}}
+    operation = {
+        "summary": "Makes a thing.",
+        "parameters": [{"name": f"q{n}", "in": "query", "schema": field} for n in range(12)],
+        "requestBody": {"content": {"application/json": {"schema": {"type": "object", "properties": properties}}}},
+        "responses": {},
+    }
+    head = document(L0={"type": "object", "properties": {f"a{n}": field for n in range(8)}}) | {"paths": {}}
+    one = json.dumps({"post": operation})
+    paths = ", ".join(f'"/v1/thing{number}": {one}' for number in range(size // len(one)))
+    as_json = json.dumps(head)[:-2] + paths + "}}"
+    one = textwrap.indent(yaml.safe_dump({"post": operation}, sort_keys=False), "    ")
+    paths = "".join(f"  /v1/thing{number}:\n{one}" for number in range(size // len(one)))
+    as_yaml = yaml.safe_dump(head, sort_keys=False).replace("paths: {}\n", "paths:\n" + paths)
+    return as_json, as_yaml
 
 
 def alias_bomb(head: str = "", *, merges: bool = False) -> str:
@@ -113,7 +107,7 @@ def alias_bomb(head: str = "", *, merges: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a piece of work took, in seconds of processor and megabytes at most, and what came of it."""
+    """What a piece of work took, in seconds of processor and mebibytes at most, and what came of it."""
 
     seconds: float
     megabytes: float
@@ -131,7 +125,7 @@ def spent(work: Callable[[], str]) -> Spent:
             outcome = f"{type(error).__name__}: {error}"
         usage = resource.getrusage(resource.RUSAGE_SELF)
         unit = 1 if sys.platform == "darwin" else 1_024
-        report = [usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 1e6, outcome[:2_000]]
+        report = [usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 2**20, outcome[:2_000]]
         os.write(write, json.dumps(report).encode())
         os._exit(0)
     os.close(write)

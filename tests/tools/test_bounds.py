@@ -10,18 +10,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from support import bombs
 from support.bombs import Spent
-
-from magentic_kit.team.bounded_yaml import load_yaml
-from magentic_kit.tools.schemas import SchemaReferences
+from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall
 
 SUPPORT = Path(__file__).parents[1] / "support"
 SERVER = str(SUPPORT / "mcp_server.py")
@@ -74,16 +71,8 @@ def test_documents_that_expand_are_bounded_or_refused_in_one_sentence(tmp_path: 
 
 
 def test_a_document_of_four_megabytes_loads(tmp_path: Path) -> None:
-    document = bombs.large_document(4_000_000)
-    text = yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, width=10_000)
-    shorter = yaml.dump(
-        document | {"paths": dict([*document["paths"].items()][: len(document["paths"]) * 4_000_000 // len(text)])},
-        Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
-        sort_keys=False,
-        width=10_000,
-    )
-    assert 3_800_000 < len(shorter) < 4_200_000
-    works = [written(tmp_path, "large.json", json.dumps(document)), written(tmp_path, "large.yaml", shorter)]
+    as_json, as_yaml = bombs.large_document(4_000_000)
+    works = [written(tmp_path, "large.json", as_json), written(tmp_path, "large.yaml", as_yaml)]
     for result in measured("openapi", works):
         assert int(result.outcome.split()[0]) > 300, result
 
@@ -154,10 +143,96 @@ def test_folders_without_end_are_neither_made_nor_walked(tmp_path: Path) -> None
         [{"root": str(many)}, "list_files", {"pattern": "*.md"}],
         [{"root": str(many)}, "list_files", {}],
     ]
-    results = [it.outcome for it in measured("files", works)]
+    try:
+        results = [it.outcome for it in measured("files", works)]
+    finally:  # pytest's own way to remove a folder calls itself for each level
+        subprocess.run(["rm", "-rf", str(deep)], check=True)
     assert "a path or pattern has no more than 1,000 characters" in results[0]
     assert "a path has no more than 32 parts" in results[1]
     assert results[2].endswith("[what is deeper than 32 folders was not looked at]")
     assert "a path or pattern has no more than 1,000 characters" in results[3]
     assert results[4].endswith("[only the first 10,000 files and folders were looked at]")
     assert results[5].endswith("[only the first 500; narrow the pattern]")
+
+
+@pytest.fixture
+def documents() -> Iterator[tuple[str, list[str]]]:
+    """A service that answers any address with a document that takes a second to load; and who asked so far."""
+    body, asked = bombs.large_document(4_000_000)[0].encode(), []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+            asked.append(self.path)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{service.server_port}", asked
+    service.shutdown()
+    service.server_close()
+
+
+def interrupted(team: dict[str, Any], folder: Path, busy: Callable[[], bool]) -> list[dict[str, Any]]:
+    """The events of a run that gets Ctrl-C as soon as it is `busy`; it ends by itself."""
+    (folder / "team.yaml").write_text(json.dumps(team))
+    command = [sys.executable, "-m", "magentic_kit", "run", "team.yaml", "t", "--quiet", "--out", "runs"]
+    environment = os.environ | {"OPENAI_API_KEY": "sk-test-0123456789abcdef"}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    hang = time.monotonic() + 60
+    while not busy():
+        assert process.poll() is None and time.monotonic() < hang, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, stderr = process.communicate(timeout=30)
+    print(f"ended {time.monotonic() - began:.2f} s after Ctrl-C")
+    assert process.returncode == 130, stderr
+    log = next((folder / "runs").glob("*/events.jsonl")).read_text()
+    return [json.loads(line) for line in log.splitlines()]
+
+
+def team_of(server: OpenAIServer, tool: str, plugins: dict[str, Any]) -> dict[str, Any]:
+    agent = {"name": "One", "description": "d", "instructions": "i", "tools": [{"id": tool}]}
+    service = {"provider": "openai", "model": "m", "base_url": server.base_url}
+    return {"name": "bounds", "services": {"default": service}, "plugins": plugins, "agents": [agent]}
+
+
+def test_ctrl_c_ends_a_run_that_loads_large_documents(tmp_path: Path, documents: tuple[str, list[str]]) -> None:
+    url, asked = documents
+    plugins = {f"p{n}": {"type": "openapi", "spec": f"{url}/{n}"} for n in range(10)}
+    with OpenAIServer(TeamBrain(rounds=[], agents={}, answer="none")) as server:
+        events = interrupted(team_of(server, "p0.*", plugins), tmp_path, lambda: len(asked) == 10)
+        assert server.requests == []
+    assert events[-1]["outcome"] == "cancelled"
+
+
+def test_ctrl_c_ends_a_run_in_an_endless_statement(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "a.db").close()
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    brain = TeamBrain(
+        rounds=[("One", "go")], agents={"One": [Reply(tool_calls=[ToolCall("db-query", {"sql": endless})])]}
+    )
+    started = lambda: any("tool_call_started" in p.read_text() for p in tmp_path.glob("runs/*/events.jsonl"))  # noqa: E731
+    with OpenAIServer(brain) as server:
+        plugins = {"db": {"type": "sql", "url": "sqlite:///a.db"}}
+        events = interrupted(team_of(server, "db.query", plugins), tmp_path, started)
+    assert events[-1]["outcome"] == "cancelled"
+
+
+def test_a_run_goes_on_without_the_plugin_that_expands(tmp_path: Path) -> None:
+    spec = written(tmp_path, "aliases.yaml", bombs.alias_bomb(HEAD) + PATH % "*a9")
+    brain = TeamBrain(rounds=[("One", "go")], agents={"One": ["one"]}, answer="done")
+    with OpenAIServer(brain) as server:
+        team = team_of(server, "p.*", {"p": {"type": "openapi", **spec}})
+        (tmp_path / "team.yaml").write_text(json.dumps(team))
+        command = [sys.executable, "-m", "magentic_kit", "run", "team.yaml", "t", "--quiet"]
+        environment = os.environ | {"OPENAI_API_KEY": "sk-test-0123456789abcdef"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        sent = "".join(str(request.messages) for request in server.requests)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    assert "its aliases make the document larger by more than 5,000,000 characters" in sent
