@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -38,12 +39,14 @@ async def openapi_plugin(name: str, config: OpenAPIPlugin) -> AsyncIterator[Kern
     """
     hooks = {"response": [_raise_with_body]}
     async with httpx.AsyncClient(headers=config.headers, timeout=None, event_hooks=hooks) as client:
-        if urlsplit(config.spec).scheme in ("http", "https"):
-            raw = await _downloaded(client, config)
-        else:
-            raw = await in_daemon_thread(partial(_file, config.spec))
         # In a thread, which stops after an operation if the start is given up.
-        yield await in_stoppable_thread(_plugin(name, config, raw, client))
+        yield await in_stoppable_thread(_plugin(name, config, await _read(client, config), client))
+
+
+async def _read(client: httpx.AsyncClient, config: OpenAPIPlugin) -> bytes:
+    if urlsplit(config.spec).scheme in ("http", "https"):
+        return await _downloaded(client, config)
+    return await in_daemon_thread(partial(_file, config.spec))
 
 
 async def _downloaded(client: httpx.AsyncClient, config: OpenAPIPlugin) -> bytes:
@@ -72,15 +75,22 @@ def _plugin(
 ) -> Generator[None, None, KernelPlugin]:
     """Makes the plugin of the document in `raw`, a function with each step."""
     document = _loaded(raw, config.spec)
+    del raw
     server = _server(document, config)
     trusted = [] if "{" in server["url"] else [server["url"]]  # the team file chose it, on whichever network it is
     settings = OpenAPIFunctionExecutionParameters.model_validate(
         {"http_client": client, "server_url_validation_allowed_base_urls": trusted}
     )
     plugin = KernelPlugin(name=name, description=config.description or None)
-    for path, operations in _operations(document):
+    operations: deque[tuple[str, dict[str, Any]]] = deque()
+    for operation in _operations(document):
         yield
-        part = {"openapi": "3.0.0", "servers": [server], "paths": {path: operations}}
+        operations.append(operation)
+    del document  # large ones would double the memory that the functions take
+    while operations:
+        yield
+        path, by_method = operations.popleft()
+        part = {"openapi": "3.0.0", "servers": [server], "paths": {path: by_method}}
         for function in create_functions_from_openapi(name, openapi_parsed_spec=part, execution_settings=settings):
             function.metadata.additional_properties = None  # the operation as a whole, which every copy would copy
             for parameter in function.parameters:

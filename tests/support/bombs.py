@@ -86,6 +86,8 @@ def large_document(size: int) -> tuple[str, str]:
         "requestBody": {"content": {"application/json": {"schema": {"type": "object", "properties": properties}}}},
         "responses": {},
     }
+    answer = {"description": "The thing.", "content": {"application/json": {"schema": {"properties": properties}}}}
+    operation["responses"] = {"200": answer}
     head = document(L0={"type": "object", "properties": {f"a{n}": field for n in range(8)}}) | {"paths": {}}
     one = json.dumps({"post": operation})
     paths = ", ".join(f'"/v1/thing{number}": {one}' for number in range(size // len(one)))
