@@ -34,7 +34,7 @@ def test_values_are_as_in_json(text: str, value: object) -> None:
 
 def test_json_is_yaml() -> None:
     value = {"a": [1, -2.5, None, True, {"b": ["", "\n\u00fc\U0001f600"]}], "c": {}}
-    assert load_yaml(json.dumps(value)) == load_yaml(yaml.safe_dump(value)) == value
+    assert load_yaml(json.dumps(value, ensure_ascii=False)) == load_yaml(yaml.safe_dump(value)) == value
 
 
 @pytest.mark.parametrize(
