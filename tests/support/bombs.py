@@ -92,9 +92,10 @@ def large_document(size: int) -> tuple[str, str]:
     one = json.dumps({"post": operation})
     paths = ", ".join(f'"/v1/thing{number}": {one}' for number in range(size // len(one)))
     as_json = json.dumps(head)[:-2] + paths + "}}"
-    one = textwrap.indent(yaml.safe_dump({"post": operation}, sort_keys=False), "    ")
+    without_aliases = json.loads(one)
+    one = textwrap.indent(yaml.safe_dump(without_aliases, sort_keys=False), "    ")
     paths = "".join(f"  /v1/thing{number}:\n{one}" for number in range(size // len(one)))
-    as_yaml = yaml.safe_dump(head, sort_keys=False).replace("paths: {}\n", "paths:\n" + paths)
+    as_yaml = yaml.safe_dump(json.loads(json.dumps(head)), sort_keys=False).replace("paths: {}\n", "paths:\n" + paths)
     return as_json, as_yaml
 
 
