@@ -481,18 +481,21 @@ def event_of(text: str) -> AnyEvent:
     return from_dict(data)
 
 
+_Read: TypeAlias = Callable[[Any], Any]
+"""Returns a value as an event holds it, or raises `ValueError`."""
+
 # Types are checked where a log is read, and nowhere else: whoever made it, those who use it may trust it.
 
 
 @cache
-def _fields(cls: type[Any]) -> dict[str, tuple[Callable[[Any], Any], bool]]:
+def _fields(cls: type[Any]) -> dict[str, tuple[_Read, bool]]:
     """Of each field what reads it, and whether it has to be there."""
     hints = typing.get_type_hints(cls, include_extras=True)
     needed = {spec.name: spec.default is MISSING and spec.default_factory is MISSING for spec in fields(cls)}
     return {name: (_reader(hints[name]), is_needed) for name, is_needed in needed.items()}
 
 
-def read_dataclass(cls: type[_T], data: Any) -> _T:
+def read_dataclass(cls: type[_T], data: object) -> _T:
     """A dataclass from the plain data of its fields. Raises `ValueError` on one that is unknown, missing or wrong.
 
     Types may be those of JSON, dataclasses, `X | Y`, and `Annotated[dict[…], T]` for an object that is empty or has
@@ -515,7 +518,7 @@ def read_dataclass(cls: type[_T], data: Any) -> _T:
     return cls(**values)
 
 
-def _reader(hint: Any) -> Callable[[Any], Any]:
+def _reader(hint: Any) -> _Read:
     """What returns a value of this type as an event holds it, or raises `ValueError`."""
     if hint in _SCALARS:
         return _SCALARS[hint]
@@ -533,7 +536,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     return partial(_one_of, [_reader(arg) for arg in args])
 
 
-def _one_of(readers: list[Callable[[Any], Any]], value: Any) -> Any:
+def _one_of(readers: list[_Read], value: object) -> object:
     problems = []
     for read in readers:
         try:
@@ -543,43 +546,45 @@ def _one_of(readers: list[Callable[[Any], Any]], value: Any) -> Any:
     raise ValueError(" or ".join(problems))
 
 
-def _dict(read: Callable[[Any], Any], value: Any) -> dict[str, Any]:
+def _dict(read: _Read, value: object) -> dict[str, Any]:
     if type(value) is not dict:
         raise ValueError("should be an object")
     return {key: read(item) for key, item in value.items()}
 
 
-def _list(read: Callable[[Any], Any], value: Any) -> list[Any]:
+def _list(read: _Read, value: object) -> list[Any]:
     if type(value) is not list:
         raise ValueError("should be a list")
     return [read(item) for item in value]
 
 
-def _keyed(readers: dict[str, Callable[[Any], Any]], value: Any) -> dict[str, Any]:
+def _keyed(readers: dict[str, _Read], value: object) -> dict[str, Any]:
     if type(value) is not dict or (value and value.keys() != readers.keys()):
         raise ValueError(f"should be an object with {', '.join(readers)}")
     return {key: readers[key](item) for key, item in value.items()}
 
 
-def _scalar(kind: type, name: str, value: Any) -> Any:
+def _scalar(kind: type, name: str, value: object) -> object:
     if type(value) is not kind:
         raise ValueError(f"should be {name}")
     return value
 
 
-def _int(value: Any) -> int:
+def _int(value: object) -> int:
     if type(value) is not int or abs(value) > _LARGEST:
         raise ValueError("should be a whole number")
     return value
 
 
-def _float(value: Any) -> float:
-    if type(value) not in (int, float) or not abs(value) <= _LARGEST:  # nor NaN, which is not less than anything
+def _float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("should be a number")
+    if not abs(value) <= _LARGEST:  # nor NaN, which is not less than anything
         raise ValueError("should be a number")
     return float(value)
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
+def _plain(value: object, depth: int = 0) -> object:
     """Any data of JSON."""
     if depth > _DEEPEST:
         raise ValueError(f"is nested more than {_DEEPEST} levels deep")
@@ -592,7 +597,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
     return value
 
 
-_SCALARS: dict[Any, Callable[[Any], Any]] = {
+_SCALARS: dict[Any, _Read] = {
     str: partial(_scalar, str, "text"),
     bool: partial(_scalar, bool, "true or false"),
     types.NoneType: partial(_scalar, types.NoneType, "null"),

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypedDict
 
 import anyio
 import yaml
@@ -149,7 +149,7 @@ class Batch:
         lock = self._save()
         under_way = [asyncio.create_task(self._carry_out(*task, carrier, most)) for task in enumerate(self.tasks, 1)]
         try:
-            with open_private(self.directory / "results.jsonl") as file:
+            with self._open_results() as file:
                 for ended in asyncio.as_completed(under_way):
                     if result := await ended:
                         file.write(self._line(result))
@@ -183,9 +183,18 @@ class Batch:
                 write_private(team_file, self.factory.blueprint.redactor().text(team.resolved()).encode())
             write_private(self.directory / "batch.json", json.dumps(vars(data), indent=1).encode())
         except OSError as error:
-            told = f"cannot write here: {error.strerror or error}; choose another --out"
-            raise ConfigError.one(told, file=str(self.directory)) from error
+            raise self._unwritable(error) from error
         return lock
+
+    def _open_results(self) -> BinaryIO:
+        try:
+            return open_private(self.directory / "results.jsonl")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> ConfigError:
+        told = f"cannot write here: {error.strerror or error}; choose another --out"
+        return ConfigError.one(told, file=str(self.directory))
 
     async def _carry_out(
         self, number: int, task: Task, carrier: Carrier, most: anyio.CapacityLimiter

@@ -101,6 +101,12 @@ class RichConsole(Console):
                 self._live.stop()
 
     @contextmanager
+    def waiting(self, reason: str) -> Iterator[None]:
+        """Shows a spinner and what is waited for."""
+        with self._screen.status(Text(one_line(reason), style="dim")):
+            yield
+
+    @contextmanager
     def paused(self) -> Iterator[None]:
         """Leaves the terminal to somebody who asks a person."""
         with self._drawing:
