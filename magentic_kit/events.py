@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import datetime, timezone
 from functools import cache, partial
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias, TypedDict, TypeVar
+
+_T = TypeVar("_T")
 
 VERSION = 1
 """Version of the event format, written as `v` on every line of events.jsonl."""
@@ -23,11 +26,32 @@ Identity: TypeAlias = tuple[str, ...] | None
 """The fields that tell an event from others of its type and run, the same when the run is replayed; None: each is new.
 """
 
-ErrorDetails: TypeAlias = Annotated[dict[str, str], ("kind", "message")]
-"""`{kind, message}`: which part failed (`KitError.kind`), and how. A log that has other keys is refused."""
 
-GivenPlan: TypeAlias = Annotated[dict[str, str], ("facts", "plan")]
+class _ErrorKeys(TypedDict):
+    kind: str
+    message: str
+
+
+class _PlanKeys(TypedDict):
+    facts: str
+    plan: str
+
+
+class _CallKeys(TypedDict):
+    id: str | None
+    index: int | None
+    name: str | None
+    arguments: str | dict[str, Any] | None
+
+
+ErrorDetails: TypeAlias = Annotated[dict[str, str], _ErrorKeys]
+"""`{kind, message}`: which part failed (`KitError.kind`), and how."""
+
+GivenPlan: TypeAlias = Annotated[dict[str, str], _PlanKeys]
 """`{facts, plan}` of a run that carries out a plan made before, else empty."""
+
+FunctionCall: TypeAlias = Annotated[dict[str, Any], _CallKeys]
+"""`{id, index, name, arguments}` of a function call, as the model asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,7 +338,7 @@ class ModelCallFinished(Event):
     seconds: float
     usage: Usage
     text: str
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    tool_calls: list[FunctionCall] = field(default_factory=list)
     finish_reason: str = ""
     reasoning: str = ""
     reused: bool = False
@@ -509,7 +533,7 @@ def from_dict(data: dict[str, Any]) -> AnyEvent:
     if cls is None:
         raise ValueError(f"unknown event type {kind!r}")
     try:
-        event: AnyEvent = _dataclass(cls, values)
+        event: AnyEvent = read_dataclass(cls, values)  # type: ignore[assignment]
         if event.time:
             seconds(event.time)
     except (ValueError, OverflowError) as error:
@@ -517,23 +541,42 @@ def from_dict(data: dict[str, Any]) -> AnyEvent:
     return event
 
 
+def event_of(text: str) -> AnyEvent:
+    """The event that is written as JSON. Raises `ValueError` if it is none."""
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("should be an object")
+    return from_dict(data)
+
+
+_Read: TypeAlias = Callable[[Any], Any]
+"""Returns a value as an event holds it, or raises `ValueError`."""
+
 # Types are checked where a log is read, and nowhere else: whoever made it, those who use it may trust it.
 
 
 @cache
-def _fields(cls: type) -> dict[str, tuple[Callable[[Any], Any], bool]]:
+def _fields(cls: type[Any]) -> dict[str, tuple[_Read, bool]]:
     """Of each field what reads it, and whether it has to be there."""
     hints = typing.get_type_hints(cls, include_extras=True)
     needed = {spec.name: spec.default is MISSING and spec.default_factory is MISSING for spec in fields(cls)}
     return {name: (_reader(hints[name]), is_needed) for name, is_needed in needed.items()}
 
 
-def _dataclass(cls: type, data: Any) -> Any:
+def read_dataclass(cls: type[_T], data: object) -> _T:
+    """A dataclass from the plain data of its fields. Raises `ValueError` on one that is unknown, missing or wrong.
+
+    Types may be those of JSON, dataclasses, `X | Y`, and `Annotated[dict[…], T]` for an object that is empty or has
+    the keys of the `TypedDict` T.
+    """
     if type(data) is not dict:
         raise ValueError("should be an object")
-    expected = _fields(cls)
+    expected = _fields(cls)  # type: ignore[arg-type]  # for mypy a class is not hashable
     if unknown := data.keys() - expected.keys():
-        raise ValueError(f"unknown field {min(map(str, unknown))!r}")
+        raise ValueError(f"unknown field {min(unknown)!r}")
     values = {}
     for name, (read, is_needed) in expected.items():
         if name in data:
@@ -546,15 +589,16 @@ def _dataclass(cls: type, data: Any) -> Any:
     return cls(**values)
 
 
-def _reader(hint: Any) -> Callable[[Any], Any]:
+def _reader(hint: Any) -> _Read:
     """What returns a value of this type as an event holds it, or raises `ValueError`."""
     if hint in _SCALARS:
         return _SCALARS[hint]
     if isinstance(hint, type) and is_dataclass(hint):
-        return partial(_dataclass, hint)
+        return partial(read_dataclass, hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return partial(_keyed, _reader(args[0]), {*args[1]})
+        keys = typing.get_type_hints(args[1])
+        return partial(_keyed, {key: _reader(kind) for key, kind in keys.items()})
     if origin is dict:
         return partial(_dict, _reader(args[1]))
     if origin is list:
@@ -563,7 +607,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     return partial(_one_of, [_reader(arg) for arg in args])
 
 
-def _one_of(readers: list[Callable[[Any], Any]], value: Any) -> Any:
+def _one_of(readers: list[_Read], value: object) -> object:
     problems = []
     for read in readers:
         try:
@@ -573,43 +617,45 @@ def _one_of(readers: list[Callable[[Any], Any]], value: Any) -> Any:
     raise ValueError(" or ".join(problems))
 
 
-def _dict(read: Callable[[Any], Any], value: Any) -> dict[str, Any]:
+def _dict(read: _Read, value: object) -> dict[str, Any]:
     if type(value) is not dict:
         raise ValueError("should be an object")
     return {key: read(item) for key, item in value.items()}
 
 
-def _list(read: Callable[[Any], Any], value: Any) -> list[Any]:
+def _list(read: _Read, value: object) -> list[Any]:
     if type(value) is not list:
         raise ValueError("should be a list")
     return [read(item) for item in value]
 
 
-def _keyed(read: Callable[[Any], Any], keys: set[str], value: Any) -> Any:
-    if value and (type(value) is not dict or value.keys() != keys):
-        raise ValueError(f"should have {' and '.join(sorted(keys))}")
-    return read(value)
+def _keyed(readers: dict[str, _Read], value: object) -> dict[str, Any]:
+    if type(value) is not dict or (value and value.keys() != readers.keys()):
+        raise ValueError(f"should be an object with {', '.join(readers)}")
+    return {key: readers[key](item) for key, item in value.items()}
 
 
-def _scalar(kind: type, name: str, value: Any) -> Any:
+def _scalar(kind: type, name: str, value: object) -> object:
     if type(value) is not kind:
         raise ValueError(f"should be {name}")
     return value
 
 
-def _int(value: Any) -> int:
+def _int(value: object) -> int:
     if type(value) is not int or abs(value) > _LARGEST:
         raise ValueError("should be a whole number")
     return value
 
 
-def _float(value: Any) -> float:
-    if type(value) not in (int, float) or not abs(value) <= _LARGEST:  # nor NaN, which is not less than anything
+def _float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("should be a number")
+    if not abs(value) <= _LARGEST:  # nor NaN, which is not less than anything
         raise ValueError("should be a number")
     return float(value)
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
+def _plain(value: object, depth: int = 0) -> object:
     """Any data of JSON."""
     if depth > _DEEPEST:
         raise ValueError(f"is nested more than {_DEEPEST} levels deep")
@@ -622,7 +668,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
     return value
 
 
-_SCALARS: dict[Any, Callable[[Any], Any]] = {
+_SCALARS: dict[Any, _Read] = {
     str: partial(_scalar, str, "text"),
     bool: partial(_scalar, bool, "true or false"),
     types.NoneType: partial(_scalar, types.NoneType, "null"),

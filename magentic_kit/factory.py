@@ -23,12 +23,16 @@ from magentic_kit.run import Run, embedded_team, member_service
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import new_run_id, read_start
 from magentic_kit.runlog.emitter import RunEmitter, Sink
+from magentic_kit.runlog.files import read_regular
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.runlog.result import RunResult
 from magentic_kit.services.pool import Pool
 from magentic_kit.team.loading import Team, load_team
 from magentic_kit.team.people import People, PlanReview, Speaker
 from magentic_kit.team.plan import TaskLedger
+
+_LARGEST_TEAM = 2**24
+"""Bytes of a team file that a run directory may have."""
 
 
 class TeamFactory:
@@ -62,7 +66,7 @@ class TeamFactory:
         """The factory of the team that a run directory has, as it ran, for `resume`."""
         started = read_start(Path(run_dir))
         try:
-            data = dict(yaml.safe_load((Path(run_dir) / "team.yaml").read_text(encoding="utf-8")))
+            data = dict(yaml.safe_load(read_regular(Path(run_dir) / "team.yaml", _LARGEST_TEAM)))
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             raise ConfigError.one(f"the run's team cannot be read: {error}", file=str(run_dir)) from error
         return cls.from_dict(data, base_dir=started.base_dir if started else None, **options)

@@ -10,22 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import semantic_kernel
-from semantic_kernel.agents.runtime import CoreRuntime, InProcessRuntime
 
 from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.embed import EmbeddedTeam, OnEvent, TeamChatCompletion
-from magentic_kit.errors import (
-    ConfigError,
-    KitError,
-    LedgerError,
-    PlanRejected,
-    ReplayError,
-    RunCancelled,
-    ServiceError,
-)
+from magentic_kit.errors import ConfigError, KitError, LedgerError, PlanRejected, ReplayError, ServiceError
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.build import RunParts
+from magentic_kit.orchestration.invoke import answer_of
 from magentic_kit.orchestration.manager import last_word
 from magentic_kit.orchestration.options import RunOptions, people_of
 from magentic_kit.runlog.control import RunControl
@@ -36,12 +28,9 @@ from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.runlog.result import RunResult
 from magentic_kit.runlog.settle import settle, until_limit
 from magentic_kit.team.plan import TaskLedger
-from magentic_kit.views.report import write_reports
+from magentic_kit.views.report import ReportWriter
 
 logger = logging.getLogger(__name__)
-
-_GRACE = 2.0
-"""Seconds that Semantic Kernel's runtime gets to come to rest before the run goes on without it."""
 
 
 class Run:
@@ -172,6 +161,8 @@ class Run:
             yield event
 
     def _begin(self, recorded: Sequence[ev.AnyEvent] = ()) -> None:
+        if self.run_dir is not None:
+            self._emitter.add_view(ReportWriter(self.run_dir, self._team.config.report.formats))
         self._end = asyncio.get_running_loop().create_task(self._main(recorded), name=f"run {self.run_id}")
 
     def _show(self, recorded: Iterable[ev.AnyEvent]) -> None:
@@ -188,7 +179,7 @@ class Run:
         answer, error = "", None
         try:
             self._emitter.emit(self._started())
-            answer = await self._orchestrate()
+            answer = await answer_of(self._parts.orchestration, self._task, self._control, self._runtime)
         except (Exception, asyncio.CancelledError) as raised:
             if isinstance(raised, ReplayError) and self._steps.is_resumed:  # the log stays as it was
                 self._leave()
@@ -202,7 +193,16 @@ class Run:
         if not answer and (outcome == "limited" or (is_manager and self.record.turns)):
             answer = last_word((turn.agent, turn.text) for turn in reversed(self.record.turns))
         seconds = self._control.clock.elapsed
-        self._finish(ev.RunFinished(outcome=outcome, answer=answer, reason=reason, error=details, seconds=seconds, notes=self._notes(outcome)))
+        self._finish(
+            ev.RunFinished(
+                outcome=outcome,
+                answer=answer,
+                reason=reason,
+                error=details,
+                seconds=seconds,
+                notes=self._notes(outcome),
+            )
+        )
         return RunResult.of(self.record, self.run_dir)
 
     def _notes(self, outcome: str) -> list[str]:
@@ -230,37 +230,6 @@ class Run:
             },
         )
 
-    async def _orchestrate(self) -> str:
-        if self._runtime is not None:
-            return await self._answer(self._runtime)
-        runtime = InProcessRuntime()
-        runtime.start()
-        try:
-            return await self._answer(runtime)
-        finally:
-            await _stop(runtime)
-
-    async def _answer(self, runtime: CoreRuntime) -> str:
-        """The answer of the orchestration; given up when that does not follow a cancel or the deadline."""
-        control, deadline = self._control, self._control.limits.deadline
-        invoked = await self._parts.orchestration.invoke(self._task, runtime)
-        ended = asyncio.ensure_future(invoked.get())
-        cancelled = asyncio.ensure_future(control.cancelled.wait())
-        try:
-            while not ended.done() and not cancelled.done():
-                left = None if deadline is None else max(deadline - control.clock.elapsed, 0) + _GRACE
-                done, _ = await asyncio.wait({ended, cancelled}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    control.check(final=True)
-            if not ended.done():
-                await asyncio.wait({ended}, timeout=_GRACE)
-            if not ended.done():
-                raise RunCancelled("the run was cancelled")
-            return ended.result().content
-        finally:
-            ended.cancel()
-            cancelled.cancel()
-
     def _judge(self, error: BaseException | None) -> tuple[str, str, dict[str, str] | None]:
         """Outcome, reason and error details of the run."""
         if error is not None and (self._control.cancelled.is_set() or isinstance(error, asyncio.CancelledError)):
@@ -279,16 +248,11 @@ class Run:
         return "failed", kind, {"kind": kind, "message": message}
 
     def _finish(self, finished: ev.RunFinished) -> None:
-        """Emits the end, writes the report, closes the log; what fails here cannot change the outcome."""
+        """Emits the end, upon which the report is written, and closes the log; a failure changes no outcome."""
         try:
             self._emitter.emit(finished)
         except KitError as error:
             logger.error("%s", error)
-        if self.run_dir is not None:
-            try:
-                write_reports(self.run_dir, self.record, self._team.config.report.formats)
-            except Exception as error:
-                logger.error("the report could not be written: %s: %s", type(error).__name__, error)
         self._leave()
 
     def _leave(self) -> None:
@@ -316,12 +280,3 @@ def member_service(
 ) -> TeamChatCompletion:
     """The chat service of a member team, whose runs are parts of the run with this emitter and these steps."""
     return TeamChatCompletion(embedded_team(blueprint, options), emitter, steps)
-
-
-async def _stop(runtime: InProcessRuntime) -> None:
-    idle = asyncio.ensure_future(runtime.stop_when_idle())
-    await asyncio.wait({idle}, timeout=_GRACE)
-    if not idle.done():  # something does not follow its cancellation; leave it behind
-        await runtime.stop()
-        idle.cancel()  # it waits for the queue that `stop` has replaced
-    await asyncio.gather(idle, return_exceptions=True)

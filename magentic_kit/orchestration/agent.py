@@ -21,7 +21,8 @@ from semantic_kernel.functions.kernel_plugin import KernelPlugin
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, ServiceError
-from magentic_kit.orchestration.model_calls import ModelCall, ParticipantCalls
+from magentic_kit.orchestration.connected import ModelCall
+from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.services.reply import ENDINGS
 from magentic_kit.text import one_line
 

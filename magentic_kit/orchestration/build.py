@@ -19,10 +19,11 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.events import MANAGER, ToolCallFailed
 from magentic_kit.orchestration.agent import TeamAgent
 from magentic_kit.orchestration.blueprint import TeamBlueprint
+from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
-from magentic_kit.orchestration.model_calls import ModelCall, ParticipantCalls
+from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.options import RunOptions, options_for_member
 from magentic_kit.orchestration.substitutes import Substitutes
 from magentic_kit.runlog.control import RunControl
@@ -33,7 +34,8 @@ from magentic_kit.team.models import AgentConfig, ContextConfig
 from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.team.strict import plain
-from magentic_kit.tools.permissions import AgentKernel, ToolPermissions
+from magentic_kit.tools.kernel import AgentKernel
+from magentic_kit.tools.permissions import ToolPermissions
 
 if TYPE_CHECKING:
     from magentic_kit.tools.mcp import PluginServers  # a third of a second, for MCP's own package

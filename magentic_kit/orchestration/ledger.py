@@ -21,7 +21,7 @@ _LONGEST_REPAIR = 20_000
 """Characters that json-repair is given; its time grows with the square of what is wrong."""
 _MOST_DRAFTS = 3
 """How many objects that are no JSON are repaired; the last ones, as the last whole one counts."""
-_BEGINNING = re.compile(rf"\{{(?:\s|\\n|//[^\n]*\n|/\*.{{0,500}}?\*/)*\\*[\"'“”‘]?(?:{'|'.join(KEYS)})\b", re.DOTALL)
+_BEGINNING = re.compile(rf"\{{(?:\s|\\n|//[^\n]*\n|/\*.{{0,500}}?\*/)*\\*[\"'“”]?(?:{'|'.join(KEYS)})\b", re.DOTALL)
 """The beginning of an object that has one of the keys first."""
 
 

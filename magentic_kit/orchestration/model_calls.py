@@ -5,60 +5,33 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import anyio
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.function_calling_utils import kernel_function_metadata_to_function_call_format
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
-from semantic_kernel.functions.kernel_function_metadata import KernelFunctionMetadata
 
 from magentic_kit import events as ev
 from magentic_kit.errors import KitError, RunStopped, ServiceError
 from magentic_kit.orchestration import prompts
 from magentic_kit.orchestration.attempts import Attempts
+from magentic_kit.orchestration.connected import ModelCall, connect
 from magentic_kit.orchestration.context_window import Selection, Window, narrower
 from magentic_kit.orchestration.substitutes import Substitutes
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps, Request
-from magentic_kit.services.connectors import with_mixin
 from magentic_kit.services.messages import as_conversation, characters, plain
 from magentic_kit.services.rate_limits import Throttle
-from magentic_kit.services.reply import Answer, CallInRun, InProcessChatCompletion, Reply, contents_of, tokens
+from magentic_kit.services.reply import Answer, CallInRun, Reply, contents_of, tokens
 from magentic_kit.services.text_calls import text_calls
-from magentic_kit.text import one_line
 from magentic_kit.tools.function_names import normalise
 
 _S = TypeVar("_S", bound=ChatCompletionClientBase)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelCall:
-    """What is asked of a model, besides the messages.
-
-    `options` and `functions` are the execution settings and the functions on offer. A call that fails in a way that
-    may pass is made up to `retries` times more; `silence` is how many seconds it may bring nothing, `timeout` how many
-    one attempt may take, None for any time. A `person` answers while the clock of the run stands still.
-    """
-
-    purpose: str
-    options: Mapping[str, Any]
-    retries: int
-    silence: float | None
-    timeout: float | None
-    functions: Sequence[KernelFunctionMetadata] = ()
-    person: bool = False
-
-    @property
-    def tools(self) -> list[dict[str, Any]]:
-        """The schemas of the functions on offer."""
-        return [kernel_function_metadata_to_function_call_format(function) for function in self.functions]
 
 
 class ParticipantCalls:
@@ -115,13 +88,8 @@ class ParticipantCalls:
         )
 
     def connect(self, service: _S, call: ModelCall) -> _S:
-        """A copy of the service that shares its HTTP client and whose calls are all `call`, in this run."""
-        copy = service.model_copy()
-        if not isinstance(service, _InRun):
-            copy.__class__ = with_mixin(type(service), _InRun)
-        for name, value in (("_calls", self), ("_model_call", call), ("_response", None)):
-            object.__setattr__(copy, name, value)
-        return copy
+        """A copy of the service whose calls are all `call`, in this run."""
+        return connect(service, call, self)
 
     async def ask(self, service: ChatCompletionClientBase, call: ModelCall, history: ChatHistory) -> str:
         """The text of the reply to the history."""
@@ -264,9 +232,7 @@ class ParticipantCalls:
         left_out = len(too_long.history.messages) - len(selection.history.messages)
         if left_out <= 0:
             raise refusal
-        self.emitter.emit(
-            ev.ContextShortened(call=self.last_call, who=self.who, left_out=left_out, error=str(refusal))
-        )
+        self.emitter.emit(ev.ContextShortened(call=self.last_call, who=self.who, left_out=left_out, error=str(refusal)))
 
     def _names(self, call: ModelCall) -> list[str]:
         return [function.fully_qualified_name for function in call.functions]
@@ -346,62 +312,3 @@ def _finished(this: CallInRun, reply: Reply, seconds: float) -> ev.ModelCallFini
 
 def _message(role: AuthorRole, text: str) -> ChatMessageContent:
     return ChatMessageContent(role=role, content=text)
-
-
-class _InRun:
-    """Put before a connector's class: its two inner calls become calls of a participant."""
-
-    _calls: ParticipantCalls
-    _model_call: ModelCall
-    _response: Any
-
-    async def _send_request(self, *args: Any) -> Any:
-        """Remembers OpenAI's stream: left half-read by SK, only the garbage collector would close it."""
-        self._response = await super()._send_request(*args)  # type: ignore[misc]
-        return self._response
-
-    async def _close(self, stream: AsyncIterator[Any]) -> None:
-        """Closes what is left of a stream, for a second at most."""
-        response, self._response = self._response, None
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 1):
-            if isinstance(stream, AsyncGenerator):
-                await stream.aclose()
-            if hasattr(response, "__aiter__"):
-                await response.close()
-
-    def _learned(self, name: str, refusal: str) -> None:
-        self._calls.emitter.emit(ev.DialectFound(service=self._calls.service, name=name, refusal=one_line(refusal, 300)))
-
-    async def send(
-        self, this: CallInRun, history: ChatHistory, settings: PromptExecutionSettings, attempt: int | None
-    ) -> AsyncIterator[list[ChatMessageContent]]:
-        """What the connector itself brings for this call."""
-        connector: Any = super(_InRun, _answering(cast(ChatCompletionClientBase, self), this))
-        if attempt is None:
-            yield await connector._inner_get_chat_message_contents(history, settings)
-            return
-        stream = connector._inner_get_streaming_chat_message_contents(history, settings, attempt)
-        try:
-            async for contents in stream:
-                yield contents
-        finally:
-            await self._close(stream)
-
-    async def _inner_get_chat_message_contents(
-        self, chat_history: ChatHistory, settings: PromptExecutionSettings
-    ) -> list[ChatMessageContent]:
-        service = cast(ChatCompletionClientBase, self)
-        replies = self._calls.replies(service, self._model_call, chat_history, settings, attempt=None)
-        return [content async for content in replies]
-
-    async def _inner_get_streaming_chat_message_contents(
-        self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
-    ) -> AsyncIterator[list[ChatMessageContent]]:
-        service, attempt = cast(ChatCompletionClientBase, self), function_invoke_attempt
-        async for content in self._calls.replies(service, self._model_call, chat_history, settings, attempt=attempt):
-            yield [content]
-
-
-def _answering(service: ChatCompletionClientBase, this: CallInRun) -> Any:
-    """The service itself, or a copy of one of this package that knows the call it answers."""
-    return service.for_call(this) if isinstance(service, InProcessChatCompletion) else service

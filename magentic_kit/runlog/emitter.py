@@ -43,10 +43,14 @@ class RunEmitter:
         self.log: RunLog | None = None
         """Where logged events are written before they are shown; what it raises ends the run."""
         self._steps = steps
-        self._views = tuple(views)
+        self._views = list(views)
         self._sinks = tuple(sinks)
         self._broken: set[int] = set()
         self._seq = steps.next_seq
+
+    def add_view(self, view: View) -> None:
+        """Shows later events to this view too, before those that are there already."""
+        self._views.insert(0, view)
 
     def emit(self, event: AnyEvent) -> None:
         """Stamps, redacts, logs and shows the event, unless the log has it. Raises only what the log raises."""

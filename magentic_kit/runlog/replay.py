@@ -10,7 +10,10 @@ from itertools import takewhile
 from typing import Any
 
 from magentic_kit import events as ev
-from magentic_kit.errors import ReplayError
+from magentic_kit.errors import JournalError, ReplayError
+
+_NOT_OFFERED = "this function is not offered to this agent"
+"""The reason that 0.1 logged for a function name that it did not know, before Semantic Kernel looked for it."""
 
 _SHORT = 64
 """Texts up to this length are written as they are; a longer one is written once and then named by its hash."""
@@ -43,7 +46,10 @@ class Requests:
         """The request that `pack` was given; packed ones have to come in the order of the log."""
         last = self._last.get(who, {"messages": []})
         changed = {key: value for key, value in packed.items() if key not in ("keep", "add")}
-        messages = last["messages"][: packed["keep"]] + [self._restore(m) for m in packed["add"]]
+        try:
+            messages = last["messages"][: packed["keep"]] + [self._restore(m) for m in packed["add"]]
+        except (KeyError, TypeError) as error:
+            raise JournalError(f"the log is damaged: a request of {who} cannot be put together: {error}") from error
         self._last[who] = {**last, **changed, "messages": messages}
         return self._last[who]
 
@@ -100,6 +106,7 @@ class RecordedSteps:
         self._resume_point: int | None = None
         self._asked: dict[str, Request] = {}
         self._done: dict[tuple[str, Any], ev.AnyEvent] = {}
+        self._denied_unresolved: set[str] = set()
         self._live = False
         self._failed: ev.ModelCallFailed | None = None
         self._plan: tuple[str, str] = ("", "")
@@ -146,6 +153,8 @@ class RecordedSteps:
                 self.unfinished[event.call] = event
             case ev.ModelCallFinished():
                 self._done["model", event.call] = event
+            case ev.ToolCallDenied(reason=reason) if reason == _NOT_OFFERED:
+                self._denied_unresolved.add(event.call)
             case ev.ToolCallFinished() | ev.ToolCallFailed() | ev.ToolCallDenied():
                 self.unfinished.pop(event.call, None)
                 self._done["tool", event.call] = event
@@ -169,16 +178,21 @@ class RecordedSteps:
         Raises `ReplayError` if the log has another request under this name.
         """
         found: ev.ModelCallFinished | ev.ModelCallFailed | None = self.find("model", call)
-        if found and self._asked[call] == request:
+        asked = self._asked.get(call, {})
+        if found and asked == request:
             return found
         self._live = True
         if found and self._strict:
-            raise ReplayError(call, difference(self._asked[call], request))
+            raise ReplayError(call, difference(asked, request) if asked else "the log does not have its request")
         return None
 
     def find(self, kind: str, name: Any) -> Any:
         """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
         return None if self._live else self._done.get((kind, name))
+
+    def is_unresolved(self, call: str) -> bool:
+        """Whether the log has a tool call whose name was left to Semantic Kernel to resolve, as 0.1 did."""
+        return not self._live and call in self._denied_unresolved
 
     def settle(self, call: str, result: str) -> None:
         """Takes a person's word for the result of a tool call that never ended."""

@@ -104,7 +104,8 @@ _RULES: list[tuple[re.Pattern[str], tuple[str, ...]]] = [
     (
         # Chat templates of Mistral, Gemma and Llama by vLLM, llama.cpp and others; Mistral's and Perplexity's own.
         re.compile(
-            r"alternat|expected last role|unexpected role|after role|(?:consecutive|successive) \w*\s*(?:user|assist|mess)"
+            r"alternat|expected last role|unexpected role|after role"
+            r"|(?:consecutive|successive) \w*\s*(?:user|assist|mess)"
             r"|first message (?:must|should)|(?:start|begin)s? with an? (?:user|'user')|last message (?:must|should)"
             r"|system (?:message|prompt)s? (?:must|should|can only|may only) (?:be|come)|multiple system"
             r"|2 or more assistant|only (?:the )?first message"
@@ -124,7 +125,8 @@ _RULES: list[tuple[re.Pattern[str], tuple[str, ...]]] = [
     (
         re.compile(
             r"messages?\W+\d+\W+(?:\w+\W+)?name\b|property \W?name\W? is"
-            rf"|(?:unknown|unrecognized|unexpected|unsupported|extra|additional)[^.]{{0,40}}\W?\bname\b|\bname\W+(?:is )?{_NOT}"
+            r"|(?:unknown|unrecognized|unexpected|unsupported|extra|additional)[^.]{0,40}\W?\bname\b"
+            rf"|\bname\W+(?:is )?{_NOT}"
         ),
         ("names_as_text",),
     ),
@@ -156,9 +158,9 @@ def _alternate(messages: list[Request]) -> list[Request]:
     joined: list[Request] = []
     for message in _names_as_text(messages, roles=("user",)):
         role, begun = message["role"], any(m["role"] not in ("system", "developer") for m in joined)
-        if role in ("system", "developer") and begun:
-            message = {"role": "user", "content": _text(message)}
-        elif role == "assistant" and not begun and not message.get("tool_calls"):
+        if (role in ("system", "developer") and begun) or (
+            role == "assistant" and not begun and not message.get("tool_calls")
+        ):
             message = {"role": "user", "content": _text(message)}
         before = joined[-1] if joined else {"role": ""}
         if before["role"] == message["role"] != "tool" and not before.get("tool_calls"):
@@ -171,7 +173,9 @@ def _alternate(messages: list[Request]) -> list[Request]:
     return joined
 
 
-def _names_as_text(messages: list[Request], *, roles: Collection[str] = ("user", "assistant", "system")) -> list[Request]:
+def _names_as_text(
+    messages: list[Request], *, roles: Collection[str] = ("user", "assistant", "system")
+) -> list[Request]:
     changed = []
     for message in messages:
         if message.get("name") and message["role"] in roles:

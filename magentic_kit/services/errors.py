@@ -41,7 +41,8 @@ _FAULTS: Mapping[str, re.Pattern[str]] = {
     "context": re.compile(
         r"context_length|context[_ ](?:length|window|size|limit)|maximum context|prompt is too long|input is too long"
         r"|input token count|too many (?:input )?tokens|prompt contains [\d,]+ tokens|input (?:text )?length"
-        r"|exceeds? the (?:model's )?(?:maximum|max|limit)[^.]{0,40}(?:input |prompt )?tokens|max(?:imum)?_?prompt_?tokens"
+        r"|exceeds? the (?:model's )?(?:maximum|max|limit)[^.]{0,40}(?:input |prompt )?tokens"
+        r"|max(?:imum)?_?prompt_?tokens"
         r"|reduce (?:the length|your (?:message|prompt)|the number of)|longer than the model|string_above_max_length"
         r"|inputs? tokens?[^.]{0,60}(?:exceed|must be <=)|request too large"
     ),
@@ -63,12 +64,12 @@ _LONG_TOKEN = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])\w{32,}\b")
 def as_service_error(error: BaseException, *, service: str, describe: str) -> ServiceError:
     """The failure as one line for a person, and as fields that retries can act on.
 
-    `describe` tells what was called, such as `gpt-4.1-mini at http://…`. The causes are searched for an
+    `describe` says what was called, such as `gpt-4.1-mini at http://…`. The causes are searched for an
     HTTP status, the server's wish to wait (`Retry-After`) and a lost connection. To retry: 408, 409, 429
     but for an exhausted quota, 5xx, lost connections.
     """
     chain = list(_chain(error))
-    # The outermost that tells something: aiohttp numbers a torn connection 400, deep inside.
+    # The outermost that says something: aiohttp numbers a torn connection 400, deep inside.
     link = next((e for e in chain if isinstance(e, ServiceError) or _lost(e) or _http(e)[0] or _body(e)), chain[-1])
     if isinstance(link, ServiceError):
         return link
@@ -130,9 +131,9 @@ def _http(error: BaseException) -> tuple[int | None, Mapping[str, str]]:
     """The status of 400 and above, if the error has one, and the headers by their names in lower case."""
     response: Any = getattr(error, "response", None)
     meta = response.get("ResponseMetadata", {}) if isinstance(response, Mapping) else {}  # botocore
-    told = (getattr(e, name, None) for e in (error, response) for name in ("status_code", "code", "status"))
+    values = (getattr(e, name, None) for e in (error, response) for name in ("status_code", "code", "status"))
     fields = _body(error).values() if not isinstance(getattr(error, "status_code", None), int) else ()
-    numbers = map(_number, (meta.get("HTTPStatusCode"), *told, *fields))
+    numbers = map(_number, (meta.get("HTTPStatusCode"), *values, *fields))
     headers = meta.get("HTTPHeaders") or getattr(response or error, "headers", None)
     status = next((n for n in numbers if 400 <= n < 600), None)
     return status, {str(name).lower(): str(value) for name, value in (headers or {}).items()}

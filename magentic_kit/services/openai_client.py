@@ -19,15 +19,15 @@ _AsyncByteStream: type[Any] = resolve_name(f"{_HTTP.partition('.')[0]}:AsyncByte
 
 def openai_client(**arguments: Any) -> openai.AsyncOpenAI:
     """`openai.AsyncOpenAI`, quicker."""
-    return openai.AsyncOpenAI(**arguments, http_client=_http_client())
+    return openai.AsyncOpenAI(**arguments, http_client=http_client())
 
 
 def azure_client(**arguments: Any) -> openai.AsyncAzureOpenAI:
     """`openai.AsyncAzureOpenAI`, quicker."""
-    return openai.AsyncAzureOpenAI(**arguments, http_client=_http_client())
+    return openai.AsyncAzureOpenAI(**arguments, http_client=http_client())
 
 
-def _http_client() -> Any:
+def http_client() -> Any:
     """openai's HTTP client, on aiohttp's transport, the quicker one, where openai can use it.
 
     openai 3 brings what it needs, and aiohttp comes with Semantic Kernel; openai 2 wants the extra `fast`.

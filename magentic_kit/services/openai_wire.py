@@ -100,7 +100,9 @@ class OpenAIWire(OpenAIChatCompletionBase):
     def _learned(self, name: str, refusal: str) -> None:
         """Hears what of the server's dialect was found out."""
 
-    def _create_streaming_chat_message_content(self, chunk: Any, choice: Any, *args: Any) -> StreamingChatMessageContent:
+    def _create_streaming_chat_message_content(
+        self, chunk: Any, choice: Any, *args: Any
+    ) -> StreamingChatMessageContent:
         content = super()._create_streaming_chat_message_content(chunk, choice, *args)
         if reasoning := getattr(choice.delta, "reasoning_content", None):
             content.items.append(StreamingReasoningContent(text=reasoning, choice_index=0))

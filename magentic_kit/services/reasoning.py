@@ -10,7 +10,17 @@ _CLOSING = re.compile(rf"</(?:{_NAMES}|seed:think)>|\[/THINK\]|◁/think▷|<\|e
 """DeepSeek R1, Qwen 3, Gemma, Seed, Magistral, Kimi, gpt-oss; by their chat templates."""
 
 _FINAL = re.compile(r"(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>", re.I)  # gpt-oss, between the two
-_STARTS: tuple[str, ...] = ("<think", "<reason", "<reflect", "</think", "</reason", "</reflect", "<seed:", "</seed:", "<thought")
+_STARTS: tuple[str, ...] = (
+    "<think",
+    "<reason",
+    "<reflect",
+    "</think",
+    "</reason",
+    "</reflect",
+    "<seed:",
+    "</seed:",
+    "<thought",
+)
 _STARTS += ("</thought", "[think]", "[/think]", "◁think▷", "◁/think▷", "<|channel|>", "<|end|>", "<|start|>")
 _LONGEST = 45
 """Characters of the longest tag."""

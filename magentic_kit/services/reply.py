@@ -88,7 +88,7 @@ class Reply:
         """Raises `ServiceError` when the stream ended before the reply did, which connectors take for its end."""
         if not self._pieces:
             problem = "answered with something that is not a chat completion; check base_url"
-        elif _tells_finish(service) and not self.finish_reason:
+        elif _gives_finish_reason(service) and not self.finish_reason:
             problem = f"the reply was cut off after {len(self.text)} characters"
         else:
             return
@@ -147,7 +147,7 @@ def _larger(one: int | None, other: int | None) -> int | None:
     return max(known, default=None)
 
 
-def _tells_finish(service: ChatCompletionClientBase) -> bool:
+def _gives_finish_reason(service: ChatCompletionClientBase) -> bool:
     """Whether the connector passes on why a reply ended; by name, as importing OpenAI's costs half a second."""
     return any(cls.__name__ == "OpenAIHandler" for cls in type(service).__mro__)
 

@@ -12,10 +12,12 @@ _MARKED = (
     re.compile(rf"<tool_call>\s*({_NAME})\s*(?:\n|<)"),  # GLM
     re.compile(rf"<function\s*=\s*[\"']?({_NAME})"),  # Llama 3.1, Qwen 3 Coder
     re.compile(rf"<(?:\w+:)?invoke\s+name\s*=\s*[\"']({_NAME})"),  # Claude's form, MiniMax
-    re.compile(rf"\[TOOL_CALLS\]\s*(?:\[?\s*\{{[^\]]{{0,200}}?\"name\"\s*:\s*\"({_NAME})|({_NAME})\s*[\[\{{])"),  # Mistral
+    re.compile(
+        rf"\[TOOL_CALLS\]\s*(?:\[?\s*\{{[^\]]{{0,200}}?\"name\"\s*:\s*\"({_NAME})|({_NAME})\s*[\[\{{])"
+    ),  # Mistral
     re.compile(rf"<\|python_tag\|>\s*(?:\{{[^}}]{{0,200}}?\"name\"\s*:\s*\"({_NAME})|({_NAME})\.call\()"),  # Llama 3
     re.compile(rf"<\|tool_calls?(?:_begin)?\|>[^\n]{{0,200}}?\"name\"\s*:\s*\"({_NAME})"),  # Phi 4
-    re.compile(rf"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?({_NAME})"),  # DeepSeek
+    re.compile(rf"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?({_NAME})"),  # noqa: RUF001  # DeepSeek
     re.compile(rf"functools\[\s*\{{\s*\"name\"\s*:\s*\"({_NAME})"),  # Phi 4 mini, Firefunction
     re.compile(rf"to=functions\.({_NAME})"),  # gpt-oss
     re.compile(rf"✿FUNCTION✿:\s*({_NAME})"),  # Qwen's own agent

@@ -1,4 +1,4 @@
-"""What every function call of a run passes: its name is made sure of, a person's yes, the log, a time limit."""
+"""What every function call of a run passes: a person's yes, the log, a time limit."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import asyncio
 import fnmatch
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, PrivateAttr
-from semantic_kernel import Kernel
-from semantic_kernel.contents import ChatHistory, FunctionCallContent, FunctionResultContent
+from semantic_kernel.contents import FunctionCallContent
 from semantic_kernel.filters.auto_function_invocation.auto_function_invocation_context import (
     AutoFunctionInvocationContext,
 )
-from semantic_kernel.exceptions import FunctionCallInvalidArgumentsException
-from semantic_kernel.filters.filter_types import FilterTypes
 from semantic_kernel.functions.function_result import FunctionResult
 
 from magentic_kit import events as ev
@@ -28,10 +25,7 @@ from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.team.people import People, ToolReview, ToolReviewRequest, ask
 from magentic_kit.team.providers import Plugin
-from magentic_kit.text import one_line, sendable
-from magentic_kit.tools.function_names import UnknownFunction, find_function
-
-_Next = Callable[[AutoFunctionInvocationContext], Awaitable[None]]
+from magentic_kit.text import sendable
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class _Call:
     function: str
 
 
-class _LoggedCall(FunctionCallContent):
+class LoggedCall(FunctionCallContent):
     """A function call that knows its name in the log."""
 
     _log_name: str = PrivateAttr(default="")
@@ -72,20 +66,18 @@ class ToolPermissions:
         self._people = people
         self._approved: set[str] = set()
 
-    def refuse(self, call: str, who: str, name: str, reason: str) -> str | None:
-        """Logs that a call of a name that no function has is refused; returns the text for the model.
-
-        None if the log has another end of this call, from an earlier release: then it was Semantic Kernel's to judge.
-        """
-        recorded = self._steps.find("tool", call)
-        if recorded is not None and getattr(recorded, "reason", None) != reason:
-            return None
+    def refuse(self, call: str, who: str, name: str, reason: str) -> str:
+        """Logs that a call is refused whose `name` stands for no function; returns the text for the model."""
         return self._deny(_Call(call, who, name), reason)
+
+    def is_unresolved(self, call: str) -> bool:
+        """Whether the log leaves it to Semantic Kernel to resolve the name of this call."""
+        return self._steps.is_unresolved(call)
 
     async def invoke(self, who: str, invocation: AutoFunctionInvocationContext) -> None:
         """Makes the call of an agent, or takes its recorded result, and sets the result."""
         function, content = invocation.function, invocation.function_call_content
-        name = content._log_name if isinstance(content, _LoggedCall) else ""
+        name = content._log_name if isinstance(content, LoggedCall) else ""
         text = await self._result(_Call(name, who, f"{function.plugin_name}.{function.name}"), invocation)
         most = self._control.limits.result_chars
         if most is not None and len(text) > most:
@@ -179,91 +171,6 @@ class ToolPermissions:
         if review.decision == "approve_for_run":
             self._approved.add(call.function)
         return review
-
-
-class AgentKernel(Kernel):
-    """SK's kernel of one agent in one run: its function calls pass `ToolPermissions`, and none can break the run."""
-
-    _permissions: ToolPermissions = PrivateAttr()
-    _who: str = PrivateAttr()
-    _model_call: Callable[[], str] = PrivateAttr()
-    _ending: Callable[[], str] = PrivateAttr()
-
-    def guard(
-        self, permissions: ToolPermissions, who: str, model_call: Callable[[], str], ending: Callable[[], str]
-    ) -> None:
-        """Lets every call pass `permissions`.
-
-        `model_call` names the call of the model that asked for functions, `ending` says how its reply ended.
-        """
-        self._permissions, self._who, self._model_call, self._ending = permissions, who, model_call, ending
-
-        async def invoke(invocation: AutoFunctionInvocationContext, next: _Next) -> None:
-            await permissions.invoke(who, invocation)
-
-        self.add_filter(FilterTypes.AUTO_FUNCTION_INVOCATION, invoke)
-
-    async def invoke_function_call(
-        self, function_call: FunctionCallContent, chat_history: ChatHistory, **kwargs: Any
-    ) -> AutoFunctionInvocationContext | None:
-        """Makes the call of the function that its name stands for; the model is told of what cannot be called.
-
-        SK finds `weather.look` by `look` alone, and is ended by an argument named `settings` (DESIGN.md, 21 and 22).
-        """
-        log_name = f"{self._model_call()}.{_position(function_call, chat_history)}"
-        name = function_call.name or ""
-        try:
-            name = find_function(name, [f.fully_qualified_name for f in self.get_full_list_of_function_metadata()])
-        except UnknownFunction as error:
-            text = self._permissions.refuse(log_name, self._who, name, str(error))
-            if text is not None:
-                _answer(function_call, text, chat_history)
-                return None
-        call = _LoggedCall(  # type: ignore[call-arg]  # the function's name is a part of it
-            id=function_call.id, index=function_call.index, name=name or None, arguments=function_call.arguments
-        )
-        call._log_name = log_name
-        problem = self._argument_problem(call)
-        if problem:
-            text = self._permissions.refuse(log_name, self._who, name.replace("-", ".", 1), problem)
-            if text is not None:
-                _answer(function_call, text, chat_history)
-                return None
-        try:
-            return await super().invoke_function_call(call, chat_history, **kwargs)
-        except (AttributeError, TypeError, ValueError) as error:
-            _answer(function_call, f"Error: these arguments cannot be taken: {error}", chat_history)
-            return None
-
-
-    def _argument_problem(self, call: FunctionCallContent) -> str:
-        """Why Semantic Kernel would refuse the arguments, which it tells the model alone; "" if it would not."""
-        arguments: object = None
-        with suppress(FunctionCallInvalidArgumentsException):
-            arguments = call.parse_arguments() or {}
-        if not isinstance(arguments, Mapping):
-            cut = " (the reply was cut off at the model's length limit)" if self._ending() == "length" else ""
-            return f"its arguments are no JSON object{cut}: {one_line(str(call.arguments), 100)}"
-        functions = self.get_full_list_of_function_metadata()
-        function = next((one for one in functions if one.fully_qualified_name == call.name), None)
-        parameters = function.parameters if function else []
-        missing = [str(one.name) for one in parameters if one.is_required and one.name not in arguments]
-        return f"it lacks the required arguments {', '.join(missing)}" if missing else ""
-
-
-def _answer(call: FunctionCallContent, text: str, history: ChatHistory) -> None:
-    result = FunctionResultContent.from_function_call_content_and_result(function_call_content=call, result=text)
-    history.add_message(result.to_chat_message_content())
-
-
-def _position(call: FunctionCallContent, history: ChatHistory) -> int:
-    """Which of the calls that the model asked for at once this is; providers' ids may repeat."""
-    for message in reversed(history.messages):
-        calls = [item for item in message.items if isinstance(item, FunctionCallContent)]
-        for index, other in enumerate(calls):
-            if other is call:
-                return index
-    return 0
 
 
 def _failure(error: str) -> str:

@@ -91,8 +91,8 @@ class Tools:
             if not _chosen(self._plugins, [pattern]):
                 known = [f"{name}.{f}" for name, plugin in self._plugins.items() for f in plugin.functions]
                 place = ("agents", index, "tools", [tool.id for tool in config.tools].index(pattern), "id")
-                told = f"no plugin has the function '{pattern}'{nearest(pattern, known)}"
-                problems.append(self._team.problem(place, told))
+                message = f"no plugin has the function '{pattern}'{nearest(pattern, known)}"
+                problems.append(self._team.problem(place, message))
         if problems:
             raise ConfigError(problems)
         return _chosen(self._plugins, config.functions)

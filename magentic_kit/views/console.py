@@ -7,47 +7,21 @@ is always indented, so that a line at the margin is ours and no model can fake o
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, TextIO, TypeAlias
+from typing import TextIO, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
-from magentic_kit.runlog.record import RunRecord, ToolCall, stalled
+from magentic_kit.runlog.entries import ToolCall
+from magentic_kit.runlog.record import RunRecord, stalled
 from magentic_kit.text import count, duration, one_line, printable
 
-Mode: TypeAlias = Literal["auto", "rich", "plain", "quiet"]
 Clock: TypeAlias = Callable[[], float]
 INDENT = "  "
-
-
-def make_console(
-    *,
-    stream: TextIO | None = None,
-    mode: Mode = "auto",
-    verbosity: str = "normal",
-    show_reasons: bool = True,
-    clock: Clock = time.time,
-) -> Console:
-    """A sink that shows a run on `stream` (default: stderr).
-
-    `auto` is `rich` on a UTF-8 terminal, and `plain` elsewhere, with `TERM=dumb` or with `NO_COLOR`.
-    `verbosity` is `quiet` (plans, rounds, trouble and the end), `normal` (what is said and called as well) or
-    `full` (facts, all of the manager's reasons, whole results as well); `clock` tells seconds since 1970.
-    Call `close()` at the end, whatever happened: it gives the terminal back.
-    """
-    stream = stream or sys.stderr
-    if mode == "auto":
-        fit = stream.isatty() and "utf" in (stream.encoding or "").lower()
-        mode = "plain" if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not fit else "rich"
-    kind = Console if mode == "plain" else QuietConsole
-    if mode == "rich":
-        from magentic_kit.views.live import RichConsole as kind
-    return kind(stream, verbosity=verbosity, show_reasons=show_reasons, clock=clock)
+_MOST_COMPARED = 2_000  # lines of two plans; the time that a comparison takes may grow with their square
 
 
 class Console:
@@ -60,13 +34,15 @@ class Console:
         self._record = RunRecord()
         self._streamed = False  # whether this turn's text was shown as it came
         self._tail = ""  # the text that has no end yet: of the line, or of the Markdown block
+        self._announced = ""
 
-    def __call__(self, event: ev.AnyEvent) -> None:
+    def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
         """Shows what happened."""
-        self._record.apply(event)
+        self._record = record
         match event:
             case ev.RunStarted():
-                self._line(f"{event.team}: {event.task}", "bold")
+                if self._announced != f"{event.team}: {event.task}":
+                    self.announce(event.team, event.task)
                 if names := ", ".join(self._record.scripted):
                     self._line(f"scripted replies: no model is called for {names}", "yellow")
             case ev.PlanCreated() | ev.Replanned():
@@ -83,6 +59,16 @@ class Console:
                 self._turn(event)
             case _:
                 self._show_call(event)
+
+    def announce(self, team: str, task: str) -> None:
+        """Shows whose run begins; called before the run's first event, that event does not show it again."""
+        self._announced = f"{team}: {task}"
+        self._line(self._announced, "bold")
+
+    @contextmanager
+    def waiting(self, reason: str) -> Iterator[None]:
+        """Shows on a terminal what is waited for, before the run's first event."""
+        yield
 
     def close(self) -> None:
         """Ends the output; may be called again."""
@@ -102,7 +88,10 @@ class Console:
         import difflib
 
         old, new = (printable(plan.plan).strip("\n").split("\n") for plan in (self._record.plans[-2:] * 2)[:2])
-        changes = [*difflib.unified_diff(old, new, n=len(old), lineterm="")][3:] or [f" {line}" for line in new]
+        changes = []
+        if len(old) + len(new) <= _MOST_COMPARED:
+            changes = [*difflib.unified_diff(old, new, n=len(old), lineterm="")][3:]
+        changes = changes or [f" {line}" for line in new]
         title = f"plan {event.version}, because {event.reason or 'of stalls'}"
         self._section(title, "\n".join(f"{line[0]} {line[1:]}" for line in changes), changed=True)
 
@@ -198,10 +187,11 @@ class Console:
         return self._line(head + one_line(call.result, max(self._width() - len(head), 10)), style, fold=True)
 
     def _tokens(self) -> str:
-        totals = self._record.totals
-        known = [n for name in ("prompt_tokens", "completion_tokens") if (n := totals[name]) is not None]
-        least = "at least " if totals["unknown_calls"] else ""
-        return f"{least}{count(sum(known), 'token')}" if known else "tokens unknown"
+        tokens = self._record.tokens
+        if tokens is None:
+            return "tokens unknown"
+        least = "at least " if self._record.totals["unknown_calls"] else ""
+        return f"{least}{count(tokens, 'token')}"
 
     # What follows is all that touches the stream.
 
@@ -250,5 +240,8 @@ def number_of(number: int, most: int | None) -> str:
 class QuietConsole(Console):
     """Shows nothing."""
 
-    def __call__(self, event: ev.AnyEvent) -> None:
+    def announce(self, team: str, task: str) -> None:
+        """Shows nothing."""
+
+    def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
         """Shows nothing."""

@@ -1,5 +1,7 @@
 """How a reply ended is judged by everybody who uses it, and what is not whole is asked for again or said to be so."""
 
+# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,7 +16,9 @@ from magentic_kit import events as ev
 
 CUT = Reply("Half of it", finish_reason="length")
 FILTERED = Reply("Half of it", finish_reason="content_filter")
-REFUSED = events(delta(role="assistant", content=None, refusal="I cannot "), delta(refusal="help with that."), delta("stop"))
+REFUSED = events(
+    delta(role="assistant", content=None, refusal="I cannot "), delta(refusal="help with that."), delta("stop")
+)
 MAX_TOKENS = events(delta(content="Half of it"), delta("max_tokens"))
 SAFETY = events(delta(content="Half of it"), delta("SAFETY"))
 THOUGHT = Reply("<think>I would say forty-two")
@@ -40,7 +44,9 @@ async def test_a_final_answer_that_is_not_whole_is_asked_for_again(name: str) ->
     reply, words = {**ENDINGS, "reasoning alone": (THOUGHT, "reasoning alone")}[name]
     with RealServer(brain().on("manager", "answer", 0, reply)) as server:
         result, _ = await run(server)
-        asked = [request for request in server.requests if "Based on the information gathered" in str(request.messages[-1])]
+        asked = [
+            request for request in server.requests if "Based on the information gathered" in str(request.messages[-1])
+        ]
     assert (result.outcome, result.answer, result.notes) == ("satisfied", "The final answer.", [])
     assert len(asked) == 2 and words in str(asked[1].messages[-1])
 
@@ -53,7 +59,9 @@ async def test_an_answer_that_stays_cut_says_so_in_outcome_and_report(name: str,
     assert result.outcome == "satisfied" and result.answer
     assert len(result.notes) == 1 and words in result.notes[0]
     for report in ("report.md", "report.html", "result.json"):
-        assert words.replace("'", "")[:12] in (result.run_dir / report).read_text("utf-8").replace("&#39;", "").replace("'", "")
+        assert words.replace("'", "")[:12] in (result.run_dir / report).read_text("utf-8").replace("&#39;", "").replace(
+            "'", ""
+        )
 
 
 @pytest.mark.parametrize("name", ENDINGS)
@@ -71,7 +79,9 @@ async def test_a_turn_that_is_not_whole_carries_a_note_that_the_manager_hears(na
 @pytest.mark.parametrize("purpose", ["facts", "plan"])
 async def test_a_plan_that_is_not_whole_is_asked_for_again_saying_why(name: str, purpose: str) -> None:
     reply, words = ENDINGS[name]
-    with RealServer(brain(plan="- The whole plan.", facts="The whole facts.").on("manager", purpose, 0, reply)) as server:
+    with RealServer(
+        brain(plan="- The whole plan.", facts="The whole facts.").on("manager", purpose, 0, reply)
+    ) as server:
         result, log = await run(server)
         asked = [str(request.messages[-1]) for request in server.requests]
     plan = next(event for event in log if isinstance(event, ev.PlanCreated))
@@ -101,7 +111,9 @@ async def test_a_ledger_that_is_not_whole_says_why_it_is_asked_for_again(name: s
 
 async def test_a_manager_that_refuses_every_ledger_fails_the_run_by_its_words() -> None:
     answering = brain()
-    answering.on("manager", "ledger", 1, REFUSED).on("manager", "ledger", 2, REFUSED).on("manager", "ledger", 3, REFUSED)
+    answering.on("manager", "ledger", 1, REFUSED).on("manager", "ledger", 2, REFUSED).on(
+        "manager", "ledger", 3, REFUSED
+    )
     with RealServer(answering) as server:
         result, _ = await run(server)
     assert result.outcome == "failed" and "I cannot help with that" in result.error["message"]
@@ -109,10 +121,16 @@ async def test_a_manager_that_refuses_every_ledger_fails_the_run_by_its_words() 
 
 
 REFUSALS: dict[str, Reply] = {
-    "Azure: a content filter": openai_words(400, "The response was filtered due to the prompt triggering", code="content_filter"),
+    "Azure: a content filter": openai_words(
+        400, "The response was filtered due to the prompt triggering", code="content_filter"
+    ),
     "OpenAI: a content policy": openai_words(400, "Your request was rejected", code="content_policy_violation"),
-    "OpenRouter: moderation, status 403": openai_words(403, "Your chosen model requires moderation and your input was flagged"),
-    "Qwen: data inspection": openai_words(400, "Input data may contain inappropriate content.", code="data_inspection_failed"),
+    "OpenRouter: moderation, status 403": openai_words(
+        403, "Your chosen model requires moderation and your input was flagged"
+    ),
+    "Qwen: data inspection": openai_words(
+        400, "Input data may contain inappropriate content.", code="data_inspection_failed"
+    ),
     "DeepSeek: content exists risk": openai_words(400, "Content Exists Risk"),
 }
 

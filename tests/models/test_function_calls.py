@@ -1,5 +1,7 @@
 """Function calls as real servers send them: told apart, whole, and each made once."""
 
+# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+
 from __future__ import annotations
 
 import json
@@ -122,7 +124,9 @@ async def test_each_call_is_made_once_and_the_log_says_so(name: str) -> None:
     result, seen, log, server = await run(reply)
     assert result.outcome == "satisfied", result.error
     assert sorted(seen) == sorted(cities)
-    assert sorted(e.result for e in log if isinstance(e, ev.ToolCallFinished)) == sorted(f"Sunny in {c}." for c in cities)
+    assert sorted(e.result for e in log if isinstance(e, ev.ToolCallFinished)) == sorted(
+        f"Sunny in {c}." for c in cities
+    )
     asked = next(request for request in server.requests if request.last_tool_results)
     assert sorted(asked.last_tool_results) == sorted(f"Sunny in {city}." for city in cities)
     ids = [call["id"] for message in asked.messages for call in message.get("tool_calls", ())]
@@ -185,8 +189,14 @@ async def test_a_call_written_as_text_is_answered_with_a_correction_once(name: s
     assert seen == ["Rome"], "the second time by the API"
     told = [event for event in log if event.type == "text_call_corrected"]
     assert len(told) == 1
-    corrected = next(r for r in server.requests if r.who == "" and "function" in str(r.messages[-1]) or "API" in str(r.messages[-1]))
-    assert TEXT_CALLS[name] in str([message.get("content") for message in corrected.messages]).replace("\\n", "\n").replace("\\'", "'")
+    corrected = next(
+        r
+        for r in server.requests
+        if (r.who == "" and "function" in str(r.messages[-1])) or "API" in str(r.messages[-1])
+    )
+    assert TEXT_CALLS[name] in str([message.get("content") for message in corrected.messages]).replace(
+        "\\n", "\n"
+    ).replace("\\'", "'")
 
 
 async def test_a_model_that_writes_calls_as_text_again_is_left_with_its_text() -> None:

@@ -1,5 +1,7 @@
 """What a model thinks before it replies is told apart: shown and logged as reasoning, never parsed or sent back."""
 
+# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -137,7 +139,9 @@ def streamed(pieces: list[str]) -> tuple[str, str]:
     return "".join(reply for reply, _ in shown), "".join(thought for _, thought in shown)
 
 
-TAGS = st.sampled_from(["<think>", "</think>", "<thinking>", "</thinking>", "[THINK]", "[/THINK]", "<", "`", "\n", "<|end|>"])
+TAGS = st.sampled_from(
+    ["<think>", "</think>", "<thinking>", "</thinking>", "[THINK]", "[/THINK]", "<", "`", "\n", "<|end|>"]
+)
 PARTS = st.lists(TAGS | st.text(alphabet="ab <>/{}", max_size=8), max_size=12).map("".join)
 
 
@@ -150,7 +154,11 @@ def test_a_text_is_split_the_same_whatever_way_it_is_cut(text: str, cuts: list[i
 
 
 @settings(max_examples=200, deadline=None)
-@given(thought=st.text(alphabet="ab {}\n", max_size=30), text=st.text(alphabet="ab {}\n", max_size=30), size=st.integers(1, 9))
+@given(
+    thought=st.text(alphabet="ab {}\n", max_size=30),
+    text=st.text(alphabet="ab {}\n", max_size=30),
+    size=st.integers(1, 9),
+)
 def test_what_is_shown_has_no_tag_nor_half_of_one(thought: str, text: str, size: int) -> None:
     whole = f"<think>{thought}</think>{text}"
     splitter, shown = ReasoningSplitter(), ""

@@ -1,5 +1,7 @@
 """A server that refuses the shape of a request is asked in its dialect, which is found once and remembered."""
 
+# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+
 from __future__ import annotations
 
 from typing import Any
@@ -238,7 +240,10 @@ async def test_a_refused_shape_is_put_otherwise_once_and_remembered(name: str) -
     with RealServer(answers(), refusal) as server:
         result = await run(server, data(server.base_url, name))
         assert result.outcome == "satisfied", result.error
-        assert result.answer == "The final answer." and [turn.agent for turn in result.record.turns][:2] == ["Ada", "Bob"]
+        assert result.answer == "The final answer." and [turn.agent for turn in result.record.turns][:2] == [
+            "Ada",
+            "Bob",
+        ]
         # Which of several parameters is meant, a server may not say: then one after another is tried.
         assert len(server.refused) <= (6 if "the parameters" in name else 2 if "Gemini's" in name else 1)
     assert dialect in DIALECT

@@ -1,5 +1,7 @@
 """A service that stays down, a context that is full, a provider that asks for more time than there is."""
 
+# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+
 from __future__ import annotations
 
 import time
@@ -97,7 +99,10 @@ async def test_what_another_service_would_not_cure_or_should_not_hide_ends_the_r
 
 
 async def test_a_run_whose_services_are_all_down_fails_by_the_last_ones_words() -> None:
-    with RealServer(lambda request: error(503, "first")) as first, RealServer(lambda request: error(503, "second")) as second:
+    with (
+        RealServer(lambda request: error(503, "first")) as first,
+        RealServer(lambda request: error(503, "second")) as second,
+    ):
         async with TeamFactory.from_dict(two(first.base_url, second.base_url, limits={"retries": 0})) as factory:
             result = await factory.run("t", out=None)
     assert result.outcome == "failed" and "second" in result.error["message"]
@@ -203,7 +208,10 @@ async def test_a_wait_beyond_the_deadline_ends_the_run_now(name: str, who: str) 
             result = await factory.run("t", out=None)
     assert time.monotonic() - began < 60, "it did not wait for the deadline"
     assert (result.outcome, result.reason) == ("limited", "deadline")
-    assert "asks to wait" in result.record.limit[1] and str(WAITS[name].body).split('"message": "')[1][:12] in result.record.limit[1]
+    assert (
+        "asks to wait" in result.record.limit[1]
+        and str(WAITS[name].body).split('"message": "')[1][:12] in result.record.limit[1]
+    )
 
 
 async def test_the_end_with_its_answer_is_inside_the_deadline_and_its_grace() -> None:

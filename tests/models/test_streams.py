@@ -1,5 +1,7 @@
 """Streams as real servers send them: what is whole is read, what is broken is asked for again or named."""
 
+# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+
 from __future__ import annotations
 
 import json
@@ -105,14 +107,19 @@ async def test_a_fault_that_may_pass_before_anything_was_shown_is_asked_again(na
     retried = []
     with RealServer(brain().on("Ada", "turn", 0, RETRIED[name])) as server:
         async with TeamFactory.from_dict(team(server.base_url)) as factory:
-            run = factory.start("t", out=None, sinks=[lambda e: retried.append(e) if e.type == "model_call_retried" else None])
+            run = factory.start(
+                "t", out=None, sinks=[lambda e: retried.append(e) if e.type == "model_call_retried" else None]
+            )
             result = await run.result()
     assert result.outcome == "satisfied", result.error
     assert len(retried) == 1
 
 
 BROKEN: dict[str, tuple[Reply, str]] = {
-    "an error in the middle of a reply": (events(*TWO_WORDS, {"error": {"code": 502, "message": "lost it"}}), "lost it"),
+    "an error in the middle of a reply": (
+        events(*TWO_WORDS, {"error": {"code": 502, "message": "lost it"}}),
+        "lost it",
+    ),
     "a stream that ends in the middle": (events(*TWO_WORDS, done=False), "cut off after 12 characters"),
     "content that is a number": (events(delta(content=5)), "neither text nor parts with text"),
     "content of parts without text": (events(delta(content=[{"type": "image"}])), "neither text nor parts with text"),

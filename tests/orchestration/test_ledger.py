@@ -1,5 +1,7 @@
 """The progress ledger as models really write it: what is read, what is marked as repaired, what is refused."""
 
+# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+
 from __future__ import annotations
 
 import json
@@ -65,7 +67,10 @@ def test_a_ledger_that_is_just_that_is_not_marked() -> None:
 
 
 REFUSED: dict[str, tuple[str, str]] = {
-    **{f"without {key}": (json.dumps({k: v for k, v in json.loads(S).items() if k != key}), f"lacks {key}") for key in KEYS},
+    **{
+        f"without {key}": (json.dumps({k: v for k, v in json.loads(S).items() if k != key}), f"lacks {key}")
+        for key in KEYS
+    },
     "cut off before the last key": (L[: L.index('"instruction_or')], "lacks instruction_or_question"),
     "cut off in the middle": (L[: L.index('"is_progress')], "lacks is_progress_being_made"),
     "a boolean that is cut off": (L[: L.index("true") + 2], "lacks"),
@@ -90,7 +95,9 @@ def test_what_is_no_whole_ledger_is_refused_with_a_sentence_for_the_model(name: 
         parse_ledger(text, NAMES)
 
 
-PIECES = st.sampled_from([*KEYS, "{", "}", "[", "]", '"', "'", ":", ",", "//", "/*", "\\", "true", "Ada", L, S, "```json", "\n"])
+PIECES = st.sampled_from(
+    [*KEYS, "{", "}", "[", "]", '"', "'", ":", ",", "//", "/*", "\\", "true", "Ada", L, S, "```json", "\n"]
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -117,7 +124,12 @@ def test_a_ledger_cut_anywhere_is_refused_or_says_what_the_whole_one_says(at: in
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*KEYS, "answer", "reason"]), inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*KEYS, "answer", "reason"]), inner),
+    )
+)
 def test_no_json_makes_the_parser_raise_anything_but_its_own_error(data: object) -> None:
     try:
         parse_ledger(json.dumps(data), NAMES)

@@ -21,7 +21,7 @@ from support.openai_server import OpenAIServer, TeamBrain
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.services.connectors import build_service
-from magentic_kit.services.openai_client import azure_client, merged_events, openai_client
+from magentic_kit.services.openai_client import azure_client, http_client, merged_events, openai_client
 from magentic_kit.services.pool import Pool
 from magentic_kit.team.models import TeamConfig
 
@@ -205,3 +205,10 @@ async def test_a_socks_proxy_is_left_to_openais_own_transport_which_says_what_it
         pytest.skip("nothing is lacking")
     with pytest.raises(ConfigError, match="'socksio' package is not installed"):
         build_service("default", config.services["default"])
+
+
+async def test_the_quicker_transport_is_taken_where_openai_has_it() -> None:
+    quick = quicker_transport()
+    async with http_client() as made:
+        assert isinstance(made, type(quick))
+    await quick.aclose()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from magentic_kit import events as ev
+from magentic_kit.runlog.record import RunRecord, View
 
 TASK = "Which region grew fastest in 2025, and why?"
 HOSTILE = (
@@ -26,6 +28,15 @@ def stamp(*events: ev.AnyEvent) -> list[ev.AnyEvent]:
         stamped.append(replace(event, seq=seq if event.logged else -1, time=time, run_id="r1"))
         seq += event.logged
     return stamped
+
+
+def feed(view: View, events: Iterable[ev.AnyEvent], record: RunRecord | None = None) -> RunRecord:
+    """Shows events on a view as a run does: the record, which is returned, takes in each event first."""
+    record = record or RunRecord()
+    for event in events:
+        record.apply(event)
+        view(event, record)
+    return record
 
 
 def started(*, scripted: tuple[str, ...] = (), **changes: Any) -> ev.RunStarted:
