@@ -1,6 +1,6 @@
 """How a reply ended is judged by everybody who uses it, and what is not whole is asked for again or said to be so."""
 
-# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+# tables of what servers send
 
 from __future__ import annotations
 

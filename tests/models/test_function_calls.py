@@ -1,6 +1,6 @@
 """Function calls as real servers send them: told apart, whole, and each made once."""
 
-# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+# ruff: noqa: E501, RUF001  # tables of what servers send
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a model thinks before it replies is told apart: shown and logged as reasoning, never parsed or sent back."""
 
-# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+# ruff: noqa: RUF007  # tables of what servers send
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A server that refuses the shape of a request is asked in its dialect, which is found once and remembered."""
 
-# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+# tables of what servers send
 
 from __future__ import annotations
 

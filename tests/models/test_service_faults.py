@@ -1,6 +1,6 @@
 """A service that stays down, a context that is full, a provider that asks for more time than there is."""
 
-# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+# ruff: noqa: E501  # tables of what servers send
 
 from __future__ import annotations
 

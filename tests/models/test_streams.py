@@ -1,6 +1,6 @@
 """Streams as real servers send them: what is whole is read, what is broken is asked for again or named."""
 
-# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+# tables of what servers send
 
 from __future__ import annotations
 

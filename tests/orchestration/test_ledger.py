@@ -1,6 +1,6 @@
 """The progress ledger as models really write it: what is read, what is marked as repaired, what is refused."""
 
-# ruff: noqa: E501, RUF001, RUF007  # tables of what servers send
+# tables of what servers send
 
 from __future__ import annotations
 
