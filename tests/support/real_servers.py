@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from support.openai_server import MANAGER, PURPOSES, Answer, OpenAIServer, Reply, Request, TeamBrain, resolve, text_of
@@ -93,7 +94,7 @@ def llamacpp_words(message: str) -> Reply:
 
 
 def roles_out_of_order(request: Request) -> bool:
-    """Whether a chat template of Mistral's or Gemma's raises: after the system message, user and assistant alternate."""
+    """Whether a chat template of Mistral's or Gemma's raises: behind the instructions, user and assistant alternate."""
     roles = [message["role"] for message in request.messages]
     if roles[0] in ("system", "developer"):
         roles = roles[1:]
@@ -103,7 +104,7 @@ def roles_out_of_order(request: Request) -> bool:
         for message in request.messages
         if message["role"] in ("user", "assistant") and not message.get("tool_calls")
     ]
-    alternating = all(one != other for one, other in zip(plain, plain[1:], strict=False))
+    alternating = all(one != other for one, other in pairwise(plain))
     return "system" in roles or "developer" in roles or not spoken or spoken[0] != "user" or not alternating
 
 
