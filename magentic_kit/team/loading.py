@@ -12,7 +12,7 @@ from magentic_kit.team.document import Source
 from magentic_kit.team.models import AgentConfig, TeamConfig
 from magentic_kit.team.problems import Route
 from magentic_kit.team.references import choose_service, cross_check
-from magentic_kit.team.strict import read
+from magentic_kit.team.validation import validate
 
 
 class Team(NamedTuple):
@@ -77,7 +77,7 @@ def load_team(
     source = Source(team, base_dir, os.environ if env is None else env)
     for dotted, value in overrides.items():
         source.override(dotted, value)
-    config, problems = read(TeamConfig, source.data, source.shown)
+    config, problems = validate(TeamConfig, source.data, source.shown)
     for problem in problems:
         source.report(*problem)
     warnings = cross_check(source, known_services, known_plugins)

@@ -72,10 +72,6 @@ def _check_agents(source: Source) -> None:
                 source.report((*route, key, KEY), f"{who} is a {kind.replace('human', 'person')} and has no '{key}'")
         if (kind == "team") != (get(agent, "team") is not None):
             source.report((*route, "team"), f"{who}: 'type: team' and 'team: FILE' go together")
-    for route in [("manager", "context"), *((*route, "context") for route, _ in _agents(source.data))]:
-        window = get(source.data, *route)
-        if isinstance(window, dict) and (window.get("messages") is None) == (window.get("tokens") is None):
-            source.report(route, f"{label(route, source.data)} needs one of 'messages' and 'tokens'")
     for n, name in enumerate(get(source.data, "manager", "must_speak", kind=list) if all(names) else ()):
         _expect(source, ("manager", "must_speak", n), "agent", name, names)
 
@@ -95,8 +91,8 @@ def _templates(data: Any) -> Iterator[tuple[Route, list[str], str]]:
     """The way to each template, the variables it may use, and its language."""
     inputs, usual = list(get(data, "inputs", kind=dict)), "semantic-kernel"
     yield ("task",), inputs, usual
-    for prompt, field in ManagerPrompts.fields.items():
-        yield ("manager", "prompts", prompt), [*_VARIABLE.findall(field.description), *inputs], usual
+    for prompt, field in ManagerPrompts.model_fields.items():
+        yield ("manager", "prompts", prompt), [*_VARIABLE.findall(field.description or ""), *inputs], usual
     for route, agent in _agents(data):
         key = "prompt_template" if get(agent, "prompt_template") else "template"
         template = get(agent, key, kind=dict)

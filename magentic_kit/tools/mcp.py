@@ -23,7 +23,7 @@ from magentic_kit.text import one_line
 from magentic_kit.tools.openapi import function_name, openapi_plugin, resolved
 
 if TYPE_CHECKING:
-    from magentic_kit.team.providers import MCPPlugin, OpenAPIPlugin
+    from magentic_kit.team.plugins import MCPPlugin, OpenAPIPlugin
 
 _START, _END = 30.0, 3.0
 """Seconds for a service without `start_timeout` to start, and for any to end before it is killed."""

@@ -20,7 +20,7 @@ from semantic_kernel.functions.kernel_plugin import KernelPlugin
 from magentic_kit.text import one_line
 
 if TYPE_CHECKING:
-    from magentic_kit.team.providers import OpenAPIPlugin
+    from magentic_kit.team.plugins import OpenAPIPlugin
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 

@@ -20,8 +20,8 @@ from semantic_kernel.contents import ChatHistory
 from magentic_kit.errors import ConfigError
 from magentic_kit.services.connectors import build_service, close_service, usage_of
 from magentic_kit.services.errors import as_service_error
-from magentic_kit.team.providers import Service
-from magentic_kit.team.strict import read
+from magentic_kit.team.services import Service
+from magentic_kit.team.validation import validate
 from magentic_kit.team.targets import module_object
 
 SDK = {
@@ -50,7 +50,7 @@ KEYS = dict.fromkeys(
 def service(
     provider: str, *, env: dict[str, str] | None = None, folder: Path | None = None, **options: Any
 ) -> ChatCompletionClientBase:
-    config, problems = read(Service, {"provider": provider, **options})
+    config, problems = validate(Service, {"provider": provider, **options})
     assert not problems
     with pytest.MonkeyPatch.context() as patch:
         for name in KEYS:

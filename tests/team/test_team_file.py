@@ -17,7 +17,7 @@ import yaml
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.team.loading import Team, load_team
-from magentic_kit.team.providers import parse_duration
+from magentic_kit.team.values import parse_duration
 from magentic_kit.team.schema import team_schema
 
 ROOT = Path(__file__).parents[2]
