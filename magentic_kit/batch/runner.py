@@ -86,7 +86,7 @@ class Batch:
         directory = Path(directory)
         try:
             data = json.loads((directory / "batch.json").read_text(encoding="utf-8"))
-            tasks = [Task(**task) for task in data["tasks"]]
+            tasks = [Task.read(task) for task in data["tasks"]]
             team = dict(yaml.safe_load((directory / "team.yaml").read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, ConfigError) as error:
             raise ConfigError.one(f"there is no batch here: {error}", file=str(directory)) from error

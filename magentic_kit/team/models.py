@@ -48,7 +48,7 @@ class ModelSpec(Model):
     """The model an agent thinks with."""
 
     id: str | None = Field(default=None, description="Model to ask in place of the service's own.")
-    connection: ModelConnection = Field(default=ModelConnection(), description="Which service to use.")
+    connection: ModelConnection = Field(default={}, validate_default=True, description="Which service to use.")
     options: Options = Field(default={}, description="Execution settings, such as temperature.")
     api: Any = _unused("chat")
 
@@ -128,7 +128,7 @@ class AgentConfig(Model):
     instructions: str | None = Field(
         default=None, description="System prompt, a template over the inputs; shown to a person."
     )
-    model: ModelSpec = Field(default=ModelSpec(), description="Service, model and options.")
+    model: ModelSpec = Field(default={}, validate_default=True, description="Service, model and options.")
     tools: ListOf[ToolSpec] = Field(default=(), description="What the agent may call; nothing else is offered.")
     context: ContextConfig | None = Field(
         default=None, description="What is sent of a long conversation; default: all of it."
@@ -195,7 +195,9 @@ class ManagerConfig(Model):
     context: ContextConfig | None = Field(
         default=None, description="What is sent of a long conversation; default: all of it."
     )
-    prompts: ManagerPrompts = Field(default=ManagerPrompts(), description="Prompts in place of the built-in ones.")
+    prompts: ManagerPrompts = Field(
+        default={}, validate_default=True, description="Prompts in place of the built-in ones."
+    )
 
 
 class Limits(Model):
@@ -243,7 +245,7 @@ class TeamConfig(Model):
     agents: ListOf[AgentConfig] = Field(
         min_length=1, description="The agents, each inline or {file: …} with overrides."
     )
-    manager: ManagerConfig = Field(default=ManagerConfig(), description="How the manager works.")
-    limits: Limits = Field(default=Limits(), description="When a run is ended.")
-    review: ReviewConfig = Field(default=ReviewConfig(), description="What a person has to agree to.")
-    report: ReportConfig = Field(default=ReportConfig(), description="What to write after a run.")
+    manager: ManagerConfig = Field(default={}, validate_default=True, description="How the manager works.")
+    limits: Limits = Field(default={}, validate_default=True, description="When a run is ended.")
+    review: ReviewConfig = Field(default={}, validate_default=True, description="What a person has to agree to.")
+    report: ReportConfig = Field(default={}, validate_default=True, description="What to write after a run.")
