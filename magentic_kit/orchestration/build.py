@@ -24,7 +24,7 @@ from magentic_kit.orchestration.manager_calls import NAME, Voice
 from magentic_kit.orchestration.model_calls import Lane
 from magentic_kit.runlog.context import RunContext
 from magentic_kit.services.human import HumanChatCompletion
-from magentic_kit.team.models import AgentConfig, ContextConfig
+from magentic_kit.team.agents import AgentConfig, ContextConfig
 from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.tools.permissions import GateKernel, ToolGate

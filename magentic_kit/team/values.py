@@ -37,6 +37,11 @@ class Model(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
 
 
+def part(description: str) -> Any:
+    """A key that holds a model, which may be left out if the model has a default for each of its own keys."""
+    return Field(default={}, validate_default=True, description=description)
+
+
 def parse_duration(text: str | float) -> float:
     """Seconds of `90`, `"90s"`, `"15m"`, `"1h30m"` or `"500ms"`. Raises `ValueError` unless > 0, finite."""
     match = _DURATION.fullmatch(str(text).strip())
