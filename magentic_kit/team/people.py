@@ -50,14 +50,14 @@ class PlanReview(_Review):
     """The answer to a `PlanReviewRequest`."""
 
     @classmethod
-    def revise(cls, feedback: str) -> Self:
+    def revise(cls, text: str) -> Self:
         """The manager plans again with this feedback, and the new plan is reviewed."""
-        return cls("revise", feedback)
+        return cls("revise", text)
 
     @classmethod
-    def reject(cls, feedback: str = "") -> Self:
+    def reject(cls, text: str = "") -> Self:
         """The run ends as `rejected`."""
-        return cls("reject", feedback)
+        return cls("reject", text)
 
 
 class ToolReview(_Review):

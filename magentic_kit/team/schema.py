@@ -58,6 +58,12 @@ class EditorSchema(GenerateJsonSchema):
             return node | {"additionalProperties": values}
         return node | {"patternProperties": {pattern: values}, "additionalProperties": False}
 
+    def tagged_union_schema(self, schema: Any) -> dict[str, Any]:
+        """One of some models; `discriminator` is OpenAPI's, and says nothing that the models do not."""
+        node = super().tagged_union_schema(schema)
+        node.pop("discriminator")
+        return node
+
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Keys say what they are called."""
         return False

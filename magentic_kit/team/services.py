@@ -35,7 +35,7 @@ class OpenAIService(_KeyedService):
 
 
 class _AzureService(_KeyedService):
-    endpoint: str | None = Field(default=None, description="Endpoint, such as https://NAME.openai.azure.com.")
+    endpoint: str | None = Field(default=None, description="Endpoint of the resource, an https URL.")
     api_version: str | None = Field(default=None, description="API version to use.")
 
 

@@ -69,7 +69,7 @@ ListOf: TypeAlias = Annotated[tuple[_T, ...], Field(strict=False)]
 Names: TypeAlias = ListOf[str]
 Options: TypeAlias = dict[str, Any]
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
-Text = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=float | str)]
+Text = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | int | float)]
 """A number is one too, since `${TOKEN}` may turn out to be a number."""
 
 FilePath = Annotated[Path, BeforeValidator(_path, json_schema_input_type=str)]

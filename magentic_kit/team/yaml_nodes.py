@@ -77,6 +77,7 @@ def _syntax_problem(error: Any, file: str, raw: bytes) -> Problem:
     mark: Any = getattr(error, "problem_mark", None)
     line = mark.line if mark else raw.count(b"\n", 0, getattr(error, "position", 0))
     column = mark.column + 1 if mark else 1
+    what: Any
     before = raw.decode(errors="replace").split("\n")[line][:column]
     if re.search(r"[{\[,:] *\$\{", before):
         what = "inside { } and [ ], ${…} has to stand in quotes"
