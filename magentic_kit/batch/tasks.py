@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
@@ -96,9 +96,9 @@ class Task(Model):
     def read(cls, data: Any) -> Self:
         """The task that plain data holds. Raises `ConfigError` with every problem."""
         task, problems = validate(cls, data, root="the task")
-        if problems:
+        if task is None:
             raise ConfigError([Problem("the task", 0, 0, message) for _, message in problems])
-        return cast(Self, task)
+        return task
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import AliasChoices, TypeAdapter, ValidationError
+from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
 
 from magentic_kit.team.problems import KEY, Route, clip, get, label, nearest
 from magentic_kit.team.values import PATTERNS, Model
+
+_M = TypeVar("_M", bound=Model)
 
 _TAGS = ("provider", "type", "transport")
 """The keys that tell the models of a union apart."""
@@ -34,17 +36,16 @@ _EXPECTED = {
 
 
 def validate(
-    kind: Any, data: Any, shown: Mapping[Route, str] = {}, *, root: str = "the team"
-) -> tuple[Any, list[tuple[Route, str]]]:
-    """The value that the data holds, or None and every problem with its route.
+    model: type[_M], data: Any, shown: Mapping[Route, str] = {}, *, root: str = "the team"
+) -> tuple[_M | None, list[tuple[Route, str]]]:
+    """The model that the data holds, or None and every problem with its route.
 
-    `kind` is a model or a union of models, and `root` what to call the whole. A value that has a secret in it is
-    quoted as `shown` has it.
+    `root` is what to call the whole. A value that has a secret in it is quoted as `shown` has it.
     """
     try:
-        return TypeAdapter(kind).validate_python(data), []
+        return model.model_validate(data), []
     except ValidationError as error:
-        problems = [_Problem(kind, one, data, shown, root) for one in error.errors(include_url=False)]
+        problems = [_Problem(model, one, data, shown, root) for one in error.errors(include_url=False)]
         # pydantic counts valid items only: a list with a broken one in it is too short besides
         return None, [(one.route, one.message()) for one in problems if not (one.type == "too_short" and one.input)]
 

@@ -19,8 +19,8 @@ from magentic_kit.cli import app
 from magentic_kit.cli.init import PROVIDERS
 from magentic_kit.errors import ConfigError
 from magentic_kit.team.loading import load_team
-from magentic_kit.team.services import Service
 from magentic_kit.team.schema import team_schema
+from magentic_kit.team.services import Service
 
 PYTHON = [sys.executable, "-m"]
 
