@@ -77,7 +77,7 @@ class Document:
         at = inside = self.data
         while steps and inside is not None:
             at, step = inside, steps.pop(0)
-            keys = {get(item, "name"): n for n, item in enumerate(at)} if isinstance(at, list) else {}
+            keys = {get(item, "name"): n for n, item in enumerate(at if isinstance(at, list) else ())}
             if not isinstance(at, dict) and step not in keys:
                 self.problems.append(Problem(place, 0, 0, f"{label(route)} has no '{step}'{nearest(step, keys)}"))
                 return
@@ -197,17 +197,21 @@ class Document:
         def fill(match: re.Match[str]) -> str:
             name, default = match.groups()
             if match[0] == "$${":
-                return "$${" if show else "${"
+                return escaped("${")
             if not name:
                 self.report(route, "${ should begin a reference such as ${NAME}; write $${ for the characters")
                 return ""
             if show and _SECRET.search(name):
                 return f"${{{name}}}" if default is None else f"${{{name}:-}}"
             value = self.env.get(name)
-            value = value or default[2:] if default else value
+            if not value and default:
+                value = default.removeprefix(":-")
             if value is None:
                 self.report(route, f"environment variable {name} is not set; set it or write ${{{name}:-default}}")
                 return ""
+            return escaped(value)
+
+        def escaped(value: str) -> str:
             return value.replace("${", "$${") if show else value
 
         return _REFERENCE.sub(fill, text)

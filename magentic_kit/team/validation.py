@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import AliasChoices, ValidationError
-from pydantic.fields import FieldInfo
 
 from magentic_kit.team.problems import KEY, Route, clip, get, label, nearest
 from magentic_kit.team.values import PATTERNS, Model
@@ -51,96 +50,112 @@ def validate(
 
 
 class _Problem:
-    """One of pydantic's errors."""
+    """One of pydantic's errors: its route, and the message that says what is wrong."""
 
-    def __init__(self, kind: Any, error: Any, data: Any, shown: Mapping[Route, str], root: str) -> None:
+    def __init__(self, model: type[Model], error: Any, data: Any, shown: Mapping[Route, str], root: str) -> None:
         self.type: str = error["type"]
         self.input: Any = error["input"]
-        self.context: dict[str, Any] = error.get("ctx", {})
         self.text: str = error["msg"]
+        self.context: dict[str, Any] = error.get("ctx", {})
         self.data, self.shown, self.root = data, shown, root
-        self.route, self.kind, self.model = _locate(kind, error["loc"])
+        self.route, self.kind, self.model = _locate(model, error["loc"])
         self.tag = self.context.get("discriminator", "").strip("'")
-        if self.tag:  # pydantic names only what is around it
+        if self.tag:  # pydantic names only the mapping in which it should stand
             self.route = (*self.route, self.tag)
-        if self.type == "extra_forbidden":
+            self.model = _models(self.kind)[0]
+        elif self.type in ("extra_forbidden", "invalid_key"):
             self.route = (*self.route, KEY)
 
     def message(self) -> str:
-        """What is wrong, in words."""
-        special: dict[str, Callable[[], str]] = {
-            "missing": self._missing,
-            "extra_forbidden": self._unknown_key,
-            "literal_error": lambda: self._no_choice(self.input, get_args(self.kind)),
-            "union_tag_not_found": lambda: f"{self._missing()}{nearest('', self._tags())}",
-            "union_tag_invalid": lambda: self._no_choice(get(self.input, self.tag), self._tags()),
-            "value_error": lambda: self._refused(str(self.context["error"])),
-            "string_pattern_mismatch": lambda: self._refused(f"should be {PATTERNS[self.context['pattern']]}"),
-            "greater_than_equal": lambda: self._refused(f"should be {self.context['ge']} or more"),
-        }
-        if self.type in special:
-            return special[self.type]()
-        return self._refused(f"should be {_EXPECTED[self.type]}" if self.type in _EXPECTED else self.text)
+        match self.type:
+            case "missing":
+                return self._missing()
+            case "union_tag_not_found":
+                return self._missing() + nearest("", self._tags())
+            case "union_tag_invalid":
+                return self._no_choice(get(self.input, self.tag), self._tags())
+            case "literal_error":
+                return self._no_choice(self.input, get_args(self.kind))
+            case "extra_forbidden" | "invalid_key":
+                return self._unknown_key()
+            case "value_error":
+                return self._refused(str(self.context["error"]))
+            case "string_pattern_mismatch":
+                return self._refused(f"should be {PATTERNS[self.context['pattern']]}")
+            case "greater_than_equal":
+                return self._refused(f"should be {self.context['ge']} or more")
+            case kind if kind in _EXPECTED:
+                return self._refused(f"should be {_EXPECTED[kind]}")
+        return self._refused(self.text)
 
     def _name(self, route: Route) -> str:
         return label(route, self.data) or self.root
 
+    def _quoted(self, value: Any) -> str:
+        return clip(self.shown.get(self.route, value))
+
+    def _tags(self) -> list[str]:
+        """What the key that tells the models of a union apart may be."""
+        tags = [tag for model in _models(self.kind) for tag in get_args(model.model_fields[self.tag].annotation)]
+        return list(dict.fromkeys(tags))
+
     def _missing(self) -> str:
-        model = _models(self.kind)[0] if self.tag else self.model
-        field = _field(model, self.route[-1])
-        about = (field.description or "").rstrip(".") if field else ""
-        return f"{self._name(self.route[:-1])} needs '{self.route[-1]}': {about}"
+        *around, key = self.route
+        description = self.model.model_fields[str(key)].description or ""
+        return f"{self._name(tuple(around))} needs '{key}': {description.rstrip('.')}"
 
     def _unknown_key(self) -> str:
         *around, key, _ = self.route
-        fields = self.model.model_fields if self.model else {}
-        return f"unknown key {clip(key)} in {self._name(tuple(around))}{nearest(str(key), fields)}"
+        return f"unknown key {clip(key)} in {self._name(tuple(around))}{nearest(str(key), self.model.model_fields)}"
 
-    def _tags(self) -> list[str]:
-        """What the key that tells the models apart may be."""
-        kinds = [model.model_fields[self.tag].annotation for model in _models(self.kind)]
-        return list(dict.fromkeys(choice for kind in kinds for choice in get_args(kind)))
-
-    def _no_choice(self, value: Any, choices: Any) -> str:
-        quoted = clip(self.shown.get(self.route, value))
-        return f"{self._name(self.route)} cannot be {quoted}{nearest(str(value), choices)}"
+    def _no_choice(self, value: Any, choices: Iterable[str]) -> str:
+        return f"{self._name(self.route)} cannot be {self._quoted(value)}{nearest(str(value), choices)}"
 
     def _refused(self, reason: str) -> str:
-        name = f"key {clip(self.route[-2])}" if self.route[-1:] == (KEY,) else self._name(self.route)
-        if not reason.startswith("should be"):
-            return f"{name} {reason}"
-        return f"{name} {reason}, not {clip(self.shown.get(self.route, self.input))}"
+        name = self._name(self.route)
+        if self.route[-1:] == (KEY,):
+            name = f"key {clip(self.route[-2])}"
+        if reason.startswith("should be"):
+            reason += f", not {self._quoted(self.input)}"
+        return f"{name} {reason}"
 
 
-def _locate(kind: Any, location: tuple[int | str, ...]) -> tuple[Route, Any, type[Model] | None]:
-    """The route that pydantic's `loc` means, the type that stands there, and the last model on the way to it.
+def _locate(model: type[Model], location: tuple[int | str, ...]) -> tuple[Route, Any, type[Model]]:
+    """The route that pydantic's `loc` means, the type of what stands there, and the last model on the way to it.
 
-    pydantic puts the tag of each union into its `loc`, which stands nowhere in the file.
+    pydantic puts the tag of each union into its `loc`, which is no part of the route.
     """
     route: Route = ()
-    parent: type[Model] | None = None
+    kind: Any = model
     for step in location:
-        models = [] if step == KEY else _models(kind)
-        if len(models) > 1:
+        if len(models := _models(kind)) > 1 and step != KEY:
             kind = Union[tuple(model for model in models if step in _tags(model))]  # noqa: UP007 (made of a list)
             continue
         route = (*route, step)
+        if step == KEY:
+            continue
         if models:
-            parent = models[0]
-            field = _field(parent, step)
-            kind = field.annotation if field else Any
-        elif step != KEY:
-            kind = _item(kind)
-    return route, _bare(kind), parent
+            model = models[0]
+            kind = _type_of_key(model, step)
+        else:
+            kind = _type_of_items(kind)
+    return route, _bare(kind), model
 
 
-def _field(model: type[Model] | None, key: int | str) -> FieldInfo | None:
-    """The field of that name or with that alias."""
-    for name, field in model.model_fields.items() if model else ():
-        alias = field.validation_alias
-        if key == name or (isinstance(alias, AliasChoices) and key in alias.choices):
-            return field
-    return None
+def _models(kind: Any) -> list[type[Model]]:
+    """The models that a value may be, however deep the union is."""
+    kind = _bare(kind)
+    if get_origin(kind) in (Union, UnionType):
+        return [model for member in get_args(kind) for model in _models(member)]
+    if isinstance(kind, type) and not get_origin(kind) and issubclass(kind, Model):
+        return [kind]
+    return []
+
+
+def _tags(model: type[Model]) -> set[Any]:
+    """What a tag of pydantic's that leads to the model may be."""
+    fields = [model.model_fields[key] for key in _TAGS if key in model.model_fields]
+    return {tag for field in fields for tag in get_args(field.annotation)}
 
 
 def _bare(kind: Any) -> Any:
@@ -149,27 +164,20 @@ def _bare(kind: Any) -> Any:
         kind = get_args(kind)[0]
     if get_origin(kind) in (Union, UnionType):
         members = [member for member in get_args(kind) if member is not NoneType]
-        return _bare(members[0]) if len(members) == 1 else kind
+        if len(members) == 1:
+            return _bare(members[0])
     return kind
 
 
-def _item(kind: Any) -> Any:
-    """The type of what a list or a mapping holds."""
+def _type_of_key(model: type[Model], key: int | str) -> Any:
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        if key == name or (isinstance(alias, AliasChoices) and key in alias.choices):
+            return field.annotation
+    return Any
+
+
+def _type_of_items(kind: Any) -> Any:
     kind = _bare(kind)
     arguments = get_args(kind) or (Any,)
     return arguments[-1] if get_origin(kind) is dict else arguments[0]
-
-
-def _models(kind: Any) -> list[type[Model]]:
-    """The models that a value may be, however deep the union is."""
-    kind = _bare(kind)
-    if get_origin(kind) in (Union, UnionType):
-        return [model for member in get_args(kind) for model in _models(member)]
-    return [kind] if isinstance(kind, type) and not get_origin(kind) and issubclass(kind, Model) else []
-
-
-def _tags(model: type[Model]) -> set[Any]:
-    """What a tag of pydantic's that leads to the model may be."""
-    return {
-        choice for key in _TAGS if key in model.model_fields for choice in get_args(model.model_fields[key].annotation)
-    }
