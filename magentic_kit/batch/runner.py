@@ -21,7 +21,6 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.directory import new_run_id
 from magentic_kit.runlog.files import lock_directory, make_directory, open_private, read_regular, write_private
 from magentic_kit.runlog.usage import sum_known
-from magentic_kit.team.strict import plain
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -109,7 +108,7 @@ class Batch:
         directory = Path(directory)
         try:
             data = ev.read_dataclass(_BatchFile, json.loads(read_regular(directory / "batch.json", _LARGEST)))
-            tasks = [Task(**task) for task in data.tasks]
+            tasks = [Task.read(task) for task in data.tasks]
             team = dict(yaml.safe_load(read_regular(directory / "team.yaml", _LARGEST)))
         except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError, ConfigError) as error:
             raise ConfigError.one(f"there is no batch here: {error}", file=str(directory)) from error
@@ -174,7 +173,7 @@ class Batch:
             base_dir=str(self.base_dir),
             queued=self.queued,
             limits=self._limits,
-            tasks=[plain(task) for task in self.tasks],
+            tasks=[task.model_dump(exclude_defaults=True) for task in self.tasks],
         )
         try:
             make_directory(self.directory, exist_ok=True)

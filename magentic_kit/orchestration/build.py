@@ -30,10 +30,9 @@ from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services.human import HumanChatCompletion
-from magentic_kit.team.models import AgentConfig, ContextConfig
+from magentic_kit.team.agents import AgentConfig, ContextConfig
 from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
-from magentic_kit.team.strict import plain
 from magentic_kit.tools.kernel import AgentKernel
 from magentic_kit.tools.permissions import ToolPermissions
 
@@ -230,9 +229,13 @@ class RunParts:
 
     def _participant(self, name: str, model: str | None, context: ContextConfig | None) -> dict[str, Any]:
         service = self._blueprint.service(name, model)
-        participant = {"service": name, "provider": self._blueprint.provider(name), "model": service.ai_model_id}
+        participant: dict[str, Any] = {
+            "service": name,
+            "provider": self._blueprint.provider(name),
+            "model": service.ai_model_id,
+        }
         if context is not None:
-            participant["context"] = plain(context)
+            participant["context"] = context.model_dump(exclude_defaults=True)
         return participant
 
 

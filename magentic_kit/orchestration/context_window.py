@@ -16,7 +16,7 @@ from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.services.messages import characters, plain
-from magentic_kit.team.models import ContextConfig
+from magentic_kit.team.agents import ContextConfig
 
 _TOKEN = 4
 """Characters that are taken for one token; what a token is, only the model's own tokenizer knows."""

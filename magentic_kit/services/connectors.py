@@ -22,7 +22,7 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.services.replay import ReplayChatCompletion
 from magentic_kit.services.scripted import ScriptedChatCompletion
-from magentic_kit.team.providers import Service
+from magentic_kit.team.services import Service
 from magentic_kit.team.targets import module_object
 from magentic_kit.text import one_line
 

@@ -24,7 +24,7 @@ from magentic_kit.runlog.control import RunControl, StepTimeout
 from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.team.people import People, ToolReview, ToolReviewRequest, ask
-from magentic_kit.team.providers import Plugin
+from magentic_kit.team.plugins import Plugin
 from magentic_kit.text import sendable
 
 

@@ -16,10 +16,10 @@ from semantic_kernel.functions.kernel_function_from_method import KernelFunction
 from semantic_kernel.functions.kernel_plugin import KernelPlugin
 
 from magentic_kit.errors import ConfigError
+from magentic_kit.team.agents import AgentConfig
 from magentic_kit.team.loading import Team
-from magentic_kit.team.models import AgentConfig
+from magentic_kit.team.plugins import Plugin
 from magentic_kit.team.problems import nearest
-from magentic_kit.team.providers import Plugin
 from magentic_kit.team.targets import module_object
 from magentic_kit.tools.threads import in_daemon_thread
 

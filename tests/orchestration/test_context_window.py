@@ -27,7 +27,7 @@ from magentic_kit import events as ev
 from magentic_kit.orchestration.context_window import Window
 from magentic_kit.runlog.directory import read_log
 from magentic_kit.runlog.redaction import Redactor
-from magentic_kit.team.models import ContextConfig
+from magentic_kit.team.agents import ContextConfig
 from magentic_kit.testing import ScriptedChatCompletion
 
 LEDGER = "We are working to address the following user request:"  # how SK's task ledger begins
