@@ -206,6 +206,9 @@ class RunRecord:
             case ev.ModelCallFinished():
                 call = self.model_calls.setdefault(event.call, ModelCall(event.who))
                 call.usage, call.reused = event.usage, event.reused
+                if event.reasoning and event.purpose == "turn" and self.turns:
+                    turn = self.turns[-1]
+                    turn.reasoning = "\n\n".join(filter(None, (turn.reasoning, event.reasoning)))
                 if event.purpose == "summary" and not event.text.strip():
                     empty = "the summary was empty: messages were left out without one"
                     self._fault(event, event.who, "summary", empty)
