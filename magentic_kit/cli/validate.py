@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from magentic_kit.team.loading import Team
 
 from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.options import PATH, env_file_option, json_option
@@ -33,6 +37,7 @@ def validate(files: tuple[Path, ...], strict: bool, as_json: bool, env_file: Pat
             here = [("error", problem) for problem in error.problems]
         else:
             here = [("error" if strict else "warning", problem) for problem in team.warnings]
+            here += [("error", problem) for problem in _unknown_options(team)]
         found += here
         if as_json:
             continue
@@ -46,6 +51,16 @@ def validate(files: tuple[Path, ...], strict: bool, as_json: bool, env_file: Pat
     if as_json:
         say_json([{"level": level, **problem._asdict()} for level, problem in found])
     return 2 if any(level == "error" for level, _ in found) else 0
+
+
+def _unknown_options(team: Team) -> list[Problem]:
+    """What connectors do not know; they are imported, for two seconds, only where a team has options at all."""
+    parts = [*team.config.services.values(), team.config.manager, *(agent.model for agent in team.config.agents)]
+    if not any(part.options for part in parts):
+        return []
+    from magentic_kit.services.options import unknown_options
+
+    return unknown_options(team)
 
 
 @click.command()

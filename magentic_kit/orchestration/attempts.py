@@ -128,6 +128,8 @@ class Attempts:
     def _late(self) -> str:
         took = time.monotonic() - self._began
         if self._timeout is not None and (self._silence is None or took >= self._timeout):
+            if not self.reply.shown:
+                return f"silent for {self._timeout:g} s; raise limits.model_timeout if the model needs longer"
             return f"no whole reply within {self._timeout:g} s; raise limits.model_timeout if the model needs longer"
         return f"silent for {self._silence:g} s; raise limits.stream_idle_timeout if the model needs longer"
 

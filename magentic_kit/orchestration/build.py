@@ -72,6 +72,7 @@ class RunParts:
         config = blueprint.config
         if config.review.plan and people.reviewer is None:
             raise ConfigError.one("`review.plan` asks for a person: give a reviewer, --approve-plan, or a terminal")
+        blueprint.require_known_options()
         self._blueprint, self._inputs, self._people = blueprint, inputs, people
         self._emitter, self._control, self._steps = emitter, control, steps
         self._member_service = member_service
@@ -120,7 +121,7 @@ class RunParts:
     def _manager(self, plan: TaskLedger | None) -> TeamManager:
         blueprint, config = self._blueprint, self._blueprint.config.manager
         name = blueprint.team.manager_service
-        options = blueprint.settings(name, config.options, ("manager", "options"))
+        options = blueprint.settings(name, config.options)
         calls = self._calls(MANAGER, name, options, config.context, history_name=NAME)
         self.participants[MANAGER] = self._participant(name, None, config.context)
         return TeamManager(
@@ -196,7 +197,7 @@ class RunParts:
     def _model(self, index: int, config: AgentConfig) -> _Source:
         blueprint, model = self._blueprint, config.model
         name = blueprint.team.service_of(config)
-        options = blueprint.settings(name, model.options, ("agents", index, "model", "options"))
+        options = blueprint.settings(name, model.options)
         calls = self._calls(config.name, name, options, config.context)
         participant = self._participant(name, model.id, config.context)
         participant["tools"] = config.functions

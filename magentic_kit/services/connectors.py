@@ -57,6 +57,16 @@ def build_service(name: str, config: Service, *, search_path: Path | None = None
         raise ConfigError.one(f"service '{name}' {problem}") from error
 
 
+def connector_class(provider: str) -> type[ChatCompletionClientBase] | None:
+    """Semantic Kernel's connector for a provider; None for one of this package's own, or whose extra is missing."""
+    if provider not in _PROVIDERS:
+        return None
+    try:
+        return cast("type[ChatCompletionClientBase]", resolve_name(_module(provider)))
+    except ImportError:
+        return None
+
+
 async def close_service(service: ChatCompletionClientBase) -> None:
     """Closes the HTTP clients under a built service and all its copies. A failure to close is only logged."""
     try:
@@ -105,9 +115,9 @@ class _Settings(NamedTuple):
 
 
 def _connect(name: str, config: Any) -> ChatCompletionClientBase:
-    target, arguments, *names = _PROVIDERS[config.provider]
+    _, arguments, *names = _PROVIDERS[config.provider]
     model, variable = names or ("ai_model_id", "CHAT_MODEL_ID")
-    connector = resolve_name(f"semantic_kernel.connectors.ai.{target}")
+    connector = resolve_name(_module(config.provider))
     if config.provider in ("mistral", "bedrock", "nvidia"):
         connector = with_mixin(connector, _InOnePiece)
     elif config.provider in ("openai", "azure_openai"):
@@ -122,6 +132,10 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
         if hasattr(client, "max_retries"):  # retries are the run's own, which emits events of them
             client.max_retries, client.timeout = 0, _PATIENCE
     return cast(ChatCompletionClientBase, service)
+
+
+def _module(provider: str) -> str:
+    return f"semantic_kernel.connectors.ai.{_PROVIDERS[provider][0]}"
 
 
 def _in_process(name: str, config: Any, search_path: Path | None) -> ChatCompletionClientBase:
