@@ -23,6 +23,7 @@ from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, ServiceError
 from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.model_calls import ParticipantCalls
+from magentic_kit.services.offers import require_offerable
 from magentic_kit.services.reply import ENDINGS
 from magentic_kit.text import one_line
 
@@ -54,10 +55,15 @@ class TeamAgent(ChatCompletionAgent):
         self._turn = turn
 
     def offer(self, plugins: Iterable[KernelPlugin], *, missing: Iterable[str] = ()) -> None:
-        """Offers these functions to the model; each turn tells the manager of those that are `missing`."""
+        """Offers these functions to the model; each turn tells the manager of those that are `missing`.
+
+        Raises `ConfigError` if the model's server is known to refuse so many, or such names.
+        """
         for plugin in plugins:
             self.kernel.add_plugin(plugin)
-        call = replace(self._model_call, functions=self.kernel.get_full_list_of_function_metadata())
+        functions = self.kernel.get_full_list_of_function_metadata()
+        require_offerable(self.name, [one.fully_qualified_name for one in functions], self._model.service_url())
+        call = replace(self._model_call, functions=functions)
         self.kernel.add_service(self._calls.connect(self._model, call), overwrite=True)
         self._missing += missing
 

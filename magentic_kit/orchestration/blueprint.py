@@ -14,6 +14,7 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.options import Injected
 from magentic_kit.orchestration.substitutes import ChatService
 from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.services.connectors import in_dialect
 from magentic_kit.services.options import unknown_options
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.rate_limits import Throttle
@@ -131,7 +132,8 @@ def injected_services(injected: Injected) -> dict[str, ChatCompletionClientBase]
     kernel = injected.get("kernel")
     services: dict[str, Any] = dict(kernel.services) if kernel else {}
     services.update(injected.get("services", {}))
-    return {name: service for name, service in services.items() if isinstance(service, ChatCompletionClientBase)}
+    chat = {name: one for name, one in services.items() if isinstance(one, ChatCompletionClientBase)}
+    return {name: in_dialect(service) for name, service in chat.items()}
 
 
 def injected_plugins(injected: Injected) -> dict[str, KernelPlugin]:

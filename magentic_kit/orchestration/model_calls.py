@@ -89,6 +89,9 @@ class ParticipantCalls:
 
     def connect(self, service: _S, call: ModelCall) -> _S:
         """A copy of the service whose calls are all `call`, in this run."""
+        dialect = getattr(service, "_dialect", None)
+        if dialect is not None:
+            dialect.names |= {*self._steps.dialects.get(self.service, ())}
         return connect(service, call, self)
 
     async def ask(self, service: ChatCompletionClientBase, call: ModelCall, history: ChatHistory) -> str:

@@ -67,6 +67,18 @@ def connector_class(provider: str) -> type[ChatCompletionClientBase] | None:
         return None
 
 
+def in_dialect(service: _S) -> _S:
+    """The service itself, or a copy that finds out a server's dialect if it is Semantic Kernel's own for OpenAI."""
+    ancestors = {cls.__name__ for cls in type(service).__mro__}
+    if "OpenAIChatCompletionBase" not in ancestors or "OpenAIWire" in ancestors:
+        return service
+    wire = resolve_name("magentic_kit.services.openai_wire:OpenAIWire")
+    copy = service.model_copy()
+    copy.__class__ = with_mixin(type(service), wire)
+    wire.begin(copy)
+    return copy
+
+
 async def close_service(service: ChatCompletionClientBase) -> None:
     """Closes the HTTP clients under a built service and all its copies. A failure to close is only logged."""
     try:

@@ -54,6 +54,13 @@ class OpenAIWire(OpenAIChatCompletionBase):
 
     _dialect: Dialect = PrivateAttr(default_factory=Dialect)
 
+    @staticmethod
+    def begin(service: Any) -> None:
+        """Lets a service that was made as another class remember its dialect."""
+        private = dict(service.__pydantic_private__ or {})
+        private["_dialect"] = Dialect()
+        object.__setattr__(service, "__pydantic_private__", private)
+
     async def _send_completion_request(self, settings: Any) -> Any:
         response = await self._send_in_dialect(_request(self, settings))
         return response if settings.stream else await _completion(response)
