@@ -112,7 +112,8 @@ async def test_a_service_of_the_callers_own_is_spoken_to_in_its_dialect_too() ->
 
 async def test_a_resumed_run_knows_the_dialect(tmp_path: Path) -> None:
     refusal = when(roles_out_of_order, vllm_words(400, "Conversation roles must alternate user/assistant"))
-    answering = brain().on("manager", "answer", 0, error(401, "no"))
+    first_answer = [error(401, "no")]
+    answering = brain().on("manager", "answer", None, lambda _: first_answer.pop() if first_answer else None)
     with RealServer(answering, refusal) as server:
         async with TeamFactory.from_dict(team(server.base_url)) as factory:
             first = await factory.run("t", out=tmp_path)
