@@ -142,8 +142,14 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     for field in ("client", "async_client"):
         client: Any = getattr(service, field, None)
         if hasattr(client, "max_retries"):  # retries are the run's own, which emits events of them
-            client.max_retries, client.timeout = 0, _PATIENCE
+            client.max_retries, client.timeout = 0, _patience_of(client)
     return cast(ChatCompletionClientBase, service)
+
+
+def _patience_of(client: Any) -> Any:
+    """`_PATIENCE` in the client's own kind of time limit, since SDKs go from httpx to httpx2 at their own times."""
+    kind = type(client.timeout)
+    return kind(None, connect=_CONNECT) if kind.__name__ == "Timeout" else _PATIENCE
 
 
 def _module(provider: str) -> str:
