@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,16 @@ from magentic_kit.orchestration.options import Own, RunOptions, Source
 from magentic_kit.run import Run, RunResult
 from magentic_kit.runlog.context import RunContext, Sink
 from magentic_kit.runlog.directory import new_run_id, read_log
-from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.runlog.redaction import Redactor, redactor_of
 from magentic_kit.runlog.replay import Steps
+from magentic_kit.services.keys import keys_of
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.team.loading import Team, load_team
 from magentic_kit.team.people import People, PlanReview, Speaker
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.team.problems import nearest
+from magentic_kit.team.secrets import environment_secrets
 from magentic_kit.text import sendable
 from magentic_kit.tools.plugins import Tools, as_plugin
 
@@ -183,9 +186,10 @@ class TeamFactory:
         self.pool, self._shares = pool, True
 
     def redactor(self) -> Redactor:
-        """Masks the keys that services name, and the secrets of this environment and of the one it was loaded with."""
-        keys = {str(getattr(service, "api_key_env", "")) for service in self.team.config.services.values()}
-        return Redactor.from_environment(self.team.source.env, keys=keys)
+        """Masks the secrets of the team and of its services, of this environment and of the one it was loaded with."""
+        keys = [str(getattr(service, "api_key_env", "")) for service in self.team.config.services.values()]
+        secrets = {*environment_secrets(os.environ, self.team.source.env, keys=keys), *self.team.source.secrets}
+        return redactor_of(frozenset(secrets.union(*map(keys_of, self._given.values()))))
 
     def context(self, run_id: str, sinks: list[Sink], steps: Steps | None = None) -> RunContext:
         """The context of a run."""

@@ -177,7 +177,7 @@ class Run:
 
     def _log_to(self, log: RunLog) -> None:
         self._context.log, self.run_dir = log, log.directory
-        log.describe(self._context.redactor.text(self._team.resolved()))
+        log.describe(self._team.stored(self._context.redactor.spans))
 
     async def _main(self, held: Iterable[ev.AnyEvent]) -> RunResult:
         context = self._context

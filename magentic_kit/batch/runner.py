@@ -148,7 +148,7 @@ class Batch:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock.acquire()
             if not (team_file := self.directory / "team.yaml").exists():
-                team_file.write_text(self.factory.redactor().text(team.resolved()), encoding="utf-8")
+                team_file.write_text(team.stored(self.factory.redactor().spans), encoding="utf-8")
             (new := self.directory / "batch.new").write_text(json.dumps(data, indent=1), encoding="utf-8")
             new.replace(self.directory / "batch.json")
         except Timeout:

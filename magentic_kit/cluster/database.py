@@ -107,7 +107,7 @@ class Database(Store):
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
         spec: dict[str, Any] = {
-            "team": factory.redactor().text(factory.team.resolved()),
+            "team": factory.team.stored(factory.redactor().spans),
             "base_dir": str(factory.team.base_dir.resolve()),
             "task": factory.task(task, factory.fill_inputs(inputs or {})),
             "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),

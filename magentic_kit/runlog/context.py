@@ -52,7 +52,7 @@ class RunContext:
         self.limit: LimitReached | None = None
         self.cancelled = asyncio.Event()
         self.tokens = 0
-        self.redactor = redactor or Redactor.from_environment()
+        self.redactor = redactor or Redactor()
         self.log: RunLog | None = None
         """Where logged events are written first; what it raises ends the run."""
         self.unknown_tools: UnknownTools = {}  # for the runs that its calls begin

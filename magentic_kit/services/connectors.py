@@ -23,6 +23,7 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.services.openai_client import azure_client, openai_client
 from magentic_kit.team.providers import Service
+from magentic_kit.team.secrets import environment_secrets
 from magentic_kit.team.targets import module_object
 from magentic_kit.text import one_line
 
@@ -48,7 +49,8 @@ def build_service(name: str, config: Service, *, search_path: Path | None = None
     except ConfigError:
         raise
     except Exception as error:
-        told = f"cannot be made: {type(error).__name__}: {Redactor.from_environment().text(one_line(str(error)))}"
+        redactor = Redactor(environment_secrets(os.environ))
+        told = f"cannot be made: {type(error).__name__}: {redactor.text(one_line(str(error)))}"
         if isinstance(error, ModuleNotFoundError) and config.provider in _PROVIDERS:
             extra = "azure" if config.provider.startswith("azure") else config.provider
             told = f"needs an extra: pip install 'magentic-kit[{extra}]'"

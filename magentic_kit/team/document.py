@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
@@ -15,6 +15,7 @@ from yaml.constructor import SafeConstructor
 
 from magentic_kit.errors import ConfigError, Problem
 from magentic_kit.team.problems import KEY, Route, clip, get, label, nearest
+from magentic_kit.team.stored import NO_VARIABLE, Find, Piece, Stored, store
 from magentic_kit.text import one_line
 
 Place: TypeAlias = tuple[str, int, int]
@@ -27,6 +28,7 @@ MAX_VALUES = 100_000
 _SAFE_DEPTH = 500
 """libyaml's composer crashes the process at some more than 1000 levels on a thread's stack of 512 kB."""
 
+_GIVE = "set {} in the environment or .env, or give the value by --set"
 _TOO_MUCH = "this is nested too deep or too large"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -46,21 +48,19 @@ _PATHS: dict[Route, Callable[[Any], bool]] = {
     ("plugins", "cwd"): os.path.isdir,
 }
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?")
-_SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 
 
 class Source:
-    """A team's data, the places of its values, and what was found wrong with it so far.
-
-    `shown` has the text of each value that is to be shown differently: with its secrets as `${NAME}`.
-    """
+    """A team's data, the places of its values, and what was found wrong with it so far."""
 
     def __init__(self, team: Path | Mapping[str, Any], base_dir: Path, env: Mapping[str, str]) -> None:
         """Reads the team. Raises `ConfigError` if there is nothing to speak of; smaller problems are noted."""
         self.base_dir, self.env = base_dir, env
         self.places: dict[Route, Place] = {}
-        self.shown: dict[Route, str] = {}
         self.problems: list[Problem] = []
+        self._pieces: dict[Route, list[Piece]] = {}
+        self.warned: set[Problem] = set()
+        self._lacking: dict[Route, Problem] = {}
         self._named: dict[Route, bytes | str] = {}
         self._broken: set[Route] = set()
         self._count = 0
@@ -81,6 +81,7 @@ class Source:
 
     def override(self, dotted: str, value: Any) -> None:
         """Put a value at a dotted path, agents by name, making the mappings on the way to it."""
+        self.__dict__.pop("_stored", None)
         place, steps = f"--set {dotted}", dotted.split(".")
         route: Route = ()
         at = inside = self.data
@@ -94,13 +95,33 @@ class Source:
             inside = get(at, route[-1])
         for step in reversed(steps):
             value = {step: value}
+        for lacking in [lacking for lacking in self._lacking if lacking[: len(route)] == route]:
+            self.problems.remove(self._lacking.pop(lacking))
+            self._broken.discard(lacking)
         self.places[(*route, KEY)] = (place, 0, 0)
         at[route[-1]] = self._read(_node(value, place), route)
 
-    def resolved(self) -> str:
-        """The data as YAML that is read back as it is: agent files taken in, paths absolute, secrets as `${NAME}`."""
-        data = self._copy(self.data, (), {})
-        return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+    @property
+    def shown(self) -> dict[Route, str]:
+        """The text of each value that is to be shown differently: with its secrets as `${NAME}`."""
+        return self._stored.texts
+
+    @property
+    def secrets(self) -> set[str]:
+        """The secrets that stand in the data, known by their places and by the names of variables."""
+        return self._stored.secrets
+
+    def stored(self, find: Find | None = None) -> tuple[str, list[Problem]]:
+        """The data as YAML that is read back as it is: agent files taken in, paths absolute, secrets as `${NAME}`.
+
+        `find` tells where else in a text secrets stand. The problems are the secrets that the team file itself has:
+        they are not stored, and whoever reads the team back has to set the variables that are named there.
+        """
+        stored = store(self.data, self._pieces, find) if find else self._stored
+        data = self._copy(self.data, (), stored.texts, {})
+        text = str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+        told = "this secret is not stored with a run; to resume, " + _GIVE
+        return text, [self.problem(route, told.format(name)) for name, route in stored.missing.items()]
 
     @cached_property
     def digest(self) -> str:
@@ -111,24 +132,28 @@ class Source:
         def told(it: Any) -> Any:
             return hashlib.sha256(it).hexdigest() if isinstance(it, bytes) else it.value
 
-        text = json.dumps(self._copy(self.data, (), self._named), sort_keys=True, default=told)
+        text = json.dumps(self._copy(self.data, (), self._stored.hashed, self._named), sort_keys=True, default=told)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _copy(self, data: Any, route: Route, instead: Mapping[Route, bytes | str]) -> Any:
+    @cached_property
+    def _stored(self) -> Stored:
+        return store(self.data, self._pieces)
+
+    def _copy(self, data: Any, route: Route, texts: Mapping[Route, str], instead: Mapping[Route, bytes | str]) -> Any:
         if route in instead:
             return instead[route]
-        if route in self.shown:
-            return yaml.ScalarNode(f"{_TAG}str", self.shown[route], style='"' if isinstance(data, str) else None)
+        if route in texts:
+            return yaml.ScalarNode(f"{_TAG}str", texts[route], style='"' if isinstance(data, str) else None)
         if isinstance(data, dict):
-            return {key: self._copy(value, (*route, key), instead) for key, value in data.items()}
+            return {key: self._copy(value, (*route, key), texts, instead) for key, value in data.items()}
         if isinstance(data, list):
-            return [self._copy(item, (*route, n), instead) for n, item in enumerate(data)]
+            return [self._copy(item, (*route, n), texts, instead) for n, item in enumerate(data)]
         return data
 
     def _read(self, node: yaml.Node, route: Route) -> Any:
         """The data of a node, which is to stand at `route`."""
         self.places[route] = _place(node) or self.places[route[:-1]]
-        self.shown.pop(route, None)
+        self._pieces.pop(route, None)
         self._named.pop(route, None)
         self._bound(route)
         if isinstance(node, yaml.ScalarNode):
@@ -175,8 +200,8 @@ class Source:
     def _scalar(self, node: yaml.ScalarNode, route: Route) -> Any:
         text, tag = node.value, node.tag.replace("timestamp", "str")  # since JSON has no dates
         if "${" in text:
-            text, shown = self._filled(node.value, route), self._filled(node.value, route, show=True)
-            self.shown.update({route: shown} if shown != text else {})
+            self._pieces[route] = [*self._filled(node.value, route)]
+            text = "".join(piece.text for piece in self._pieces[route])
             tag = tag if node.style or text == node.value else _YAML.resolve(yaml.ScalarNode, text, (True, False))
         try:
             value = _READ[tag](_YAML, yaml.ScalarNode(tag, text))
@@ -198,26 +223,33 @@ class Source:
                 self._broken.add(route)
         return value
 
-    def _filled(self, text: str, route: Route, *, show: bool = False) -> str:
-        """The text with its `${NAME}` filled in; with `show`, as it may be shown and is read back."""
-
-        def fill(match: re.Match[str]) -> str:
+    def _filled(self, text: str, route: Route) -> Iterator[Piece]:
+        """The parts of the text, with its `${NAME}` filled in."""
+        at = 0
+        for match in _REFERENCE.finditer(text):
+            yield Piece(text[at : match.start()])
+            at = match.end()
             name, default = match.groups()
             if match[0] == "$${":
-                return "$${" if show else "${"
-            if not name:
+                yield Piece("${")
+            elif not name:
                 self.report(route, "${ should begin a reference such as ${NAME}; write $${ for the characters")
-                return ""
-            if show and _SECRET.search(name):
-                return f"${{{name}}}" if default is None else f"${{{name}:-}}"
-            value = self.env.get(name)
-            value = value or default[2:] if default else value
-            if value is None:
-                self.report(route, f"environment variable {name} is not set; set it or write ${{{name}:-default}}")
-                return ""
-            return value.replace("${", "$${") if show else value
+            else:
+                yield self._variable(name, default and default[2:], route)
+        yield Piece(text[at:])
 
-        return _REFERENCE.sub(fill, text)
+    def _variable(self, name: str, default: str | None, route: Route) -> Piece:
+        value = self.env.get(name)
+        if value or (value is not None and default is None):
+            return Piece(value, name, default)
+        if default is None:
+            told = f"environment variable {name} is not set; set it or write ${{{name}:-default}}"
+            if name.startswith(NO_VARIABLE):
+                told = f"the secret that stood here is not stored with a run; {_GIVE.format(name)}"
+            if not any(route[:n] in self._broken for n in range(len(route) + 1)):
+                self._lacking[route] = self.problem(route, told)
+            self.report(route, told)
+        return Piece(default or "", name, default, unset=True)
 
     def _find(self, route: Route, name: Any, exists: Callable[[Any], bool]) -> Path:
         """The file or folder that is named at `route`. Raises `ConfigError` if there is none."""

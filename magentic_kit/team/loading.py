@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,7 +13,10 @@ from magentic_kit.team.document import Source
 from magentic_kit.team.models import AgentConfig, TeamConfig
 from magentic_kit.team.problems import Route
 from magentic_kit.team.references import choose_service, cross_check
+from magentic_kit.team.stored import Find
 from magentic_kit.team.strict import read
+
+logger = logging.getLogger(__name__)
 
 
 class Team(NamedTuple):
@@ -51,7 +55,19 @@ class Team(NamedTuple):
 
         It loads again, with this `base_dir`, to the same `config_hash`.
         """
-        return self.source.resolved()
+        return self.source.stored()[0]
+
+    def stored(self, find: Find | None = None) -> str:
+        """The same for a file that is kept: without the secrets either that `find` sees in other places.
+
+        Those that the team file itself has cannot be stored: each is logged as a warning, once a team.
+        """
+        text, problems = self.source.stored(find)
+        for problem in problems:
+            if problem not in self.source.warned:
+                logger.warning("%s", problem)
+        self.source.warned.update(problems)
+        return text
 
 
 def load_team(
