@@ -35,6 +35,7 @@ from magentic_kit.team.people import People, PlanReview, Speaker
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.team.problems import nearest
 from magentic_kit.team.secrets import environment_secrets
+from magentic_kit.team.stored import store
 from magentic_kit.text import sendable
 from magentic_kit.tools.plugins import Tools, as_plugin
 
@@ -104,7 +105,7 @@ class TeamFactory:
         self.pool.use_loop(asyncio.get_running_loop())
         filled = self.fill_inputs(inputs or {})
         text = self.task(task, filled)
-        context = self.context(new_run_id(self.team.config.name), [])
+        context = self.context(new_run_id(self.team.config.name), [], inputs=filled)
         assembly = Assembly(self, context, filled, People(reviewer=lambda _: PlanReview.approve(), humans=_NOBODY))
         try:
             return await assembly.manager.task_ledger(text, {a.name: a.description or "" for a in assembly.agents})
@@ -136,7 +137,7 @@ class TeamFactory:
     ) -> MagenticOrchestration[str, ChatMessageContent]:
         """SK's own `MagenticOrchestration` of this team, for one run on your runtime; closed with the factory."""
         sinks = [on_event] if on_event else []
-        context = self.context(new_run_id(self.team.config.name), sinks)
+        context = self.context(new_run_id(self.team.config.name), sinks, inputs=inputs or {})
         assembly = Assembly(self, context, self.fill_inputs(inputs or {}), people or People())
         self._embedded.append(assembly)
         return assembly.orchestration
@@ -185,15 +186,18 @@ class TeamFactory:
         """Takes services, from the first on, from a pool that others use too, and that somebody else closes."""
         self.pool, self._shares = pool, True
 
-    def redactor(self) -> Redactor:
-        """Masks the secrets of the team and of its services, of this environment and of the one it was loaded with."""
+    def redactor(self, inputs: Mapping[str, Any] = {}) -> Redactor:
+        """Masks the secrets of team, services and inputs, of this environment and of the one it was loaded with."""
         keys = [str(getattr(service, "api_key_env", "")) for service in self.team.config.services.values()]
         secrets = {*environment_secrets(os.environ, self.team.source.env, keys=keys), *self.team.source.secrets}
+        secrets |= store({"inputs": inputs}, {}).secrets
         return redactor_of(frozenset(secrets.union(*map(keys_of, self._given.values()))))
 
-    def context(self, run_id: str, sinks: list[Sink], steps: Steps | None = None) -> RunContext:
+    def context(
+        self, run_id: str, sinks: list[Sink], steps: Steps | None = None, *, inputs: Mapping[str, Any] = {}
+    ) -> RunContext:
         """The context of a run."""
-        limits, redactor = self.team.config.limits, self.redactor()
+        limits, redactor = self.team.config.limits, self.redactor(inputs)
         return RunContext(run_id=run_id, limits=limits, sinks=sinks, steps=steps, redactor=redactor)
 
     def service(self, name: str, model: str | None = None) -> ChatCompletionClientBase:

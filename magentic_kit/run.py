@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
+import traceback
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,6 +23,7 @@ from magentic_kit.runlog.context import Sink
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id, read_log
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.replay import Steps
+from magentic_kit.runlog.restored import restored_inputs, restored_task
 from magentic_kit.runlog.settle import settle, until_limit
 from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
@@ -84,7 +86,7 @@ class Run:
         self._plan = options.get("plan")
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._sinks: list[Sink] = [self.record.apply, self._queue.put_nowait, *options.get("sinks", ())]
-        self._context = factory.context(run_id, self._sinks, steps)
+        self._context = factory.context(run_id, self._sinks, steps, inputs=self._inputs)
         self._context.unknown_tools = options.get("unknown_tools", {})
         people = People(
             reviewer=options.get("reviewer"), approver=options.get("approver"), humans=options.get("humans", {})
@@ -131,9 +133,7 @@ class Run:
                 held = until_limit([e for e in held if not isinstance(e, ev.RunFinished)], factory.team.config)
             steps = Steps(held, next_seq=len(events))
             if held and isinstance(began := held[0], ev.RunStarted):
-                task, run_id, options = began.task, began.run_id, {**options, "inputs": began.inputs}
-                if began.plan:
-                    options["plan"] = TaskLedger(task=task, **began.plan)
+                task, run_id, options = cls._restored(factory, began, task, options, finished=finished)
             else:
                 task = factory.task(task, factory.fill_inputs(options.get("inputs", {})))
             if not finished:
@@ -150,6 +150,23 @@ class Run:
         else:
             run._begin(held)
         return run
+
+    @staticmethod
+    def _restored(
+        factory: TeamFactory, began: ev.RunStarted, task: str | None, options: RunOptions, *, finished: bool
+    ) -> tuple[str, str, RunOptions]:
+        """Task, id and options of a run as it began, with the secrets that its log does not have."""
+        recorded, inputs = began.task, began.inputs
+        given = options.get("inputs", {})
+        if not finished:
+            redactor = factory.redactor(given)
+            defaults = {name: spec.default for name, spec in factory.team.config.inputs.items()}
+            inputs = restored_inputs(inputs, [given, defaults], redactor)
+            recorded = restored_task(recorded, lambda: factory.task(task, factory.fill_inputs(inputs)), redactor)
+        options = {**options, "inputs": inputs}
+        if began.plan:
+            options["plan"] = TaskLedger(task=recorded, **began.plan)
+        return recorded, began.run_id, options
 
     def cancel(self) -> None:
         """Ends the run as `cancelled`, in well under a second; without effect once it has ended."""
@@ -264,7 +281,8 @@ class Run:
         if error is None:
             return "satisfied", "", None
         if not isinstance(error, KitError):
-            logger.error("the run failed", exc_info=error)
+            trace = "".join(traceback.format_exception(error))
+            logger.error("the run failed\n%s", self._context.redactor.text(trace).rstrip())
         kind = error.kind if isinstance(error, KitError) else "internal"
         message = str(error) if isinstance(error, KitError) else f"{type(error).__name__}: {error}"
         return "failed", kind, {"kind": kind, "message": message}
@@ -274,12 +292,13 @@ class Run:
         try:
             self._context.emit(finished)
         except KitError as error:
-            logger.error("%s", error)
+            logger.error("%s", self._context.redactor.text(str(error)))
         if self.run_dir is not None:
             try:
                 write_reports(self.run_dir, self.record, self._team.config.report.formats)
             except Exception as error:
-                logger.error("the report could not be written: %s: %s", type(error).__name__, error)
+                told = self._context.redactor.text(str(error))
+                logger.error("the report could not be written: %s: %s", type(error).__name__, told)
         self._leave()
 
     def _leave(self) -> None:

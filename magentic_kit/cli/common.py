@@ -35,10 +35,11 @@ TEAM_OPTIONS = (
     repeated("--approve", metavar="PATTERN", help="Functions that may be called without asking."),
     flag("--approve-plan", help="Approve every plan without asking."),
 )
+INPUT = repeated("--input", dest="inputs", metavar="K=V", help="A value for one of the team's inputs.")
 TASK_OPTIONS = (
     argument("task", nargs="?", metavar="[TASK]"),
     argument("--task-file", **PATH, help="Read the task from this file."),
-    repeated("--input", dest="inputs", metavar="K=V", help="A value for one of the team's inputs."),
+    INPUT,
 )
 OUT = argument("--out", **PATH, default=Path("runs"), help="Where run directories go; default: runs.")
 WORD_OPTIONS = (
@@ -120,7 +121,12 @@ def task_of(
     if task is not None and task_file is not None:
         raise ConfigError.one("give TASK or --task-file, not both", file="command line")
     text = sys.stdin.read() if task == "-" else read(task_file) if task_file else task
-    return text, dict(pair(value, "--input") for value in inputs)
+    return text, inputs_of(inputs=inputs)
+
+
+def inputs_of(*, inputs: Sequence[str], **_: Any) -> dict[str, Any]:
+    """The inputs from the command line. Raises `ConfigError`."""
+    return dict(pair(value, "--input") for value in inputs)
 
 
 def read(path: Path) -> str:
@@ -157,8 +163,12 @@ def quiet_logs() -> None:
     """Keeps Semantic Kernel's own log lines off the terminal: what they tell are events of the run."""
     import logging
 
+    from magentic_kit.runlog.redaction import RedactedFormatter
+
     # Whatever Semantic Kernel would log as an error is an event of the run.
-    logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.root.handlers:
+        handler.setFormatter(RedactedFormatter("%(name)s: %(message)s"))
     for name in ("semantic_kernel", "in_process_runtime", "mcp"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from magentic_kit.cli.arguments import PATH, argument, command, flag
 from magentic_kit.cli.common import (
+    INPUT,
     OUT,
     TASK_OPTIONS,
     TEAM_OPTIONS,
     VERBOSITY_OPTIONS,
     WORD_OPTIONS,
+    inputs_of,
     overrides_of,
     quiet_logs,
     read,
@@ -81,7 +83,7 @@ def run(team: Path, out: Path, plan: Path | None, reuse: Path | None, **given: A
     return _follow(partial(_factory, checked), start, given)
 
 
-@command(argument("run_dir", type=Path, metavar="RUN"), *WORD_OPTIONS, *TEAM_OPTIONS, *_SHOW_OPTIONS)
+@command(argument("run_dir", type=Path, metavar="RUN"), INPUT, *WORD_OPTIONS, *TEAM_OPTIONS, *_SHOW_OPTIONS)
 def resume(run_dir: Path, **given: Any) -> int:
     """Go on with RUN (a run directory) from where it stopped; nothing that is in its log is paid again."""
     overrides = overrides_of(beside=run_dir, **given)
@@ -93,6 +95,7 @@ def resume(run_dir: Path, **given: Any) -> int:
 
     def start(factory: TeamFactory, people: RunOptions) -> Run:
         people["unknown_tools"] = words_of(**given)
+        people["inputs"] = inputs_of(**given)
         return factory.resume(run_dir, **people)
 
     return _follow(load, start, given)

@@ -6,12 +6,15 @@ import base64
 import dataclasses
 import html
 import json
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
+from weakref import WeakSet
 
 from magentic_kit.runlog.key_shapes import MAX_HEAD, beginnings, begun_keys, whole_keys
 
@@ -27,10 +30,7 @@ _E = TypeVar("_E")
 
 
 class Redactor:
-    """Masks the given secrets, in their usual encodings, and whatever looks like a key, in texts and events.
-
-    Equal secrets share a redactor: a text that was seen before is not scanned again.
-    """
+    """Masks the given secrets, in their usual encodings, and whatever looks like a key, in texts and events."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self.secrets = frozenset(secrets)
@@ -47,6 +47,8 @@ class Redactor:
         )
         self.pattern = re.compile("|".join([*known, *whole_keys()]))
         self._needles = [*forms, *beginnings()]
+        with _LOCK:
+            _IN_USE.add(self)
         self.text = lru_cache(maxsize=4096)(self._text)
         """The text with every secret masked. A conversation is looked at again with every request."""
 
@@ -83,6 +85,25 @@ class Redactor:
 def redactor_of(secrets: frozenset[str]) -> Redactor:
     """The redactor of these secrets; all runs that have the same ones share it."""
     return Redactor(secrets)
+
+
+def redactor_of_all() -> Redactor:
+    """The redactor of the secrets of every redactor in use, for what does not tell which run it belongs to."""
+    with _LOCK:
+        secrets = frozenset[str]().union(*(redactor.secrets for redactor in _IN_USE))
+    return redactor_of(secrets)
+
+
+class RedactedFormatter(logging.Formatter):
+    """Formats log records without the secrets of any redactor in use: other packages log what they were given."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line, and the traceback if there is one."""
+        return redactor_of_all().text(super().format(record))
+
+
+_IN_USE: WeakSet[Redactor] = WeakSet()
+_LOCK = Lock()
 
 
 def masked(match: re.Match[str]) -> str:
