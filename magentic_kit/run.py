@@ -23,7 +23,7 @@ from magentic_kit.runlog.context import Sink
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id, read_log
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.replay import Steps
-from magentic_kit.runlog.restored import restored_inputs, restored_task
+from magentic_kit.runlog.restored import has_mask, restored_inputs, restored_task
 from magentic_kit.runlog.settle import settle, until_limit
 from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
@@ -161,8 +161,10 @@ class Run:
         if not finished:
             redactor = factory.redactor(given)
             defaults = {name: spec.default for name, spec in factory.team.config.inputs.items()}
-            inputs = restored_inputs(inputs, [given, defaults], redactor)
-            recorded = restored_task(recorded, lambda: factory.task(task, factory.fill_inputs(inputs)), redactor)
+            inputs = restored_inputs(inputs, given=given, defaults=defaults, redactor=redactor)
+            if has_mask(recorded) and (task or factory.team.config.task):
+                task = factory.task(task, factory.fill_inputs(inputs))
+            recorded = restored_task(recorded, task or "", redactor)
         options = {**options, "inputs": inputs}
         if began.plan:
             options["plan"] = TaskLedger(task=recorded, **began.plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from magentic_kit.errors import ConfigError
@@ -11,30 +11,31 @@ from magentic_kit.runlog.redaction import MASK, Redactor
 
 
 def restored_inputs(
-    recorded: Mapping[str, Any], sources: Iterable[Mapping[str, Any]], redactor: Redactor
+    recorded: Mapping[str, Any], *, given: Mapping[str, Any], defaults: Mapping[str, Any], redactor: Redactor
 ) -> dict[str, Any]:
-    """The inputs of a run, where they were masked with the values that one of the sources has.
+    """The inputs of a run, where they were masked with the values that are given again, or are the team's defaults.
 
-    Raises `ConfigError` if none has the value that was masked.
+    Raises `ConfigError` if a value that was masked is neither.
     """
     inputs = dict(recorded)
     for name, value in recorded.items():
         if not has_mask(value):
             continue
-        found = [source[name] for source in sources if name in source and redactor.value(source[name]) == value]
-        if not found:
+        if name in given and given[name] != value and redactor.value(given[name]) == value:
+            inputs[name] = given[name]
+        elif name in defaults and redactor.value(defaults[name]) == value:
+            inputs[name] = defaults[name]
+        else:
             raise ConfigError.one(
                 f"the input '{name}' has a secret, which is not stored with a run: give it again by --input {name}=…"
             )
-        inputs[name] = found[0]
     return inputs
 
 
-def restored_task(recorded: str, source: Callable[[], str], redactor: Redactor) -> str:
-    """The task of a run, if it was masked from the source. Raises `ConfigError` if that is another task."""
+def restored_task(recorded: str, task: str, redactor: Redactor) -> str:
+    """The task of a run, where it was masked as it is given again. Raises `ConfigError` if that is another task."""
     if not has_mask(recorded):
         return recorded
-    task = source()
     if redactor.text(task) != recorded:
         raise ConfigError.one(
             "the task has a secret, which is not stored with a run: begin it again with `run --from RUN` and the task;"
