@@ -23,9 +23,6 @@ MASK = "[secret]"
 SHORTEST = 4
 """Characters below which a secret is not masked: ordinary words would not be readable any more."""
 
-_SHORTEST_INSIDE = 8
-"""Characters below which a secret is not looked for inside base64 of something longer: chance would find it."""
-
 _E = TypeVar("_E")
 
 
@@ -134,7 +131,7 @@ def _base64(data: bytes) -> Iterator[str]:
         if len(data) >= SHORTEST:
             yield encode(data).decode()
             yield encode(data).decode().rstrip("=")
-        for before in range(3 if len(data) >= _SHORTEST_INSIDE else 0):
+        for before in range(3):
             bits = 8 * (before + len(data))
             # Digits of six bits: those that hold bits of what stands before or after are left out.
             yield encode(bytes(before) + data).decode()[-(-8 * before // 6) : bits // 6]

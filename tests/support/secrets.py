@@ -33,8 +33,10 @@ LITERAL = "lit eral 77"
 SECRETS = [
     *(value for name, value in ENVIRONMENT.items() if name != "DATABASE_URL"),
     *("db%40pw!77", "db@pw!77", "svc+pw!9", "basic-pw-5", LITERAL),
-    *("sk-looks-like-a-key-1234", "AKIAIOSFODNN7EXAMPLE"),
 ]
+BY_LOOKS = ["sk-looks-like-a-key-1234", "AKIAIOSFODNN7EXAMPLE"]
+"""Keys that nobody has said are secret: in base64 they look like nothing."""
+
 LITERAL_VARIABLE = "MAGENTIC_KIT_SECRET_PLUGINS_BOX_ARGS_PASSWORD"
 
 BOX = '''
@@ -72,9 +74,10 @@ def write_team(folder: Path, base_url: str) -> Path:
             "default": {
                 "provider": "openai",
                 "model": "m",
-                "base_url": base_url.replace("://", "://svc:${SERVICE_PW}@"),
+                "base_url": base_url,
                 "api_key_env": "DOOR",
-            }
+            },
+            "spare": {"provider": "openai", "model": "m", "base_url": "http://svc:${SERVICE_PW}@127.0.0.1:9/v1"},
         },
         "plugins": {
             "box": {
@@ -89,7 +92,7 @@ def write_team(folder: Path, base_url: str) -> Path:
             },
             "crm": {
                 "type": "openapi",
-                "spec": "https://crm.example.org/openapi.json",
+                "spec": "http://127.0.0.1:9/openapi.json",
                 "headers": {"Authorization": "Basic ${BASIC}", "X-Door": "${CRM}", "Accept": "text/html"},
             },
             "web": {
@@ -126,7 +129,7 @@ def forms(secret: str) -> set[str]:
 
 def everything() -> str:
     """A text that has each secret in each form."""
-    return " and ".join(form for secret in SECRETS for form in sorted(forms(secret)))
+    return " and ".join([*BY_LOOKS, *(form for secret in SECRETS for form in sorted(forms(secret)))])
 
 
 def brain() -> TeamBrain:
@@ -144,9 +147,8 @@ def brain() -> TeamBrain:
 
 def leaks(texts: Mapping[str, bytes]) -> list[tuple[str, str]]:
     """Where, and which secret, in which form."""
-    found = ((where, form) for where, data in texts.items() for secret in SECRETS for form in forms(secret)
-             if form.encode() in data)  # fmt: skip
-    return sorted(set(found))
+    known = {form for secret in SECRETS for form in forms(secret)}.union(BY_LOOKS)
+    return sorted((where, form) for where, data in texts.items() for form in known if form.encode() in data)
 
 
 def files(folder: Path) -> dict[str, bytes]:
