@@ -10,7 +10,7 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
@@ -177,7 +177,7 @@ class RedactedStream:
     def _begun(self) -> int:
         """Where the first secret may begin that goes on behind the end of the text so far; else the end."""
         text, forms = self._text, self._redactor.forms
-        key = _BEGUN_KEY.search(text, self._shown)
+        key = _begun_key().search(text, self._shown)
         end = key.start() if key else len(text)
         for at in range(max(self._shown, len(text) - self._redactor.longest + 1), end):
             if text[at] in forms:
@@ -200,6 +200,11 @@ class RedactedStream:
                 self._text = shorter
 
 
-_BEGUN_KEY = re.compile("|".join(begun_keys()))
 _TAIL = 128
 """Characters of a private key that have to be there to see where it ends."""
+
+
+@cache
+def _begun_key() -> re.Pattern[str]:
+    """Finds what may become a key; made when it is first needed, as that takes milliseconds."""
+    return re.compile("|".join(begun_keys()))
