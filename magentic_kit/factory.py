@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,6 @@ from magentic_kit.team.loading import Team, load_team
 from magentic_kit.team.people import People, PlanReview, Speaker
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.team.problems import nearest
-from magentic_kit.team.secrets import environment_secrets
-from magentic_kit.team.stored import store
 from magentic_kit.text import sendable
 from magentic_kit.tools.plugins import Tools, as_plugin
 
@@ -188,10 +185,8 @@ class TeamFactory:
 
     def redactor(self, inputs: Mapping[str, Any] = {}) -> Redactor:
         """Masks the secrets of team, services and inputs, of this environment and of the one it was loaded with."""
-        keys = [str(getattr(service, "api_key_env", "")) for service in self.team.config.services.values()]
-        secrets = {*environment_secrets(os.environ, self.team.source.env, keys=keys), *self.team.source.secrets}
-        secrets |= store({"inputs": inputs}, {}).secrets
-        return redactor_of(frozenset(secrets.union(*map(keys_of, self._given.values()))))
+        secrets = self.team.secrets(inputs).union(*map(keys_of, self._given.values()))
+        return redactor_of(frozenset(secrets))
 
     def context(
         self, run_id: str, sinks: list[Sink], steps: Steps | None = None, *, inputs: Mapping[str, Any] = {}

@@ -15,13 +15,14 @@ from typing import Any
 import yaml
 
 from magentic_kit import events as ev
-from magentic_kit.cli.terminal import by_flags
 from magentic_kit.cluster.database import Database, Entry, Pulse
 from magentic_kit.cluster.held import HeldLog, SharedPace
 from magentic_kit.errors import JournalError, KitError, UnknownToolError
 from magentic_kit.factory import TeamFactory
+from magentic_kit.orchestration.options import RunOptions
 from magentic_kit.run import Run
 from magentic_kit.services.pool import Pool
+from magentic_kit.team.people import by_flags
 from magentic_kit.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -135,9 +136,11 @@ class Worker:
             held = ev.effective(await asyncio.to_thread(log.read))
             if held and isinstance(ended := held[-1], ev.RunFinished) and taken.words is None:
                 return _state(ended.outcome, ended.error)
-            options = by_flags(**taken.spec["people"])
-            options["inputs"] = taken.spec["inputs"]
-            options["unknown_tools"] = taken.words or {}
+            people = by_flags(**taken.spec["people"])
+            options: RunOptions = {"inputs": taken.spec["inputs"], "unknown_tools": taken.words or {}}
+            options["approver"] = people["approver"]
+            if "reviewer" in people:
+                options["reviewer"] = people["reviewer"]
             run = Run.over(await self._factory(taken), log, taken.spec["task"], options, taken.id)
             self._live[taken.id, taken.epoch] = run
             result = await run.result()

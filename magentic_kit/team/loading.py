@@ -13,7 +13,8 @@ from magentic_kit.team.document import Source
 from magentic_kit.team.models import AgentConfig, TeamConfig
 from magentic_kit.team.problems import Route
 from magentic_kit.team.references import choose_service, cross_check
-from magentic_kit.team.stored import Find
+from magentic_kit.team.secrets import environment_secrets
+from magentic_kit.team.stored import Find, store
 from magentic_kit.team.strict import read
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,12 @@ class Team(NamedTuple):
         It loads again, with this `base_dir`, to the same `config_hash`.
         """
         return self.source.stored()[0]
+
+    def secrets(self, inputs: Mapping[str, Any] = {}) -> set[str]:
+        """The secrets of the team and of `inputs` given to it, of its environment and of the process's."""
+        keys = [str(getattr(service, "api_key_env", "")) for service in self.config.services.values()]
+        known = {*environment_secrets(os.environ, self.source.env, keys=keys), *self.source.secrets}
+        return known | store({"inputs": inputs}, {}).secrets
 
     def stored(self, find: Find | None = None) -> str:
         """The same for a file that is kept: without the secrets either that `find` sees in other places.
