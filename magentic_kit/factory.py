@@ -24,6 +24,7 @@ from magentic_kit.orchestration.options import Own, RunOptions, Source
 from magentic_kit.run import Run, RunResult
 from magentic_kit.runlog.context import RunContext, Sink
 from magentic_kit.runlog.directory import new_run_id, read_log
+from magentic_kit.runlog.files import read_regular
 from magentic_kit.runlog.redaction import Redactor, redactor_of
 from magentic_kit.runlog.replay import Steps
 from magentic_kit.services.keys import keys_of
@@ -35,6 +36,9 @@ from magentic_kit.team.plan import TaskLedger
 from magentic_kit.team.problems import nearest
 from magentic_kit.text import sendable
 from magentic_kit.tools.plugins import Tools, as_plugin
+
+_LARGEST_TEAM = 2**24
+"""Bytes of a team file that a run directory may have."""
 
 
 class TeamFactory:
@@ -75,7 +79,7 @@ class TeamFactory:
         log, _ = read_log(Path(run_dir))
         base_dir = next((event.base_dir for event in log if isinstance(event, RunStarted)), None)
         try:
-            data = dict(yaml.safe_load((Path(run_dir) / "team.yaml").read_text(encoding="utf-8")))
+            data = dict(yaml.safe_load(read_regular(Path(run_dir) / "team.yaml", _LARGEST_TEAM)))
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             raise ConfigError.one(f"the run's team cannot be read: {error}", file=str(run_dir)) from error
         return cls.from_dict(data, base_dir=base_dir, **source)

@@ -21,13 +21,13 @@ from magentic_kit.orchestration.build import Assembly
 from magentic_kit.orchestration.manager import last_word
 from magentic_kit.runlog.context import Sink
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id, read_log
-from magentic_kit.runlog.record import RunRecord
+from magentic_kit.runlog.record import RunRecord, View
 from magentic_kit.runlog.replay import Steps
 from magentic_kit.runlog.restored import has_mask, restored_inputs, restored_task
 from magentic_kit.runlog.settle import settle, until_limit
 from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
-from magentic_kit.views.report import write_reports
+from magentic_kit.views.report import ReportWriter
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
@@ -85,7 +85,8 @@ class Run:
         self._runtime = options.get("runtime")
         self._plan = options.get("plan")
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
-        self._sinks: list[Sink] = [self.record.apply, self._queue.put_nowait, *options.get("sinks", ())]
+        views = (self._sink_of(view) for view in options.get("views", ()))
+        self._sinks: list[Sink] = [self.record.apply, self._queue.put_nowait, *views, *options.get("sinks", ())]
         self._context = factory.context(run_id, self._sinks, steps, inputs=self._inputs)
         self._context.unknown_tools = options.get("unknown_tools", {})
         people = People(
@@ -186,7 +187,12 @@ class Run:
         while (event := await self._queue.get()) is not None:
             yield event
 
+    def _sink_of(self, view: View) -> Sink:
+        return lambda event: view(event, self.record)
+
     def _begin(self, held: Iterable[ev.AnyEvent] = ()) -> None:
+        if self.run_dir is not None:
+            self._sinks.append(self._sink_of(ReportWriter(self.run_dir, self._team.config.report.formats)))
         self._end = asyncio.get_running_loop().create_task(self._main(held), name=f"run {self.run_id}")
 
     def _show(self, held: Iterable[ev.AnyEvent]) -> None:
@@ -223,13 +229,14 @@ class Run:
 
     def _started(self) -> ev.RunStarted:
         config, seats = self._team.config, dict(self._assembly.seats)
-        manager = {name: getattr(config.manager, name) for name in ("max_rounds", "max_stalls", "max_resets")}
+        manager = config.manager
+        rounds = {"max_rounds": manager.max_rounds, "max_stalls": manager.max_stalls, "max_resets": manager.max_resets}
         return ev.RunStarted(
             team=config.name,
             task=self._task,
             manager=seats.pop(ev.MANAGER),
             agents=seats,
-            limits={**manager, **vars(config.limits)},
+            limits=ev.RunLimits(**rounds, **vars(config.limits)),
             inputs=self._inputs,
             plan={"facts": plan.facts, "plan": plan.plan} if (plan := self._plan) else {},
             base_dir=str(self._team.base_dir),
@@ -290,17 +297,11 @@ class Run:
         return "failed", kind, {"kind": kind, "message": message}
 
     def _finish(self, finished: ev.RunFinished) -> None:
-        """Tells the end, writes the report, closes the log; what fails here cannot change the outcome."""
+        """Tells the end, upon which the report is written, and closes the log; a failure changes no outcome."""
         try:
             self._context.emit(finished)
         except KitError as error:
             logger.error("%s", self._context.redactor.text(str(error)))
-        if self.run_dir is not None:
-            try:
-                write_reports(self.run_dir, self.record, self._team.config.report.formats)
-            except Exception as error:
-                told = self._context.redactor.text(str(error))
-                logger.error("the report could not be written: %s: %s", type(error).__name__, told)
         self._leave()
 
     def _leave(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from magentic_kit.cluster.database import OUTCOMES, Database
 from magentic_kit.runlog.directory import Journal
+from magentic_kit.runlog.files import make_directory
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.views.report import write_reports
 
@@ -87,7 +88,7 @@ def derive(database: Database, id: str, out: Path, formats: Sequence[str]) -> tu
     Returns its record and its directory. Raises `ConfigError`.
     """
     (entry,) = database.entries(id)
-    (out / id).mkdir(parents=True, exist_ok=True)
+    make_directory(out / id, exist_ok=True)
     journals, records = {id: Journal(out / id)}, {}
     journals[id].describe(entry.spec["team"])
     try:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 
     from magentic_kit.runlog.context import Sink
+    from magentic_kit.runlog.record import View
     from magentic_kit.runlog.settle import UnknownTools
     from magentic_kit.team.people import Approver, Reviewer, Speaker
     from magentic_kit.team.plan import TaskLedger
@@ -35,7 +36,8 @@ class Source(Own, total=False):
 class RunOptions(TypedDict, total=False):
     """How a team is run.
 
-    `inputs` fill the team's task, instructions and prompts. `sinks` get every event. The run directory is made
+    `inputs` fill the team's task, instructions and prompts. `sinks` get every event, `views` also the run's
+    record, such as a console. The run directory is made
     under `out` (default: `runs`), or not at all with None. A `runtime` of your own has to be started, and keeps
     the run's actors until you close it. `plan` is carried out in place of one that the manager makes.
     `reviewer` judges plans, `approver` the tool calls that `review.tools` names, `humans` speak as team members
@@ -46,6 +48,7 @@ class RunOptions(TypedDict, total=False):
 
     inputs: Mapping[str, Any]
     sinks: Iterable[Sink]
+    views: Iterable[View]
     out: str | Path | None
     runtime: CoreRuntime
     plan: TaskLedger

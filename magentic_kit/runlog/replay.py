@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any
 
 from magentic_kit import events as ev
-from magentic_kit.errors import ReplayError
+from magentic_kit.errors import JournalError, ReplayError
 
 _SHORT = 64
 """Texts up to this length are written as they are; a longer one is written once and then named by its hash."""
@@ -43,7 +43,10 @@ class Requests:
         """The request that `pack` was given; packed ones have to come in the order of the log."""
         last = self._last.get(who, {"messages": []})
         changed = {key: value for key, value in packed.items() if key not in ("keep", "add")}
-        messages = last["messages"][: packed["keep"]] + [self._restore(m) for m in packed["add"]]
+        try:
+            messages = last["messages"][: packed["keep"]] + [self._restore(m) for m in packed["add"]]
+        except (KeyError, TypeError) as error:
+            raise JournalError(f"the log is damaged: a request of {who} cannot be put together: {error}") from error
         self._last[who] = {**last, **changed, "messages": messages}
         return self._last[who]
 
@@ -131,11 +134,12 @@ class Steps:
         Raises `ReplayError` if the log has another request under this name.
         """
         found: ev.ModelCallFinished | ev.ModelCallFailed | None = self.find("model", call)
-        if found and self._asked[call] == request:
+        asked = self._asked.get(call, {})
+        if found and asked == request:
             return found
         self._live = True
         if found and self.strict:
-            raise ReplayError(call, difference(self._asked[call], request))
+            raise ReplayError(call, difference(asked, request) if asked else "the log does not have its request")
         return None
 
     def find(self, kind: str, name: Any) -> Any:

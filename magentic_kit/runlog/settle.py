@@ -28,9 +28,9 @@ def until_limit(held: list[ev.AnyEvent], config: TeamConfig) -> list[ev.AnyEvent
         return held
     limit, started = held[at], held[0]
     assert isinstance(limit, ev.LimitReached) and isinstance(started, ev.RunStarted)
-    before = started.limits.get(limit.limit)
+    before = vars(started.limits).get(limit.limit)
     now = {**vars(config.manager), **vars(config.limits)}.get(limit.limit)
-    if limit.limit != "deadline" and now is not None and now <= before:
+    if limit.limit != "deadline" and now is not None and before is not None and now <= before:
         flag = f"--{limit.limit.replace('_', '-')}"
         raise ConfigError.one(f"the run was ended by {limit.limit} {before}: raise it with {flag} to go on")
     return held[:at]

@@ -108,6 +108,9 @@ def _larger(one: int | None, other: int | None) -> int | None:
     return other if one is None else one if other is None else max(one, other)
 
 
+_REASONS = {reason.value for reason in FinishReason}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """A whole reply that no model has made; its fields are those of `ModelCallFinished`."""
@@ -124,7 +127,7 @@ def contents_of(reply: ev.ModelCallFinished | Answer, model: str, *, attempt: in
     counted = CompletionUsage(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
     common: dict[str, Any] = {"role": AuthorRole.ASSISTANT, "ai_model_id": model}
     end: dict[str, Any] = {
-        "finish_reason": FinishReason(reply.finish_reason) if reply.finish_reason else None,
+        "finish_reason": FinishReason(reply.finish_reason) if reply.finish_reason in _REASONS else None,
         "metadata": {"usage": counted},
     }
     calls: list[Any] = [FunctionCallContent(**call) for call in reply.tool_calls]
