@@ -13,11 +13,12 @@ from magentic_kit.batch.tasks import Task
 from magentic_kit.errors import KitError
 from magentic_kit.runlog.directory import LOG, read_log
 from magentic_kit.runlog.record import RunRecord
+from magentic_kit.runlog.result import RunResult
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
     from magentic_kit.orchestration.options import RunOptions
-    from magentic_kit.run import Run, RunResult
+    from magentic_kit.run import Run
 
 _ENDED = ("satisfied", "limited", "rejected")
 """Outcomes that are kept when a batch is resumed; other runs go on, or begin."""
@@ -45,18 +46,16 @@ class LocalRuns:
 
     def prepare(self, limits: Mapping[str, int | None]) -> float:
         """Takes the limits; returns how many tasks it may be given at a time. Raises `ConfigError`."""
-        pool, team = self._factory.pool, self._factory.team
+        pool, team = self._factory.blueprint.pool, self._factory.blueprint.team
         pool.use_loop(asyncio.get_running_loop())
         pool.limit(rpm=limits["rpm"], tpm=limits["tpm"])
         agents = [agent for agent in team.config.agents if agent.type == "chat_completion_agent"]
         for name in {team.manager_service, *map(team.service_of, agents)}:
-            self._factory.service(name)  # what it lacks is told before anything is written
+            self._factory.blueprint.service(name)  # what it lacks is told before anything is written
         return limits["concurrency"] or 1
 
     async def run(self, task: Task, home: Path) -> RunResult:
         """Carries out the run of a task, or what is left of it, in a directory under `home`."""
-        from magentic_kit.run import RunResult  # brings Semantic Kernel
-
         record = RunRecord()
         run_dir = _run_dir(home)
         try:

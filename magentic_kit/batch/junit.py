@@ -12,7 +12,7 @@ from magentic_kit.text import printable
 
 def junit(batch: Batch, results: Iterable[TaskResult]) -> bytes:
     """The results by task as JUnit XML; what did not run to an end counts as skipped."""
-    name, by_id = batch.factory.team.config.name, {result.id: result for result in results}
+    name, by_id = batch.factory.blueprint.config.name, {result.id: result for result in results}
     suite = ElementTree.Element("testsuite", name=name, tests=str(len(batch.tasks)))
     for task in batch.tasks:
         case = ElementTree.SubElement(suite, "testcase", classname=name, name=_xml(task.id))

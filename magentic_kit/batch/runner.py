@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from magentic_kit.factory import TeamFactory
     from magentic_kit.orchestration.options import RunOptions
-    from magentic_kit.run import RunResult
+    from magentic_kit.runlog.result import RunResult
 
 _LARGEST = 2**28  # bytes of a batch's own files
 
@@ -96,7 +96,9 @@ class Batch:
         cls, factory: TeamFactory, tasks: Iterable[Task], *, out: str | Path = "batches", base_dir: str | Path = "."
     ) -> Batch:
         """A batch in a new directory under `out`; `base_dir` is where functions of checks are looked for."""
-        return cls(factory, list(tasks), Path(out) / new_run_id(factory.team.config.name), Path(base_dir).resolve())
+        return cls(
+            factory, list(tasks), Path(out) / new_run_id(factory.blueprint.team.config.name), Path(base_dir).resolve()
+        )
 
     @classmethod
     def load(cls, directory: str | Path, **source: Any) -> Batch:
@@ -165,7 +167,7 @@ class Batch:
 
     def _save(self) -> BaseFileLock:
         """Writes what the batch is made from, and keeps others away from it. Raises `ConfigError`."""
-        team, team_file = self.factory.team, self.directory / "team.yaml"
+        team, team_file = self.factory.blueprint.team, self.directory / "team.yaml"
         data = _BatchFile(
             team_dir=str(team.base_dir),
             base_dir=str(self.base_dir),
@@ -177,7 +179,7 @@ class Batch:
             make_directory(self.directory, exist_ok=True)
             lock = lock_directory(self.directory, "batch")
             if not team_file.exists():
-                write_private(team_file, team.stored(self.factory.redactor().spans).encode())
+                write_private(team_file, team.stored(self.factory.blueprint.redactor().spans).encode())
             write_private(self.directory / "batch.json", json.dumps(vars(data), indent=1).encode())
         except OSError as error:
             raise self._unwritable(error) from error

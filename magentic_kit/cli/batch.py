@@ -81,7 +81,7 @@ def batch(
 
         if resume is not None:
             work = Batch.load(resume, overrides=overrides)
-            other_team = loaded and loaded.config_hash != work.factory.team.config_hash
+            other_team = loaded and loaded.config_hash != work.factory.blueprint.team.config_hash
             if other_team or (tasks and load_tasks(tasks, work.factory) != work.tasks):
                 problem = "the batch began with another team or other tasks: leave them out"
                 raise ConfigError.one(problem, file=str(resume))

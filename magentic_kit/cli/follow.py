@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from magentic_kit.events import AnyEvent
     from magentic_kit.factory import TeamFactory
     from magentic_kit.orchestration.options import RunOptions
-    from magentic_kit.run import Run, RunResult
+    from magentic_kit.run import Run
+    from magentic_kit.runlog.result import RunResult
     from magentic_kit.views.console import Console
 
 EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}

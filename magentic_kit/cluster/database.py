@@ -98,13 +98,14 @@ class Database(PaceTable):
         The functions that `approve` names and, with `approve_plan`, plans need nobody's yes. Raises `ConfigError`,
         also if that id is taken by a run of something else.
         """
-        run = id or new_run_id(factory.team.config.name)
+        blueprint = factory.blueprint
+        run = id or new_run_id(blueprint.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
         spec: dict[str, Any] = {
-            "team": factory.team.stored(factory.redactor().spans),
-            "base_dir": str(factory.team.base_dir.resolve()),
-            "task": factory.task(task, factory.fill_inputs(inputs or {})),
+            "team": blueprint.team.stored(blueprint.redactor().spans),
+            "base_dir": str(blueprint.team.base_dir.resolve()),
+            "task": blueprint.fill_task(task, blueprint.fill_inputs(inputs or {})),
             "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),
             "people": {"approve": [*approve], "approve_plan": approve_plan},
         }

@@ -86,6 +86,7 @@ class Journal:
         self.path = directory / LOG
         self._team = ""
         self._described: Path | None = None  # the team file that the disk need not have yet
+        self._read: tuple[list[AnyEvent], int] | None = None  # until the next write
         self._unsynced = False
         self._syncing = threading.Lock()  # a run that is cancelled does not wait for its thread
         self._file: BinaryIO | None = None
@@ -105,9 +106,24 @@ class Journal:
             raise _unwritable(out, error) from error
         return cls(out / run_id)
 
+    @classmethod
+    def existing(cls, directory: Path) -> Journal:
+        """The journal of a run that is there. Raises `ConfigError` if there is none."""
+        try:
+            (directory / LOG).stat()
+        except OSError as error:
+            raise _missing(directory / LOG, error) from error
+        return cls(directory)
+
     def read(self) -> list[AnyEvent]:
         """What was written so far. Raises `JournalError`."""
-        return read_log(self.path.parent)[0]
+        return list(self._whole()[0])
+
+    def _whole(self) -> tuple[list[AnyEvent], int]:
+        """The events, and the bytes that they take; the file is read once for all who ask before the next write."""
+        if self._read is None:
+            self._read = read_log(self.path.parent)
+        return self._read
 
     def describe(self, team: str) -> None:
         """Tells the team file as it holds from here on; it is kept with the first event that follows."""
@@ -139,9 +155,10 @@ class Journal:
                 write_private(self._described, self._team.encode())
                 self._team = ""
             if self._file is None:  # the first new line of a run that is resumed takes a torn one's place
-                _, whole = read_log(self.path.parent)
+                _, whole = self._whole()
                 self._file = open_private(self.path, append=True)
                 self._file.truncate(whole)
+            self._read = None
             self._file.write(line)
             self._file.flush()
             if isinstance(event, ev.RunFinished):  # after which nobody waits for anything
@@ -211,12 +228,26 @@ def read_log(directory: Path) -> tuple[list[AnyEvent], int]:
         if len(line) == _LONGEST_LINE:
             raise ValueError(f"the line has more than {_LONGEST_LINE:,} bytes")
     except OSError as error:
-        raise ConfigError.one(
-            f"there is no run here: {error.strerror or error}; `magentic-kit list` shows runs", file=str(path)
-        ) from error
+        raise _missing(path, error) from error
     except ValueError as error:
         raise JournalError(f"{path}:{len(events) + 1}: the log is damaged: {error}") from error
     return events, whole
+
+
+def read_start(directory: Path) -> ev.RunStarted | None:
+    """The first event of a run, None if the log is empty. Raises as `read_log`."""
+    path = directory / LOG
+    try:
+        with open_regular(path) as file:
+            line = file.readline(_LONGEST_LINE)
+        if not line.endswith(b"\n"):
+            return None
+        event = _event(line[:-1].decode("utf-8"), seq=0)
+    except OSError as error:
+        raise _missing(path, error) from error
+    except ValueError as error:
+        raise JournalError(f"{path}:1: the log is damaged: {error}") from error
+    return event if isinstance(event, ev.RunStarted) else None
 
 
 def _event(line: str, *, seq: int) -> AnyEvent:
@@ -238,6 +269,11 @@ def new_run_id(team: str) -> str:
 
     slug = re.sub(r"[^a-z0-9]+", "-", team.lower()).strip("-")[:40] or "team"
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(3)}"
+
+
+def _missing(path: Path, error: OSError) -> ConfigError:
+    hint = f"there is no run here: {error.strerror or error}; `magentic-kit list` shows runs"
+    return ConfigError.one(hint, file=str(path))
 
 
 def _unwritable(directory: Path, error: OSError) -> ConfigError:

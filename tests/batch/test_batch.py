@@ -305,7 +305,7 @@ async def test_one_run_that_cannot_go_on_leaves_the_others_alone(tmp_path: Path)
 # -- shared limits
 
 
-async def test_a_refused_lane_makes_all_others_wait_and_halves_the_calls_in_flight() -> None:
+async def test_a_refused_call_makes_all_others_wait_and_halves_the_calls_in_flight() -> None:
     throttle = Throttle()
     for _ in range(6):
         await throttle.enter()
@@ -315,7 +315,7 @@ async def test_a_refused_lane_makes_all_others_wait_and_halves_the_calls_in_flig
     entered: list[float] = []
     most = 0
 
-    async def lane() -> None:
+    async def caller() -> None:
         nonlocal most
         await throttle.enter()
         entered.append(time.monotonic() - began)
@@ -323,9 +323,9 @@ async def test_a_refused_lane_makes_all_others_wait_and_halves_the_calls_in_flig
         await anyio.sleep(0)
         throttle.leave()
 
-    async with anyio.create_task_group() as lanes:
+    async with anyio.create_task_group() as callers:
         for _ in range(8):
-            lanes.start_soon(lane)
+            callers.start_soon(caller)
         await anyio.sleep(0)
         for _ in range(5):
             throttle.leave()
@@ -358,7 +358,7 @@ async def test_a_service_that_limits_its_requests_is_not_hammered(tmp_path: Path
             tasks = [Task(id=str(n), task=f"Task {n}.") for n in range(20)]
             many = run_batch(factory, tasks, concurrency=20, out=tmp_path / "batches")
             assert [result.outcome async for result in many] == ["satisfied"] * 20
-    assert 5 <= brain.refused <= 70, "without a shared wait each of 20 lanes meets each of 5 closed doors"
+    assert 5 <= brain.refused <= 70, "without a shared wait each of 20 callers meets each of 5 closed doors"
 
 
 # -- tasks files and checks

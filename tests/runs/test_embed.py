@@ -276,7 +276,7 @@ async def test_a_member_team_shares_clients_and_its_progress_is_shown(tmp_path: 
         async with TeamFactory.from_yaml(write(tmp_path, desk=desk, office=office)) as factory:
             result = await factory.run("t", out=tmp_path / "runs", views=[make_console(stream=shown, mode="plain")])
             await factory.run("t", out=None)
-            assert factory.member(str(tmp_path / "desk.yaml")).service("spare") is factory.service("spare")
+            assert factory.blueprint.members["Desk"].service("spare") is factory.blueprint.service("spare")
             assert server.open_connections == 2, "one for each model, whatever the number of runs"
         await server.reached(lambda s: s.open_connections == 0)
     assert "│ desk: the plan is made\n│ desk: round 1: Solo: look\n" in shown.getvalue()

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from magentic_kit.errors import ConfigError
+from magentic_kit.events import RunStarted
+from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.runlog.redaction import MASK, Redactor
+
+
+def restored(started: RunStarted, blueprint: TeamBlueprint, task: str | None, inputs: Mapping[str, Any]) -> RunStarted:
+    """The start of a run with its real task and inputs, as they are given again or as the team has them.
+
+    Raises `ConfigError` if what was masked is neither.
+    """
+    redactor = blueprint.redactor(inputs)
+    defaults = {name: spec.default for name, spec in blueprint.config.inputs.items()}
+    real = restored_inputs(started.inputs, given=inputs, defaults=defaults, redactor=redactor)
+    if has_mask(started.task) and (task or blueprint.config.task):
+        task = blueprint.fill_task(task, blueprint.fill_inputs(real))
+    return replace(started, task=restored_task(started.task, task or "", redactor), inputs=real)
 
 
 def restored_inputs(
