@@ -241,7 +241,7 @@ class Run:
         try:
             self._emitter.emit(finished)
         except KitError as error:
-            logger.error("%s", error)
+            logger.error("%s", self._emitter.redactor.text(str(error)))
         self._leave()
 
     def _leave(self) -> None:

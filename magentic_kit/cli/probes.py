@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeAlias
@@ -28,7 +27,6 @@ from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services.connectors import build_service, close_service
 from magentic_kit.team.loading import Team
-from magentic_kit.team.secrets import environment_secrets
 
 Finding: TypeAlias = tuple[str, bool, str, str]
 """What was looked at, whether it is well, what was found, and what mends it if it is not."""
@@ -43,7 +41,7 @@ _PASSING = (None, 408, 429)
 async def probe_services(team: Team, *, live: bool) -> list[Finding]:
     """What can be said of each service of the team; `live` asks its model too, which costs tokens."""
     steps = RecordedSteps()
-    emitter = RunEmitter("doctor", redactor=Redactor(environment_secrets(os.environ)), steps=steps)
+    emitter = RunEmitter("doctor", redactor=Redactor(team.secrets()), steps=steps)
     limits = RunLimits(retries=0, model_timeout=team.config.limits.model_timeout)
     control = RunControl(limits, emitter)
 
