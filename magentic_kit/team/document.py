@@ -72,7 +72,7 @@ class Document:
 
     def override(self, dotted: str, value: Any) -> None:
         """Put a value at a dotted path, agents by name, making the mappings on the way to it."""
-        self.__dict__.pop("_stored", None)
+        self.__dict__.pop("found", None)
         place, steps = f"--set {dotted}", dotted.split(".")
         route: Route = ()
         at = inside = self.data
@@ -95,12 +95,7 @@ class Document:
     @property
     def shown(self) -> dict[Route, str]:
         """The text of each value that is to be shown differently: with its secrets as `${NAME}`."""
-        return self._stored.texts
-
-    @property
-    def secrets(self) -> set[str]:
-        """The secrets that stand in the data, known by their places and by the names of variables."""
-        return self._stored.secrets
+        return self.found.texts
 
     def stored(self, find: Find | None = None) -> tuple[str, list[Problem]]:
         """The data as YAML that is read back as it is: agent files taken in, paths absolute, secrets as `${NAME}`.
@@ -108,7 +103,7 @@ class Document:
         `find` tells where else in a text secrets stand. The problems are the secrets that the team file itself has:
         they are not stored, and whoever reads the team back has to set the variables that are named there.
         """
-        stored = store(self.data, self._pieces, find) if find else self._stored
+        stored = store(self.data, self._pieces, find) if find else self.found
         problem = "this secret is not stored with a run; to resume, " + _GIVE
         problems = [self.problem(route, problem.format(name)) for name, route in stored.missing.items()]
         return dump(self._copy(self.data, (), stored.texts, {})), problems
@@ -122,11 +117,12 @@ class Document:
         def encode(value: bytes | yaml.ScalarNode) -> Any:
             return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else value.value
 
-        data = self._copy(self.data, (), self._stored.hashed, self._named)
+        data = self._copy(self.data, (), self.found.hashed, self._named)
         return hashlib.sha256(json.dumps(data, sort_keys=True, default=encode).encode()).hexdigest()
 
     @cached_property
-    def _stored(self) -> Stored:
+    def found(self) -> Stored:
+        """The secrets that stand in the data, and what is stored in their place."""
         return store(self.data, self._pieces)
 
     def _copy(self, data: Any, route: Route, texts: Mapping[Route, str], instead: Mapping[Route, bytes | str]) -> Any:

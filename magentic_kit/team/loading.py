@@ -59,7 +59,7 @@ class Team(NamedTuple):
     def secrets(self, inputs: Mapping[str, Any] = {}) -> set[str]:
         """The secrets of the team and of `inputs` given to it, of its environment and of the process's."""
         keys = [str(getattr(service, "api_key_env", "")) for service in self.config.services.values()]
-        known = {*environment_secrets(os.environ, self.source.env, keys=keys), *self.source.secrets}
+        known = {*environment_secrets(os.environ, self.source.env, keys=keys), *self.source.found.secrets}
         return known | store({"inputs": inputs}, {}).secrets
 
     def stored(self, find: Find | None = None) -> str:

@@ -45,7 +45,7 @@ def test_a_name_of_something_else(name: str) -> None:
 
 def secrets_in(**team: Any) -> set[str]:
     """What of a team's own text is a secret."""
-    return load(team).source.secrets
+    return load(team).source.found.secrets
 
 
 def plugin(**given: Any) -> dict[str, Any]:
