@@ -104,7 +104,7 @@ class Document:
         they are not stored, and whoever reads the team back has to set the variables that are named there.
         """
         stored = store(self.data, self._pieces, find) if find else self.found
-        problem = "this secret is not stored with a run; to resume, " + _GIVE
+        problem = f"this secret is not stored with a run; to resume, {_GIVE}"
         problems = [self.problem(route, problem.format(name)) for name, route in stored.missing.items()]
         return dump(self._copy(self.data, (), stored.texts, {})), problems
 
