@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,12 +71,12 @@ class _Server(uvicorn.Server):
 
 
 async def serve_app(app: ASGIApp, listening: list[socket.socket], stop: asyncio.Event) -> None:
-    """Serves until `stop` is set; then requests get a second, and the app is shut down."""
-    server = _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    """Serves until `stop` is set; then requests that are still answered get a second."""
+    server = _Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
 
     async def end() -> None:
         await stop.wait()
-        server.handle_exit(signal.SIGTERM, None)  # which streams of server-sent events listen to as well
+        server.should_exit = True
 
     ending = asyncio.ensure_future(end())
     try:

@@ -99,14 +99,17 @@ async def serve_http(
 ) -> None:
     """Serves streamable HTTP on `/mcp` to whoever `access` allows, until `stop` is set."""
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-    from starlette.applications import Starlette
-    from starlette.middleware import Middleware
-    from starlette.routing import Mount
 
     manager = StreamableHTTPSessionManager(server)
-    guard = Middleware(RequestGuard, access)
-    app = Starlette(routes=[Mount("/", manager.handle_request)], middleware=[guard], lifespan=lambda _: manager.run())
-    await serve_app(app, listening, stop)
+    sessions_ended = asyncio.Event()
+    app = RequestGuard(manager.handle_request, access)
+    serving = asyncio.ensure_future(serve_app(app, listening, sessions_ended))
+    stopped = asyncio.ensure_future(stop.wait())
+    async with manager.run():  # its end is that of all sessions and their runs, and so of every open response
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    sessions_ended.set()
+    await serving
 
 
 async def _lines(file: int) -> AsyncIterator[str]:

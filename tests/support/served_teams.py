@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
@@ -70,10 +71,12 @@ async def teams_over_http(
 
 
 @asynccontextmanager
-async def mcp_session(url: str) -> AsyncIterator[ClientSession]:
+async def mcp_session(url: str, token: str = "") -> AsyncIterator[ClientSession]:
     """A client of the server that has introduced itself."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with (
-        streamable_http_client(f"{url}/mcp") as (read, write, _),
+        httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(30, read=None)) as client,
+        streamable_http_client(f"{url}/mcp", http_client=client) as (read, write, _),
         ClientSession(read, write) as session,
     ):
         await session.initialize()
