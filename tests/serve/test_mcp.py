@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 from mcp import ClientSession
 from support.served_teams import mcp_session, teams_over_http, write_teams
 
+from magentic_kit.cli.app import run
 from magentic_kit.errors import ConfigError
 from magentic_kit.serve.mcp import team_server
 
@@ -36,6 +39,12 @@ def outcomes(folder: Path) -> list[str]:
     """How each run ended, in the order in which they began; empty for one under way."""
     logs = [path.read_text().splitlines() for path in sorted((folder / "runs").glob("*/events.jsonl"))]
     return [json.loads(lines[-1]).get("outcome", "") for lines in logs]
+
+
+def began_and_ended(folder: Path) -> list[tuple[str, str]]:
+    """The times of the first and of the last event of each run."""
+    logs = [path.read_text().splitlines() for path in (folder / "runs").glob("*/events.jsonl")]
+    return [(json.loads(lines[0])["time"], json.loads(lines[-1])["time"]) for lines in logs]
 
 
 # -- calls
@@ -82,8 +91,11 @@ async def test_calls_beyond_the_bound_wait_for_their_turn(tmp_path: Path, monkey
         assert outcomes(tmp_path) == [""]
         (tmp_path / "go").touch()
         answers = [(await waiting).content[0].text for waiting in (first, second, third)]
-    assert [answer.splitlines()[-1] for answer in answers] == ["first", "second", "third"]
+    for answer, task in zip(answers, ("first", "second", "third"), strict=True):
+        assert task in answer
     assert outcomes(tmp_path) == ["satisfied"] * 3
+    spans = sorted(began_and_ended(tmp_path))
+    assert all(ended <= began for (_, ended), (began, _) in pairwise(spans))
     numbers = [number for task, number, _ in progress if task == "second"]
     assert numbers == sorted(set(numbers)) and len(numbers) > 1
 
@@ -100,17 +112,16 @@ async def test_calls_beyond_the_bound_wait_for_their_turn(tmp_path: Path, monkey
         (["--http", "0.0.0.0:0", "--token-env", "SHORT"], "16 or more characters"),
         (["--http", "::1:8765"], "'::1:8765' should be HOST:PORT"),
         (["--token-env", "SHORT"], "--token-env and --allow-host go with --http"),
-        (["--concurrency", "0"], "--concurrency"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_is_wrong_with_the_options_is_one_line(arguments: list[str], complaint: str, tmp_path: Path) -> None:
-    write_teams(tmp_path)
-    command = [*COMMAND, "quick.yaml", *arguments]
-    env = {**os.environ, "SHORT": "abc"}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
-    assert complaint in done.stderr
+def test_what_is_wrong_with_the_options_is_reported_before_a_team_is_loaded(
+    arguments: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORT", "abc")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        run(["mcp", "none.yaml", *arguments])
 
 
 ASK = [
