@@ -11,6 +11,7 @@ from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.options import PATH, POSITIVE, env_file_option, out_option
 from magentic_kit.cli.output import say
 from magentic_kit.errors import ConfigError
+from magentic_kit.team.secrets import names_secret
 
 
 @click.command()
@@ -71,9 +72,12 @@ def mcp(
 
 
 def _token(variable: str | None) -> str | None:
-    """Returns the token that the variable holds. Raises `ConfigError` if it is not set."""
+    """Returns the token that the variable holds. Raises `ConfigError` if it is not set, or would not be masked."""
     if variable is None:
         return None
+    if not names_secret(variable):
+        message = f"'{variable}' should be named like a secret, such as MCP_TOKEN: then its value is masked everywhere"
+        raise ConfigError.one(message, file="--token-env")
     token = os.environ.get(variable)
     if not token:
         raise ConfigError.one(f"the variable '{variable}' is not set", file="--token-env")

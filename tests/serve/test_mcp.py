@@ -108,17 +108,18 @@ async def test_calls_beyond_the_bound_wait_for_their_turn(tmp_path: Path, monkey
     [
         (["--http", "0.0.0.0:0"], "--token-env NAME: '0.0.0.0' is reached from beyond this machine: a token is needed"),
         (["--http", "127.0.0.1:0", "--allow-host", "team.example"], "'team.example' is reached from beyond"),
-        (["--http", "0.0.0.0:0", "--token-env", "NOT_SET"], "--token-env: the variable 'NOT_SET' is not set"),
-        (["--http", "0.0.0.0:0", "--token-env", "SHORT"], "16 or more characters"),
+        (["--http", "0.0.0.0:0", "--token-env", "NO_TOKEN"], "--token-env: the variable 'NO_TOKEN' is not set"),
+        (["--http", "0.0.0.0:0", "--token-env", "ENTRY"], "'ENTRY' should be named like a secret"),
+        (["--http", "0.0.0.0:0", "--token-env", "SHORT_TOKEN"], "16 or more characters"),
         (["--http", "::1:8765"], "'::1:8765' should be HOST:PORT"),
-        (["--token-env", "SHORT"], "--token-env and --allow-host go with --http"),
+        (["--token-env", "SHORT_TOKEN"], "--token-env and --allow-host go with --http"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_what_is_wrong_with_the_options_is_reported_before_a_team_is_loaded(
     arguments: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SHORT", "abc")
+    monkeypatch.setenv("SHORT_TOKEN", "abc")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=re.escape(complaint)):
         run(["mcp", "none.yaml", *arguments])
