@@ -3,6 +3,8 @@
 POST   /runs               {"task": "…", "inputs": {…}}  ->  {"run_id": "…"}
 GET    /runs/{id}/events   the events as they come, for one reader; who leaves cancels the run
 DELETE /runs/{id}          cancels the run
+
+It is for this machine: pages of other origins are refused. `Access.of` takes a token and other hosts, too.
 """
 
 import json
@@ -16,12 +18,14 @@ import uvicorn
 from sse_starlette.sse import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from magentic_kit import ConfigError, Run, TeamFactory
 from magentic_kit.events import to_dict
+from magentic_kit.serve.guard import Access, RequestGuard
 
 TEAM = os.environ.get("TEAM", Path(__file__).parent.parent / "configs" / "sales_analysis.yaml")
 runs: dict[str, Run] = {}
@@ -77,6 +81,7 @@ app = Starlette(
         Route("/runs/{id}/events", events),
         Route("/runs/{id}", cancel, methods=["DELETE"]),
     ],
+    middleware=[Middleware(RequestGuard, Access.of("127.0.0.1"))],
     lifespan=lifespan,
 )
 

@@ -485,6 +485,18 @@ async def test_the_web_app_runs_a_team_per_request(web: Callable[[str], httpx.As
         assert (await client.delete("/runs/none")).status_code == 404
 
 
+async def test_the_web_app_starts_no_run_for_a_page_elsewhere(web: Callable[[str], Any], tmp_path: Path) -> None:
+    body = b'{"task": "t"}'
+    async with web("quick.yaml") as client:
+        for status, headers in (
+            (415, {"Content-Type": "text/plain"}),  # what a page may send without asking
+            (403, {"Content-Type": "application/json", "Origin": "https://evil.example"}),
+            (421, {"Content-Type": "application/json", "Host": "evil.example"}),
+        ):
+            assert (await client.post("/runs", content=body, headers=headers)).status_code == status
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("how", ["delete", "leave"])
 async def test_the_web_app_cancels_a_run(how: str, web: Callable[[str], httpx.AsyncClient], tmp_path: Path) -> None:
     async with web("slow.yaml") as client:

@@ -265,6 +265,18 @@ WRONG: dict[str, tuple[str, ...]] = {
         "team.yaml:1:10: agent 'Boss' needs 'description': What it is good at; the manager chooses by it",
     ),
     "open braces": ("task: 'Sales of {{$year'\n", "team.yaml:1:7: task: a {{ is not closed"),
+    "expression in the task": (
+        "task: 'What is {{7*7}}?'\n",
+        "team.yaml:1:7: task: {{7*7}} cannot be filled in; write {{$name}}",
+    ),
+    "function in the task": (
+        "task: 'Now: {{time.now}}'\n",
+        "team.yaml:1:7: task: {{time.now}} cannot be filled in; write {{$name}}",
+    ),
+    "expression in an agent": (
+        "inputs: {year: 2025}\n" + agent("instructions: 'In {{$year + 1}}'"),
+        "team.yaml:2:50: agent 'A' instructions: {{$year + 1}} cannot be filled in; write {{$name}} or {{plugin.function}}",
+    ),
     "open braces in handlebars": (
         agent("template: {template: 'In {{year', format: handlebars}"),
         "team.yaml:1:57: agent 'A' template.template: a {{ is not closed",
