@@ -136,13 +136,13 @@ def test_what_is_there_or_may_be_is_no_error(target: str, project: Path) -> None
 
 ARGUMENTS = {
     ("Sales", "{csv_file: data/sales.csv, anything: 1}"): [],
-    ("Sales", "{yaer: 1}"): ["61: plugins.p.args: Sales needs the argument 'csv_file'"],
+    ("Sales", "{yaer: 1}"): ["66: plugins.p.args: Sales needs the argument 'csv_file'"],
     ("Tickets", "{fil: x}"): [
-        "63: plugins.p.args: Tickets needs the argument 'file'",
-        "64: plugins.p.args: Tickets has no argument 'fil'; did you mean 'file'?",
+        "68: plugins.p.args: Tickets needs the argument 'file'",
+        "69: plugins.p.args: Tickets has no argument 'fil'; did you mean 'file'?",
     ],
     ("Tickets", "{}"): ["37: plugins.p.args: Tickets needs the argument 'file'"],
-    ("Bare", "{file: x}"): ["61: plugins.p.args: Bare has no argument 'file'; it takes none"],
+    ("Bare", "{file: x}"): ["66: plugins.p.args: Bare has no argument 'file'; it takes none"],
     ("Derived", "{file: x}"): [],
     ("Decorated", "{fil: x}"): [],
     ("Made", "{fil: x}"): [],
