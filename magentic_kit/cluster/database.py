@@ -17,24 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from magentic_kit.cluster.store import EVENTS, LIMITS, RUNS, SERVICES, Store
+from magentic_kit.cluster.pace import PaceTable, limit_of
+from magentic_kit.cluster.store import EVENTS, LIMITS, RUNS
 from magentic_kit.errors import ConfigError, JournalError
-from magentic_kit.events import AnyEvent, from_dict, to_dict
+from magentic_kit.events import AnyEvent, event_of, to_dict
 from magentic_kit.runlog.directory import new_run_id
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
 
 OUTCOMES = ("satisfied", "limited", "rejected", "cancelled", "failed")
-
-
-def _limit(name: str) -> Any:
-    return sa.select(LIMITS.c.value).where(LIMITS.c.name == name).scalar_subquery()
-
-
-def _seconds_each(limit: str) -> Any:
-    """How far calls or tokens are apart under a limit a minute."""
-    return sa.func.coalesce(sa.literal_column("60.0", sa.Float) / _limit(limit), 0.0)
 
 
 def _free_slot() -> Any:
@@ -83,8 +75,11 @@ class Entry:
         return self.settled if self.settled_at == self.epoch - 1 else None
 
 
-class Database(Store):
-    """The queue, and the log of each run. Its methods raise `JournalError` if the database is away for long."""
+class Database(PaceTable):
+    """The queue, the log of each run, and the pace of services.
+
+    Its methods raise `JournalError` if the database is away for long.
+    """
 
     # -- for those who want something done
 
@@ -103,13 +98,14 @@ class Database(Store):
         The functions that `approve` names and, with `approve_plan`, plans need nobody's yes. Raises `ConfigError`,
         also if that id is taken by a run of something else.
         """
-        run = id or new_run_id(factory.team.config.name)
+        blueprint = factory.blueprint
+        run = id or new_run_id(blueprint.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
         spec: dict[str, Any] = {
-            "team": factory.redactor().text(factory.team.resolved()),
-            "base_dir": str(factory.team.base_dir.resolve()),
-            "task": factory.task(task, factory.fill_inputs(inputs or {})),
+            "team": blueprint.redactor().text(blueprint.team.resolved()),
+            "base_dir": str(blueprint.team.base_dir.resolve()),
+            "task": blueprint.fill_task(task, blueprint.fill_inputs(inputs or {})),
             "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),
             "people": {"approve": [*approve], "approve_plan": approve_plan},
         }
@@ -137,7 +133,10 @@ class Database(Store):
     def log(self, id: str) -> list[AnyEvent]:
         """The events so far of a run, or of one that a call of it has begun (`id/call`)."""
         asked = sa.select(EVENTS.c.body).where(EVENTS.c.run == id).order_by(EVENTS.c.seq)
-        return [from_dict(json.loads(row.body)) for row in self.all(asked)]
+        try:
+            return [event_of(row.body) for row in self.all(asked)]
+        except ValueError as error:
+            raise JournalError(f"the log of {id} is damaged: {error}") from error
 
     def inner(self, id: str) -> list[str]:
         """The runs that calls of a run have begun, each after the one that began it."""
@@ -186,7 +185,7 @@ class Database(Store):
         """
         of = RUNS.alias()
         lost = sa.and_(of.c.state == "running", sa.tuple_(of.c.id, of.c.epoch, of.c.beat).in_(dead))
-        begins = sa.and_(of.c.state == "queued", sa.func.coalesce(_limit("concurrency") > _FREE_SLOT, sa.true()))
+        begins = sa.and_(of.c.state == "queued", sa.func.coalesce(limit_of("concurrency") > _FREE_SLOT, sa.true()))
         free = sa.select(of.c.id).where(sa.or_(begins, lost)).order_by(of.c.created, of.c.id)
         one = free.limit(1).with_for_update(skip_locked=True).scalar_subquery()
         counts = {"epoch": RUNS.c.epoch + 1, "takes": RUNS.c.takes + 1}
@@ -238,27 +237,3 @@ class Database(Store):
         """Ends a worker's hold of a run: with its outcome, or `parked`. False if it did not hold it any more."""
         mine = sa.update(RUNS).where(RUNS.c.id == held.id, RUNS.c.epoch == held.epoch, RUNS.c.state == "running")
         return self.changed(mine.values(state=state, note=note, slot=None))
-
-    # -- the pace of services, by one clock for all
-
-    def enter(self, service: str) -> float:
-        """Seconds to wait before this is asked again; 0 if a call may be made now, which then counts."""
-        this = SERVICES.c.name == service
-        opens = self.greatest(SERVICES.c.next_call, SERVICES.c.paid_until, SERVICES.c.reopens)
-        now = sa.update(SERVICES).where(this, opens <= self.now)
-        if self.changed(now.values(next_call=self.now + _seconds_each("rpm"))):
-            return 0.0
-        for row in self.all(sa.select((opens - self.now).label("wait")).where(this)):
-            return max(float(row.wait), 0.001)
-        self.insert(SERVICES, {"name": service})
-        return 0.001
-
-    def replied(self, service: str, tokens: int) -> None:
-        """Tells that a service has answered."""
-        paid = self.greatest(SERVICES.c.paid_until, self.now) + tokens * _seconds_each("tpm")
-        self.changed(sa.update(SERVICES).where(SERVICES.c.name == service).values(paid_until=paid))
-
-    def refused(self, service: str, seconds: float) -> None:
-        """Tells that a service has asked for so much time."""
-        reopens = self.greatest(SERVICES.c.reopens, self.now + seconds)
-        self.changed(sa.update(SERVICES).where(SERVICES.c.name == service).values(reopens=reopens))

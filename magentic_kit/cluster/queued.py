@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from magentic_kit.cluster.database import OUTCOMES, Database
 from magentic_kit.runlog.directory import Journal
+from magentic_kit.runlog.files import make_directory
 from magentic_kit.runlog.record import RunRecord
+from magentic_kit.runlog.result import RunResult
 from magentic_kit.views.report import write_reports
 
 if TYPE_CHECKING:
     from magentic_kit.batch.runner import Batch
     from magentic_kit.batch.tasks import Task
-    from magentic_kit.run import RunResult
 
 _POLL = 0.5
 """Seconds between looks at how runs stand."""
@@ -49,8 +50,6 @@ class Queue:
 
     async def run(self, task: Task, home: Path) -> RunResult | None:
         """Queues the run if it is not; waits for its end, and derives its directory. None once cancelled."""
-        from magentic_kit.run import RunResult  # brings Semantic Kernel
-
         id = self.prefix + home.name.partition("-")[0]
         if id not in self._known:
             how = {"inputs": task.inputs, "id": id, **self._people}
@@ -59,7 +58,7 @@ class Queue:
             if self._stopped:
                 return None
             await self._look()
-        formats = self._factory.team.config.report.formats
+        formats = self._factory.blueprint.config.report.formats
         record, run_dir = await asyncio.to_thread(derive, self._database, id, home, formats)
         if known[0] == "parked":
             told = f"{known[1]}; then magentic-kit settle {id}"
@@ -87,7 +86,7 @@ def derive(database: Database, id: str, out: Path, formats: Sequence[str]) -> tu
     Returns its record and its directory. Raises `ConfigError`.
     """
     (entry,) = database.entries(id)
-    (out / id).mkdir(parents=True, exist_ok=True)
+    make_directory(out / id, exist_ok=True)
     journals, records = {id: Journal(out / id)}, {}
     journals[id].describe(entry.spec["team"])
     try:

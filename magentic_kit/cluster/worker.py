@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -22,6 +23,7 @@ from magentic_kit.factory import TeamFactory
 from magentic_kit.orchestration.options import RunOptions
 from magentic_kit.run import Run
 from magentic_kit.services.pool import Pool
+from magentic_kit.team.loading import load_team
 from magentic_kit.team.people import by_flags
 from magentic_kit.text import one_line
 
@@ -141,7 +143,8 @@ class Worker:
             options["approver"] = people["approver"]
             if "reviewer" in people:
                 options["reviewer"] = people["reviewer"]
-            run = Run.over(await self._factory(taken), log, taken.spec["task"], options, taken.id)
+            factory = await self._factory(taken)
+            run = Run.over(factory.blueprint, log, taken.spec["task"], options, taken.id)
             self._live[taken.id, taken.epoch] = run
             result = await run.result()
             if log.broken is not None:
@@ -159,8 +162,8 @@ class Worker:
         """One factory for the runs of a team. Raises `ConfigError`."""
         key = taken.spec["team"], taken.spec["base_dir"]
         if key not in self._factories:
-            made = TeamFactory.from_dict(yaml.safe_load(key[0]), base_dir=key[1])
-            made.share(self._pool)
+            team = load_team(yaml.safe_load(key[0]), base_dir=Path(key[1]))
+            made = TeamFactory(team, pool=self._pool)
             self._factories[key] = await self._opened.enter_async_context(made)
         return self._factories[key]
 

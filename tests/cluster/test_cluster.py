@@ -666,7 +666,7 @@ def test_a_batch_by_workers_writes_what_a_batch_here_writes(tmp_path: Path, monk
     url, loop = f"sqlite:///{tmp_path}/queue.db", asyncio.new_event_loop()
     written = {}
     with OpenAIServer(brain) as server:
-        path = team(tmp_path, server).team.path
+        path = team(tmp_path, server).blueprint.team.path
         worker = Worker(Database(url), lease=1.0)
         carrying = threading.Thread(target=lambda: loop.run_until_complete(worker.work()))
         carrying.start()
