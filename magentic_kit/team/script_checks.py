@@ -31,8 +31,11 @@ def _check_script(document: Document, route: Route, script: Any, agents: list[st
         for place, message in _problems(script, agents):
             document.report((*route, *place), f"{label(route)}: {message}")
     elif isinstance(script, str) and Path(script).is_file():
+        path, base_dir = Path(script), document.base_dir.resolve()
+        if path.is_relative_to(base_dir):  # named as the team file is
+            path = document.base_dir / path.relative_to(base_dir)
         try:
-            file = Document(Path(script), Path(script).parent, {})
+            file = Document(path, path.parent, {})
         except ConfigError:  # which is reported when the team is read
             return
         for place, message in _problems(file.data, agents):
