@@ -43,7 +43,7 @@ async def probe_services(team: Team, *, live: bool) -> list[Finding]:
     What is wrong with a service that neither the manager nor an agent uses is no fault of the team.
     """
     steps = RecordedSteps()
-    emitter = RunEmitter("doctor", redactor=Redactor.from_environment(), steps=steps)
+    emitter = RunEmitter("doctor", redactor=Redactor(team.secrets()), steps=steps)
     limits = RunLimits(retries=0, model_timeout=team.config.limits.model_timeout)
     control = RunControl(limits, emitter)
 
