@@ -8,6 +8,7 @@ from semantic_kernel.functions import KernelPlugin
 
 from magentic_kit.cli.findings import Finding
 from magentic_kit.errors import ConfigError
+from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.team.loading import Team
 from magentic_kit.tools.mcp import PluginServers
 from magentic_kit.tools.plugins import Tools
@@ -27,7 +28,9 @@ async def probe_plugins(team: Team) -> list[Finding]:
         plugins = [_plugin(team, name, tools, servers)._replace(needed=name in listed) for name in team.config.plugins]
     finally:
         await servers.close()
-    return [*plugins, *_agents(team, tools, servers)]
+    redactor = Redactor(team.secrets())  # an error of a plugin's or a server's may quote what it was given
+    findings = [*plugins, *_agents(team, tools, servers)]
+    return [finding._replace(found=redactor.text(finding.found)) for finding in findings]
 
 
 def _plugin(team: Team, name: str, tools: Tools, servers: PluginServers) -> Finding:

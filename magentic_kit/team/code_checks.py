@@ -136,7 +136,8 @@ def _missing_files(document: Document, route: Route, value: Any, folders: list[P
         if any((folder / path).exists() for folder in folders):
             return
         hint = nearest(value, _files_beside(document.base_dir, path), list_all=False)
-        yield document.problem(route, f"{label(route)}: there is no file {clip(value)}{hint}")
+        shown = document.shown.get(route, value)  # it may hold a secret
+        yield document.problem(route, f"{label(route)}: there is no file {clip(shown)}{hint}")
 
 
 def _files_beside(base_dir: Path, path: Path) -> list[str]:

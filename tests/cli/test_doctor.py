@@ -323,6 +323,16 @@ def test_a_broken_plugin_is_missing_with_the_line_of_the_team_file(
     assert found["agent Clerk"].startswith("missing: ")
 
 
+def test_an_error_that_quotes_a_secret_is_masked(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SALES_TOKEN", "hunter2-0123456789")
+    text = (project / "team.yaml").read_text().replace("rows.json", '"${SALES_TOKEN}.json"')
+    (project / "team.yaml").write_text(text)
+    code, found = doctor(capsys, "team.yaml")
+    assert code == 1 and "hunter2" not in str(found) and found["plugin sales"].startswith("missing: team.yaml:6:")
+
+
 def test_what_no_agent_lists_may_be_broken(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (project / "team.yaml").read_text().replace("rows.json", "row.json").replace("{id: sales.count}, ", "")
     (project / "team.yaml").write_text(text)
