@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pexpect
 import pytest
@@ -124,6 +125,38 @@ def test_the_project_never_depends_on_itself(name: str, tmp_path: Path) -> None:
     (project,) = re.findall(r'^name = "(.*)"$', text, re.MULTILINE)
     assert re.fullmatch("([a-z0-9]+-)*team", project)
     assert 'dependencies = ["magentic-kit[anthropic]"]' in text
+
+
+@pytest.mark.parametrize(
+    ("origin", "source"),
+    [
+        (None, None),
+        (
+            {"url": "file:///a%20b/kit", "dir_info": {"editable": True}},
+            {"path": "/a b/kit", "editable": True},
+        ),
+        ({"url": "file:///a/kit.whl", "archive_info": {}}, {"path": "/a/kit.whl"}),
+        ({"url": "https://example.org/kit.whl", "archive_info": {}}, {"url": "https://example.org/kit.whl"}),
+        (
+            {"url": "https://example.org/kit.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            {"git": "https://example.org/kit.git", "rev": "abc"},
+        ),
+    ],
+)
+def test_the_project_takes_the_package_from_where_it_was_installed_from(
+    origin: dict[str, Any] | None, source: dict[str, Any] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    installed = tmp_path / "site" / "magentic_kit-0.1.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: magentic-kit\nVersion: 0.1\n")
+    if origin:
+        (installed / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    app.run(["init", str(tmp_path / "p"), "--provider", "openai", "--model", "m"])
+    project = tomllib.loads((tmp_path / "p" / "pyproject.toml").read_text())
+    assert project["project"]["dependencies"] == ["magentic-kit"]
+    assert project.get("tool", {}).get("uv", {}).get("sources", {}).get("magentic-kit") == source
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
