@@ -1,6 +1,6 @@
 """A web app that runs a team per request: events as server-sent events, and a route to cancel.
 
-POST   /runs               {"task": "…", "inputs": {…}}  ->  {"run_id": "…"}
+POST   /runs               {"task": "…", "inputs": {…}}, as application/json  ->  {"run_id": "…"}
 GET    /runs/{id}/events   the events as they come, for one reader; who leaves cancels the run
 DELETE /runs/{id}          cancels the run
 
@@ -28,6 +28,7 @@ from magentic_kit.events import to_dict
 from magentic_kit.serve.guard import Access, RequestGuard
 
 TEAM = os.environ.get("TEAM", Path(__file__).parent.parent / "configs" / "sales_analysis.yaml")
+KEYS = {"task": str, "inputs": dict}
 runs: dict[str, Run] = {}
 
 
@@ -41,13 +42,28 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 async def start(request: Request) -> Response:
-    asked = await request.json()
+    asked = await body(request)
     try:
         run = request.app.state.factory.start(asked.get("task"), inputs=asked.get("inputs", {}))
     except ConfigError as error:
         raise HTTPException(422, str(error)) from error
     runs[run.run_id] = run
     return JSONResponse({"run_id": run.run_id}, 201)
+
+
+async def body(request: Request) -> dict[str, Any]:
+    try:
+        asked = await request.json()
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "this is not JSON") from error
+    if not isinstance(asked, dict):
+        raise HTTPException(422, "send an object with 'task' and 'inputs'")
+    for key, value in asked.items():
+        if key not in KEYS:
+            raise HTTPException(422, f"there is no key {key!r}; there is {', '.join(KEYS)}")
+        if not isinstance(value, KEYS[key]):
+            raise HTTPException(422, f"{key!r} cannot be {value!r}")
+    return asked
 
 
 async def events(request: Request) -> Response:
