@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import anyio
@@ -18,7 +18,7 @@ from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterM
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
 from magentic_kit.events import AnyEvent
-from magentic_kit.orchestration.options import RunOptions
+from magentic_kit.orchestration.options import OnEvent, RunArguments
 from magentic_kit.runlog.directory import RunLog
 from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
@@ -30,9 +30,6 @@ from magentic_kit.text import one_line
 from magentic_kit.tools.openapi import function_name
 
 logger = logging.getLogger(__name__)
-
-OnEvent = Callable[[AnyEvent], Awaitable[None] | None]
-"""Is called with every event of a team's run, in order; one that raises is logged and never harms the run."""
 
 _ANSWERS = {
     "satisfied": "{answer}",
@@ -60,7 +57,7 @@ class RunUnderWay(Protocol):
 class StartRun(Protocol):
     """Starts a run of a team, or goes on with the one that a log has."""
 
-    def __call__(self, task: str | None, options: RunOptions, log: RunLog | None = None) -> RunUnderWay:
+    def __call__(self, task: str | None, options: RunArguments, log: RunLog | None = None) -> RunUnderWay:
         """Raises `ConfigError` if the run cannot begin or go on."""
 
 
@@ -70,7 +67,7 @@ class EmbeddedTeam:
 
     config: TeamConfig
     start: StartRun
-    options: RunOptions
+    options: RunArguments
     on_event: OnEvent | None = None
 
     @property
@@ -81,7 +78,7 @@ class EmbeddedTeam:
             return config.description
         return "A team of agents: " + " ".join(f"{agent.name}: {agent.description}" for agent in config.agents)
 
-    async def call(self, task: str | None, options: RunOptions) -> RunResult:
+    async def call(self, task: str | None, options: RunArguments) -> RunResult:
         """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
         parent = PARENT_CALL.get()
         name = parent.next_run() if parent else ""
@@ -99,18 +96,17 @@ class EmbeddedTeam:
                 await run.result()
             raise
 
-    def _start_inside(self, parent: ParentCall, name: str, task: str | None, options: RunOptions) -> RunUnderWay:
+    def _start_inside(self, parent: ParentCall, name: str, task: str | None, options: RunArguments) -> RunUnderWay:
         """Starts a run inside the log of the run whose call this is.
 
         If that run is resumed and this call was under way when it stopped, the run that the call had begun goes on.
         """
         outer = parent.emitter.log
         if outer is None:
-            unlogged: RunOptions = {**options, "out": None}
-            return self.start(task, unlogged)
+            return self.start(task, replace(options, out=None))
         answers = within(parent.steps.unknown_tools, name)
         if answers:
-            options = {**options, "unknown_tools": answers}
+            options = replace(options, unknown_tools=answers)
         log = outer.inside(name, self.config.name)
         has_begun = bool(log.read())
         try:
@@ -148,12 +144,12 @@ def as_agent(team: EmbeddedTeam, name: str | None) -> ChatCompletionAgent:
 
 def as_function(team: EmbeddedTeam, name: str) -> KernelFunctionFromMethod:
     """The team as one kernel function: its parameters are the task and those inputs that its options leave open."""
-    given = team.options.get("inputs", {})
+    given = team.options.inputs
 
     @kernel_function(name=name, description=team.description)
     async def run(task: str | None = None, **inputs: Any) -> str:
         inputs.update(given)
-        return _answer(await team.call(task, {**team.options, "inputs": inputs}))
+        return _answer(await team.call(task, replace(team.options, inputs=inputs)))
 
     config = team.config
     about = "What the team is to do, with all it has to know."

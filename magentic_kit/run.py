@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import semantic_kernel
 
 from magentic_kit import __version__
 from magentic_kit import events as ev
-from magentic_kit.embed import EmbeddedTeam, OnEvent, TeamChatCompletion
+from magentic_kit.embed import EmbeddedTeam, TeamChatCompletion
 from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.build import RunParts
 from magentic_kit.orchestration.invoke import answer_of
 from magentic_kit.orchestration.manager import last_word
-from magentic_kit.orchestration.options import RunOptions, people_of
+from magentic_kit.orchestration.options import OnEvent, ResumeArguments, RunArguments
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id, read_log
 from magentic_kit.runlog.emitter import RunEmitter
@@ -34,10 +36,21 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """A run under way; made by `TeamFactory.start` and `TeamFactory.resume`."""
+    """A run under way; made by `TeamFactory.start` and `TeamFactory.resume`.
+
+    As `async with factory.start(…) as run:` it is cancelled and waited for, should it not have ended in the block.
+    """
 
     def __init__(
-        self, blueprint: TeamBlueprint, task: str, options: RunOptions, run_id: str, steps: RecordedSteps
+        self,
+        blueprint: TeamBlueprint,
+        task: str,
+        options: ResumeArguments,
+        run_id: str,
+        steps: RecordedSteps,
+        *,
+        inputs: dict[str, Any],
+        plan: TaskLedger | None,
     ) -> None:
         loop = asyncio.get_running_loop()
         blueprint.pool.use_loop(loop)
@@ -45,17 +58,17 @@ class Run:
         self.run_dir: Path | None = None
         self._team = blueprint.team
         self._task = task
-        self._inputs = blueprint.fill_inputs(options.get("inputs", {}))
-        self._plan = options.get("plan")
-        self._runtime = options.get("runtime")
+        self._inputs = inputs
+        self._plan = plan
+        self._runtime = options.runtime
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._steps = steps
         self._emitter = RunEmitter(
             run_id,
             redactor=blueprint.redactor(),
             steps=steps,
-            views=options.get("views", ()),
-            sinks=[self._queue.put_nowait, *options.get("sinks", ())],
+            views=options.views,
+            sinks=[self._queue.put_nowait, *options.sinks],
         )
         self._control = RunControl(blueprint.config.run_limits(), self._emitter)
         self._parts = RunParts(
@@ -64,34 +77,34 @@ class Run:
             self._control,
             steps,
             inputs=self._inputs,
-            people=people_of(options),
+            options=options,
             member_service=member_service,
-            plan=self._plan,
+            plan=plan,
         )
         self._end: asyncio.Future[RunResult] = loop.create_future()
 
     @classmethod
-    def new(cls, blueprint: TeamBlueprint, task: str | None, options: RunOptions) -> Run:
+    def new(cls, blueprint: TeamBlueprint, task: str | None, options: RunArguments) -> Run:
         """Begins a run; see `TeamFactory.start`."""
-        plan = options.get("plan")
-        if task is None and plan is not None:
-            task = plan.task
+        blueprint = blueprint.varied(options)
+        if task is None and options.plan is not None:
+            task = options.plan.task
         steps = RecordedSteps()
-        earlier = options.get("reuse")
-        if earlier is not None:
-            log = ev.effective(read_log(Path(earlier))[0])
-            steps = RecordedSteps(log, strict=False, unknown_tools=options.get("unknown_tools"))
+        if options.reuse is not None:
+            log = ev.effective(read_log(Path(options.reuse))[0])
+            steps = RecordedSteps(log, strict=False, unknown_tools=options.unknown_tools)
             settle(steps, blueprint.tools.repeatable)
-        filled = blueprint.fill_task(task, blueprint.fill_inputs(options.get("inputs", {})))
-        run = cls(blueprint, filled, options, new_run_id(blueprint.config.name), steps)
-        out = options.get("out", "runs")
-        if out is not None:  # only now, when nothing can be wrong with the team any more
-            run._log_to(Journal.create(Path(out), run.run_id))
+        inputs = blueprint.fill_inputs(options.inputs)
+        filled = blueprint.fill_task(task, inputs)
+        run_id = new_run_id(blueprint.config.name)
+        run = cls(blueprint, filled, options, run_id, steps, inputs=inputs, plan=options.plan)
+        if options.out is not None:  # only now, when nothing can be wrong with the team any more
+            run._log_to(Journal.create(Path(options.out), run.run_id))
         run._begin()
         return run
 
     @classmethod
-    def resumed(cls, blueprint: TeamBlueprint, run_dir: Path, options: RunOptions) -> Run:
+    def resumed(cls, blueprint: TeamBlueprint, run_dir: Path, options: ResumeArguments) -> Run:
         """Goes on with a run; see `TeamFactory.resume`."""
         journal = Journal.existing(run_dir)
         if not journal.read():
@@ -100,36 +113,52 @@ class Run:
         return cls.over(blueprint, journal, None, options, "")
 
     @classmethod
-    def over(cls, blueprint: TeamBlueprint, log: RunLog, task: str | None, options: RunOptions, run_id: str) -> Run:
-        """Goes on with the run that the log has, or begins it on the task if it has none. The log is closed at the end.
+    def over(
+        cls,
+        blueprint: TeamBlueprint,
+        log: RunLog,
+        task: str | None,
+        options: ResumeArguments,
+        run_id: str,
+        *,
+        inputs: Mapping[str, Any] = {},
+    ) -> Run:
+        """Goes on with the run that the log has, or begins it on task and inputs. The log is closed at the end.
 
         Raises `ConfigError` if the run cannot go on, `JournalError` if the log cannot be read.
         """
         try:
-            return cls._over(blueprint, log, task, options, run_id)
+            return cls._over(blueprint.varied(options), log, task, options, run_id, inputs)
         except BaseException:
             log.close()
             raise
 
     @classmethod
-    def _over(cls, blueprint: TeamBlueprint, log: RunLog, task: str | None, options: RunOptions, run_id: str) -> Run:
-        events = log.read()
+    def _over(
+        cls,
+        blueprint: TeamBlueprint,
+        log: RunLog,
+        task: str | None,
+        options: ResumeArguments,
+        run_id: str,
+        inputs: Mapping[str, Any],
+    ) -> Run:
+        events, plan = log.read(), None
         recorded: Sequence[ev.AnyEvent] = ev.effective(events)
         is_finished = any(isinstance(e, ev.RunFinished) and e.outcome in ("satisfied", "rejected") for e in recorded)
         if not is_finished:
             open_end = [event for event in recorded if not isinstance(event, ev.RunFinished)]
             recorded = until_limit(open_end, blueprint.config.run_limits())
-        steps = RecordedSteps(recorded, next_seq=len(events), unknown_tools=options.get("unknown_tools"))
+        steps = RecordedSteps(recorded, next_seq=len(events), unknown_tools=options.unknown_tools)
         if recorded and isinstance(started := recorded[0], ev.RunStarted):
-            task, run_id = started.task, started.run_id
-            options = {**options, "inputs": started.inputs}
+            task, run_id, inputs = started.task, started.run_id, started.inputs
             if started.plan:
-                options["plan"] = TaskLedger(task=task, **started.plan)
-        else:
-            task = blueprint.fill_task(task, blueprint.fill_inputs(options.get("inputs", {})))
+                plan = TaskLedger(task=task, **started.plan)
+        filled = blueprint.fill_inputs(inputs)
+        task = blueprint.fill_task(task, filled)
         if not is_finished:
             settle(steps, blueprint.tools.repeatable)
-        run = cls(blueprint, task, options, run_id, steps)
+        run = cls(blueprint, task, options, run_id, steps, inputs=filled, plan=plan)
         run._log_to(log)
         if is_finished:
             run._show(recorded)
@@ -159,6 +188,14 @@ class Run:
         """Every event as it comes, the last is `run_finished`; for one reader."""
         while (event := await self._queue.get()) is not None:
             yield event
+
+    async def __aenter__(self) -> Run:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.cancel()
+        with suppress(ReplayError):  # whoever wants the result asks for it
+            await self.result()
 
     def _begin(self, recorded: Sequence[ev.AnyEvent] = ()) -> None:
         if self.run_dir is not None:
@@ -244,14 +281,14 @@ class Run:
         self._queue.put_nowait(None)
 
 
-def start_run(blueprint: TeamBlueprint, task: str | None, options: RunOptions, log: RunLog | None = None) -> Run:
+def start_run(blueprint: TeamBlueprint, task: str | None, options: RunArguments, log: RunLog | None = None) -> Run:
     """Begins a run, or goes on with the one that the log has."""
     if log is None:
         return Run.new(blueprint, task, options)
-    return Run.over(blueprint, log, task, options, new_run_id(blueprint.config.name))
+    return Run.over(blueprint, log, task, options, new_run_id(blueprint.config.name), inputs=options.inputs)
 
 
-def embedded_team(blueprint: TeamBlueprint, options: RunOptions, on_event: OnEvent | None = None) -> EmbeddedTeam:
+def embedded_team(blueprint: TeamBlueprint, options: RunArguments, on_event: OnEvent | None = None) -> EmbeddedTeam:
     """The team for callers that only start runs of it."""
     return EmbeddedTeam(
         config=blueprint.config, start=partial(start_run, blueprint), options=options, on_event=on_event
@@ -259,7 +296,7 @@ def embedded_team(blueprint: TeamBlueprint, options: RunOptions, on_event: OnEve
 
 
 def member_service(
-    blueprint: TeamBlueprint, options: RunOptions, emitter: RunEmitter, steps: RecordedSteps
+    blueprint: TeamBlueprint, options: RunArguments, emitter: RunEmitter, steps: RecordedSteps
 ) -> TeamChatCompletion:
     """The chat service of a member team, whose runs are parts of the run with this emitter and these steps."""
     return TeamChatCompletion(embedded_team(blueprint, options), emitter, steps)

@@ -24,13 +24,12 @@ from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
 from magentic_kit.orchestration.model_calls import ParticipantCalls
-from magentic_kit.orchestration.options import RunOptions, options_for_member
+from magentic_kit.orchestration.options import OrchestrationArguments, RunArguments
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services.human import HumanChatCompletion
 from magentic_kit.team.agents import AgentConfig, ContextConfig
-from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.tools.kernel import AgentKernel
 from magentic_kit.tools.permissions import ToolPermissions
@@ -38,7 +37,7 @@ from magentic_kit.tools.permissions import ToolPermissions
 if TYPE_CHECKING:
     from magentic_kit.tools.mcp import PluginServers  # a third of a second, for MCP's own package
 
-MemberService = Callable[[TeamBlueprint, RunOptions, RunEmitter, RecordedSteps], ChatCompletionClientBase]
+MemberService = Callable[[TeamBlueprint, RunArguments, RunEmitter, RecordedSteps], ChatCompletionClientBase]
 """Makes the chat service that answers by runs of a member team, as parts of the run with this emitter and steps."""
 
 
@@ -64,18 +63,18 @@ class RunParts:
         steps: RecordedSteps,
         *,
         inputs: Mapping[str, Any],
-        people: People,
+        options: OrchestrationArguments,
         member_service: MemberService,
         plan: TaskLedger | None = None,
     ) -> None:
         config = blueprint.config
-        if config.review.plan and people.reviewer is None:
+        if config.review.plan and options.reviewer is None:
             raise ConfigError.one("`review.plan` asks for a person: give a reviewer, --approve-plan, or a terminal")
-        self._blueprint, self._inputs, self._people = blueprint, inputs, people
+        self._blueprint, self._inputs, self._options = blueprint, inputs, options
         self._emitter, self._control, self._steps = emitter, control, steps
         self._member_service = member_service
         self._permissions = ToolPermissions(
-            emitter, control, steps, plugins=config.plugins, patterns=config.review.tools, people=people
+            emitter, control, steps, plugins=config.plugins, patterns=config.review.tools, people=options.people
         )
         self._servers: PluginServers | None = None
         if blueprint.tools.remote:
@@ -128,7 +127,7 @@ class RunParts:
             model=ManagerModel(calls, blueprint.service(name), options, blueprint.structured_output(name)),
             inputs=self._inputs,
             first_plan=plan,
-            reviewer=self._people.reviewer if self._blueprint.config.review.plan else None,
+            reviewer=self._options.reviewer if self._blueprint.config.review.plan else None,
             start_plugins=self._start_plugins,
         )
 
@@ -197,7 +196,7 @@ class RunParts:
         return _Source(calls, blueprint.service(name, model.id), calls.describe("turn", options), participant)
 
     def _human(self, config: AgentConfig) -> _Source:
-        speaker = self._people.humans.get(config.name) or self._people.humans.get("*")
+        speaker = self._options.humans.get(config.name) or self._options.humans.get("*")
         if speaker is None:
             raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
         source = self._in_process(config, HumanChatCompletion(config.name, speaker), provider="human")
@@ -207,7 +206,8 @@ class RunParts:
         """The member team, with this run's people, and those of its inputs that the member has too."""
         member = self._blueprint.members[config.name]
         inputs = {name: self._inputs[name] for name in member.config.inputs if name in self._inputs}
-        options = options_for_member(self._people, inputs)
+        mine = self._options
+        options = RunArguments(inputs=inputs, reviewer=mine.reviewer, approver=mine.approver, humans=mine.humans)
         service = self._member_service(member, options, self._emitter, self._steps)
         return self._in_process(config, service, provider="team", model=service.ai_model_id)
 

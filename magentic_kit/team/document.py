@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,15 @@ class Document:
         self._count = 0
         root = compose(team) if isinstance(team, Path) else node_of(dict(team), "team")
         self.data: Any = self._read(root, ())
+
+    def copied(self) -> Document:
+        """A document of its own with the same data and places, and no problem so far."""
+        copy = Document.__new__(Document)
+        copy.base_dir, copy.env = self.base_dir, self.env
+        copy.places, copy.shown, copy._named = dict(self.places), dict(self.shown), dict(self._named)
+        copy.problems, copy._broken, copy._count = [], set(), self._count
+        copy.data = deepcopy(self.data)
+        return copy
 
     def problem(self, route: Route, message: str) -> Problem:
         """A problem at the value, or at the nearest thing around it; in one line of bearable length."""

@@ -77,6 +77,24 @@ def load_team(
     if base_dir is None:
         base_dir = team.parent if isinstance(team, Path) else Path.cwd()
     source = Document(team, base_dir, os.environ if env is None else env)
+    return _checked(source, path, overrides, known_services, known_plugins, above)
+
+
+def vary_team(team: Team, overrides: Mapping[str, Any], *, known_plugins: Mapping[str, Collection[str]] = {}) -> Team:
+    """The team with other values by dotted path; that team stays as it is. Raises `ConfigError`."""
+    source = team.source.copied()
+    return _checked(source, team.path, overrides, team.known_services, known_plugins, ())
+
+
+def _checked(
+    source: Document,
+    path: Path | None,
+    overrides: Mapping[str, Any],
+    known_services: Collection[str],
+    known_plugins: Mapping[str, Collection[str]],
+    above: tuple[Path, ...],
+) -> Team:
+    """The team of a document with these overrides. Raises `ConfigError` with every problem found."""
     for dotted, value in overrides.items():
         source.override(dotted, value)
     config, problems = validate(TeamConfig, source.data, source.shown)
@@ -90,9 +108,11 @@ def load_team(
             source.report(("agents", n, "team"), f"a team cannot be its own member: {names}")
         elif agent.team and agent.team.is_file():
             try:
-                load_team(agent.team, env=env, known_services=known_services, known_plugins=known_plugins, above=above)
+                load_team(
+                    agent.team, env=source.env, known_services=known_services, known_plugins=known_plugins, above=above
+                )
             except ConfigError as error:
                 source.problems += error.problems
     if config is None or source.problems:
         raise ConfigError(sorted(set(source.problems), key=lambda p: (p.file, p.line, p.column, p.message)))
-    return Team(config, path, base_dir.resolve(), tuple(warnings), source, tuple(known_services))
+    return Team(config, path, source.base_dir.resolve(), tuple(warnings), source, tuple(known_services))
