@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -12,24 +10,24 @@ from typing import Any, Protocol
 import anyio
 from pydantic import PrivateAttr
 from semantic_kernel.agents import ChatCompletionAgent
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatHistory
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
 from magentic_kit.events import AnyEvent
+from magentic_kit.orchestration.callbacks import isolated
 from magentic_kit.orchestration.options import OnEvent, RunArguments
 from magentic_kit.runlog.directory import RunLog
 from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.runlog.result import RunResult
 from magentic_kit.runlog.settle import within
-from magentic_kit.services.reply import Answer, InProcessChatCompletion
+from magentic_kit.services.reply import Answer, InProcessChatCompletion, contents_of
 from magentic_kit.team.models import TeamConfig
 from magentic_kit.text import one_line
 from magentic_kit.tools.openapi import function_name
-
-logger = logging.getLogger(__name__)
 
 _ANSWERS = {
     "satisfied": "{answer}",
@@ -80,6 +78,14 @@ class EmbeddedTeam:
 
     async def call(self, task: str | None, options: RunArguments) -> RunResult:
         """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
+        async for step in self.stream(task, options):
+            if isinstance(step, RunResult):
+                return step
+        raise AssertionError("a run has a result")
+
+    async def stream(self, task: str | None, options: RunArguments) -> AsyncGenerator[AnyEvent | RunResult, None]:
+        """The events of a run of the team as they come, then its result. Leaving the loop cancels the run."""
+        follow = isolated(self.on_event or _ignore)
         parent = PARENT_CALL.get()
         name = parent.next_run() if parent else ""
         run = self._start_inside(parent, name, task, options) if parent else self.start(task, options)
@@ -88,8 +94,9 @@ class EmbeddedTeam:
                 if parent and (text := progress_of(event)):
                     progress = ev.TeamProgress(call=name, team=self.config.name, at=event.seq, text=text)
                     parent.emitter.emit(progress)
-                await self._follow(event)
-            return await run.result()
+                await follow(event)
+                yield event
+            yield await run.result()
         except BaseException:
             run.cancel()
             with anyio.CancelScope(shield=True), suppress(ReplayError):
@@ -117,16 +124,6 @@ class EmbeddedTeam:
             if not has_begun or not log.directory:
                 raise
             raise ConfigError.one(f"resume this run first: {error}", file=str(log.directory)) from error
-
-    async def _follow(self, event: AnyEvent) -> None:
-        if self.on_event is None:
-            return
-        try:
-            waiting = self.on_event(event)
-            if inspect.isawaitable(waiting):
-                await waiting
-        except Exception:
-            logger.warning("%r raised; the run goes on", self.on_event, exc_info=True)
 
 
 def as_plugin(team: EmbeddedTeam, name: str | None) -> KernelPlugin:
@@ -177,11 +174,34 @@ class TeamChatCompletion(InProcessChatCompletion):
         self._team, self._emitter, self._steps = team, emitter, steps
 
     async def _reply(self, history: ChatHistory) -> Answer:
+        self._enter_call()
+        result = await self._team.call(_task(history), self._team.options)
+        return Answer(text=_answer(result), usage=_usage(result))
+
+    async def _inner_get_streaming_chat_message_contents(
+        self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
+    ) -> AsyncGenerator[list[Any], None]:
+        """The answer as the manager writes it, then what of the reply is left.
+
+        After a limit the reply begins with words on that, which only the end of the run brings.
+        """
+        self._enter_call()
+        written, is_limited = "", False
+        async for step in self._team.stream(_task(chat_history), self._team.options):
+            if isinstance(step, RunResult):
+                answer = Answer(text=_rest(_answer(step), written), usage=_usage(step))
+                for content in contents_of(answer, self.ai_model_id, attempt=function_invoke_attempt):
+                    yield [content]
+            elif isinstance(step, ev.LimitReached):
+                is_limited = True
+            elif isinstance(step, ev.TextDelta) and step.purpose == "answer" and not is_limited:
+                written += step.text
+                piece = Answer(text=step.text, usage=ev.Usage())
+                yield contents_of(piece, self.ai_model_id, attempt=function_invoke_attempt)[:1]
+
+    def _enter_call(self) -> None:
         if self._call and self._emitter and self._steps:
             PARENT_CALL.set(ParentCall(self._emitter, self._steps, self._call.name))
-        result = await self._team.call(_task(history), self._team.options)
-        usage = ev.Usage(prompt_tokens=result.prompt_tokens, completion_tokens=result.completion_tokens)
-        return Answer(text=_answer(result), usage=usage)
 
 
 def progress_of(event: AnyEvent) -> str:
@@ -201,6 +221,21 @@ def progress_of(event: AnyEvent) -> str:
 def _answer(result: RunResult) -> str:
     error = (result.error or {}).get("message", "")
     return _ANSWERS[result.outcome].format(answer=result.answer, reason=result.reason, error=error).rstrip()
+
+
+def _usage(result: RunResult) -> ev.Usage:
+    return ev.Usage(prompt_tokens=result.prompt_tokens, completion_tokens=result.completion_tokens)
+
+
+def _rest(reply: str, written: str) -> str:
+    """What of a reply is not written yet; all of it, apart, if it turned out to be another one."""
+    if reply.startswith(written.rstrip()):
+        return reply[len(written) :]
+    return f"\n\n{reply}"
+
+
+def _ignore(event: AnyEvent) -> None:
+    """Stands for a caller who does not want the events."""
 
 
 def _task(history: ChatHistory) -> str:

@@ -19,6 +19,7 @@ from magentic_kit.orchestration import options
 from magentic_kit.orchestration.blueprint import TeamBlueprint, injected_services, known_plugins
 from magentic_kit.orchestration.build import RunParts
 from magentic_kit.orchestration.keywords import takes
+from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.options import Injected, LoadArguments, OrchestrationArguments
 from magentic_kit.run import Run, embedded_team, member_service
 from magentic_kit.runlog.control import RunControl
@@ -114,6 +115,7 @@ class TeamFactory:
         task = blueprint.fill_task(arguments.task, inputs)
         parts = _unlogged(blueprint, inputs, _NOBODY)
         try:
+            assert isinstance(parts.manager, TeamManager)
             return await parts.manager.task_ledger(task, {a.name: a.description or "" for a in parts.agents})
         finally:
             await parts.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,15 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.events import MANAGER, ToolCallFailed
 from magentic_kit.orchestration.agent import TeamAgent
 from magentic_kit.orchestration.blueprint import TeamBlueprint
-from magentic_kit.orchestration.connected import ModelCall
+from magentic_kit.orchestration.callbacks import isolated
+from magentic_kit.orchestration.connected import ModelCall, connect
 from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.options import OrchestrationArguments, RunArguments
+from magentic_kit.orchestration.own_manager import OwnManager, StepCalls, made_for_run, within_both
+from magentic_kit.orchestration.reviews import PlanReviews
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
@@ -35,6 +38,7 @@ from magentic_kit.tools.kernel import AgentKernel
 from magentic_kit.tools.permissions import ToolPermissions
 
 if TYPE_CHECKING:
+    from magentic_kit.orchestration.options import Manager
     from magentic_kit.tools.mcp import PluginServers  # a third of a second, for MCP's own package
 
 MemberService = Callable[[TeamBlueprint, RunArguments, RunEmitter, RecordedSteps], ChatCompletionClientBase]
@@ -90,6 +94,8 @@ class RunParts:
             manager=self.manager,
             name=config.name,
             description=config.description or None,
+            agent_response_callback=_isolated(options.agent_response_callback),
+            streaming_agent_response_callback=_isolated(options.streaming_agent_response_callback),
         )
 
     async def close(self) -> None:
@@ -111,23 +117,49 @@ class RunParts:
             plugins, missing = self._blueprint.tools.connected(config.functions, self._servers)
             agent.offer(plugins, missing=missing)
 
-    def _manager(self, plan: TaskLedger | None) -> TeamManager:
+    def _manager(self, plan: TaskLedger | None) -> TeamManager | OwnManager:
         blueprint, config = self._blueprint, self._blueprint.config.manager
         name = blueprint.team.manager_service
         options = blueprint.settings(name, config.options, ("manager", "options"))
         calls = self._calls(MANAGER, name, options, config.context, history_name=NAME)
         self.participants[MANAGER] = self._participant(name, None, config.context)
+        reviews = None
+        if blueprint.config.review.plan and self._options.reviewer is not None:
+            reviews = PlanReviews(self._options.reviewer, self._emitter, self._control, self._steps)
+        if self._options.manager is not None:
+            if plan is not None:
+                raise TypeError("a manager of your own makes its own plan: leave out plan=, or manager=")
+            return self._own_manager(self._options.manager, calls, blueprint.service(name), reviews)
         return TeamManager(
             # SK's own round and reset limits end a run with whatever was said last (DESIGN.md, defect 6).
             max_stall_count=config.max_stalls,
             config=config,
             emitter=self._emitter,
             control=self._control,
-            steps=self._steps,
             model=ManagerModel(calls, blueprint.service(name), options, blueprint.structured_output(name)),
             inputs=self._inputs,
             first_plan=plan,
-            reviewer=self._options.reviewer if self._blueprint.config.review.plan else None,
+            reviews=reviews,
+            start_plugins=self._start_plugins,
+        )
+
+    def _own_manager(
+        self,
+        manager: Manager,
+        calls: ParticipantCalls,
+        service: ChatCompletionClientBase,
+        reviews: PlanReviews | None,
+    ) -> OwnManager:
+        steps = StepCalls(calls)
+        inner = made_for_run(manager, connect(service, calls.describe("plan", {}), steps))
+        self._control.limits = within_both(self._control.limits, inner)
+        return OwnManager(
+            max_stall_count=inner.max_stall_count,
+            inner=inner,
+            emitter=self._emitter,
+            control=self._control,
+            calls=steps,
+            reviews=reviews,
             start_plugins=self._start_plugins,
         )
 
@@ -231,6 +263,10 @@ class RunParts:
         if context is not None:
             participant["context"] = context.model_dump(exclude_defaults=True)
         return participant
+
+
+def _isolated(callback: Callable[..., Awaitable[None] | None] | None) -> Callable[..., Awaitable[None]] | None:
+    return None if callback is None else isolated(callback)
 
 
 def _template(config: AgentConfig) -> PromptTemplateConfig | None:

@@ -67,4 +67,5 @@ def _hint(name: str, parameters: list[str]) -> str:
 
 def _described(arguments: Any) -> str:
     """A line for each parameter."""
-    return "\n".join(f"{option.name}: {option.metadata['help']}" for option in fields(arguments))
+    helps = {option.name: option.metadata["help"] for option in fields(arguments)}
+    return "\n".join(f"{name}: {helps[name]}" for name in inspect.signature(arguments).parameters)
