@@ -166,7 +166,7 @@ def made_for_run(manager: Manager, service: ChatCompletionClientBase) -> sk.Mage
     """
     if isinstance(manager, sk.MagenticManagerBase):
         return manager.model_copy()
-    made: object = manager
+    made: Any = manager
     if callable(manager):
         made = manager(service)
     if not isinstance(made, sk.MagenticManagerBase):
