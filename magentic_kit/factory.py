@@ -104,7 +104,7 @@ class TeamFactory:
 
         A finished run gives its result at once; one that a limit ended needs that limit raised.
         """
-        return Run.resumed(self.blueprint, Path(arguments.run_dir), arguments)
+        return Run.resumed(self.blueprint, Path(arguments.run_dir), arguments, inputs=arguments.inputs)
 
     @takes(options.Plan)
     async def plan(self, arguments: options.Plan) -> TaskLedger:
@@ -186,7 +186,7 @@ def _unlogged(
     steps = RecordedSteps()
     sinks = [] if on_event is None else [on_event]
     run_id = new_run_id(blueprint.config.name)
-    emitter = RunEmitter(run_id, redactor=blueprint.redactor(), steps=steps, sinks=sinks)
+    emitter = RunEmitter(run_id, redactor=blueprint.redactor(inputs), steps=steps, sinks=sinks)
     control = RunControl(blueprint.config.run_limits(), emitter)
     return RunParts(blueprint, emitter, control, steps, inputs=inputs, options=arguments, member_service=member_service)
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import platform
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import semantic_kernel
-
-from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.embed import EmbeddedTeam, TeamChatCompletion
-from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError
+from magentic_kit.errors import ConfigError, KitError, ReplayError
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.build import RunParts
 from magentic_kit.orchestration.invoke import answer_of
 from magentic_kit.orchestration.manager import last_word
 from magentic_kit.orchestration.options import OnEvent, ResumeArguments, RunArguments
+from magentic_kit.orchestration.outcome import judge, versions
+from magentic_kit.orchestration.restored import restored
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id, read_log
 from magentic_kit.runlog.emitter import RunEmitter
@@ -65,7 +63,7 @@ class Run:
         self._steps = steps
         self._emitter = RunEmitter(
             run_id,
-            redactor=blueprint.redactor(),
+            redactor=blueprint.redactor(self._inputs),
             steps=steps,
             views=options.views,
             sinks=[self._queue.put_nowait, *options.sinks],
@@ -104,13 +102,15 @@ class Run:
         return run
 
     @classmethod
-    def resumed(cls, blueprint: TeamBlueprint, run_dir: Path, options: ResumeArguments) -> Run:
+    def resumed(
+        cls, blueprint: TeamBlueprint, run_dir: Path, options: ResumeArguments, *, inputs: Mapping[str, Any] = {}
+    ) -> Run:
         """Goes on with a run; see `TeamFactory.resume`."""
         journal = Journal.existing(run_dir)
         if not journal.read():
             journal.close()
             raise ConfigError.one("the run broke off before it began: start it anew", file=str(run_dir))
-        return cls.over(blueprint, journal, None, options, "")
+        return cls.over(blueprint, journal, None, options, "", inputs=inputs)
 
     @classmethod
     def over(
@@ -151,7 +151,10 @@ class Run:
             recorded = until_limit(open_end, blueprint.config.run_limits())
         steps = RecordedSteps(recorded, next_seq=len(events), unknown_tools=options.unknown_tools)
         if recorded and isinstance(started := recorded[0], ev.RunStarted):
-            task, run_id, inputs = started.task, started.run_id, started.inputs
+            run_id = started.run_id
+            if not is_finished:
+                started = restored(started, blueprint, task, inputs)
+            task, inputs = started.task, started.inputs
             if started.plan:
                 plan = TaskLedger(task=task, **started.plan)
         filled = blueprint.fill_inputs(inputs)
@@ -208,7 +211,7 @@ class Run:
 
     def _log_to(self, log: RunLog) -> None:
         self._emitter.log, self.run_dir = log, log.directory
-        log.describe(self._emitter.redactor.text(self._team.resolved()))
+        log.describe(self._team.stored(self._emitter.redactor.spans))
 
     async def _main(self, recorded: Sequence[ev.AnyEvent]) -> RunResult:
         self._control.clock.start()
@@ -224,7 +227,7 @@ class Run:
             error = raised
         finally:
             await self._parts.close()
-        outcome, reason, details = self._judge(error)
+        outcome, reason, details = judge(error, self._control, self._emitter.redactor)
         if outcome == "limited" and not answer:
             answer = last_word((turn.agent, turn.text) for turn in reversed(self.record.turns))
         seconds = self._control.clock.elapsed
@@ -243,36 +246,15 @@ class Run:
             plan={"facts": self._plan.facts, "plan": self._plan.plan} if self._plan else {},
             base_dir=str(self._team.base_dir),
             config_hash=self._team.config_hash,
-            versions={
-                "magentic_kit": __version__,
-                "semantic_kernel": semantic_kernel.__version__,
-                "python": platform.python_version(),
-            },
+            versions=versions(),
         )
-
-    def _judge(self, error: BaseException | None) -> tuple[str, str, dict[str, str] | None]:
-        """Outcome, reason and error details of the run."""
-        if error is not None and (self._control.cancelled.is_set() or isinstance(error, asyncio.CancelledError)):
-            return "cancelled", "", None
-        if isinstance(error, PlanRejected):
-            return "rejected", str(error), None
-        if self._control.reached is not None:
-            return "limited", self._control.reached.limit, None
-        if error is None:
-            return "satisfied", "", None
-        kind, message = "internal", f"{type(error).__name__}: {error}"
-        if isinstance(error, KitError):
-            kind, message = error.kind, str(error)
-        else:
-            logger.error("the run failed", exc_info=error)
-        return "failed", kind, {"kind": kind, "message": message}
 
     def _finish(self, finished: ev.RunFinished) -> None:
         """Emits the end, upon which the report is written, and closes the log; a failure changes no outcome."""
         try:
             self._emitter.emit(finished)
         except KitError as error:
-            logger.error("%s", error)
+            logger.error("%s", self._emitter.redactor.text(str(error)))
         self._leave()
 
     def _leave(self) -> None:

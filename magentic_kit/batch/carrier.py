@@ -65,7 +65,7 @@ class LocalRuns:
                 record = RunRecord.of(log)
                 if record.outcome in _ENDED:
                     return RunResult.of(record, run_dir)
-                return await self._end_of(Run.resumed(blueprint, run_dir, self._options))
+                return await self._end_of(Run.resumed(blueprint, run_dir, self._options, inputs=task.inputs))
         except KitError as error:  # this one alone cannot go on
             record.outcome, record.error = "failed", {"kind": error.kind, "message": str(error)}
             return RunResult.of(record, run_dir)

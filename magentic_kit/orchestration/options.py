@@ -169,6 +169,9 @@ class Resume(ResumeArguments):
     """The arguments of `TeamFactory.resume`."""
 
     run_dir: str | Path = field(metadata={"help": "the run's directory"})
+    inputs: Mapping[str, Any] = field(
+        default_factory=dict, kw_only=True, metadata={"help": "inputs that are secret, as the log does not have them"}
+    )
 
 
 @dataclass(frozen=True)
