@@ -26,8 +26,8 @@ from magentic_kit.runlog.result import RunResult
 from magentic_kit.runlog.settle import within
 from magentic_kit.services.reply import Answer, InProcessChatCompletion, contents_of
 from magentic_kit.team.models import TeamConfig
-from magentic_kit.text import one_line
 from magentic_kit.tools.openapi import function_name
+from magentic_kit.views.progress import progress_of
 
 _ANSWERS = {
     "satisfied": "{answer}",
@@ -85,7 +85,7 @@ class EmbeddedTeam:
 
     async def stream(self, task: str | None, options: RunArguments) -> AsyncGenerator[AnyEvent | RunResult, None]:
         """The events of a run of the team as they come, then its result. Leaving the loop cancels the run."""
-        follow = isolated(self.on_event or _ignore)
+        follow = isolated(self.on_event)
         parent = PARENT_CALL.get()
         name = parent.next_run() if parent else ""
         run = self._start_inside(parent, name, task, options) if parent else self.start(task, options)
@@ -94,7 +94,8 @@ class EmbeddedTeam:
                 if parent and (text := progress_of(event)):
                     progress = ev.TeamProgress(call=name, team=self.config.name, at=event.seq, text=text)
                     parent.emitter.emit(progress)
-                await follow(event)
+                if follow is not None:
+                    await follow(event)
                 yield event
             yield await run.result()
         except BaseException:
@@ -204,20 +205,6 @@ class TeamChatCompletion(InProcessChatCompletion):
             PARENT_CALL.set(ParentCall(self._emitter, self._steps, self._call.name))
 
 
-def progress_of(event: AnyEvent) -> str:
-    """A short line for whoever waits for a team, or none."""
-    match event:
-        case ev.PlanCreated():
-            return "the plan is made"
-        case ev.Replanned():
-            return "a new plan is made"
-        case ev.AgentStarted():
-            return f"round {event.round}: {event.agent}: {one_line(event.instruction, 100)}"
-        case ev.TeamProgress():
-            return f"{event.team}: {event.text}"
-    return ""
-
-
 def _answer(result: RunResult) -> str:
     error = (result.error or {}).get("message", "")
     return _ANSWERS[result.outcome].format(answer=result.answer, reason=result.reason, error=error).rstrip()
@@ -232,10 +219,6 @@ def _rest(reply: str, written: str) -> str:
     if reply.startswith(written.rstrip()):
         return reply[len(written) :]
     return f"\n\n{reply}"
-
-
-def _ignore(event: AnyEvent) -> None:
-    """Stands for a caller who does not want the events."""
 
 
 def _task(history: ChatHistory) -> str:

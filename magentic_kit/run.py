@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from magentic_kit.orchestration.build import RunParts
 from magentic_kit.orchestration.invoke import answer_of
 from magentic_kit.orchestration.manager import last_word
 from magentic_kit.orchestration.options import OnEvent, ResumeArguments, RunArguments
-from magentic_kit.orchestration.outcome import judge, versions
+from magentic_kit.orchestration.outcome import judge, run_started
 from magentic_kit.orchestration.restored import restored
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id, read_log
@@ -26,7 +26,7 @@ from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.runlog.result import RunResult
-from magentic_kit.runlog.settle import settle, until_limit
+from magentic_kit.runlog.settle import resumable, settle
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.views.report import ReportWriter
 
@@ -127,48 +127,32 @@ class Run:
 
         Raises `ConfigError` if the run cannot go on, `JournalError` if the log cannot be read.
         """
-        try:
-            return cls._over(blueprint.varied(options), log, task, options, run_id, inputs)
-        except BaseException:
-            log.close()
-            raise
-
-    @classmethod
-    def _over(
-        cls,
-        blueprint: TeamBlueprint,
-        log: RunLog,
-        task: str | None,
-        options: ResumeArguments,
-        run_id: str,
-        inputs: Mapping[str, Any],
-    ) -> Run:
-        events, plan = log.read(), None
-        recorded: Sequence[ev.AnyEvent] = ev.effective(events)
-        is_finished = any(isinstance(e, ev.RunFinished) and e.outcome in ("satisfied", "rejected") for e in recorded)
-        if not is_finished:
-            open_end = [event for event in recorded if not isinstance(event, ev.RunFinished)]
-            recorded = until_limit(open_end, blueprint.config.run_limits())
-        steps = RecordedSteps(recorded, next_seq=len(events), unknown_tools=options.unknown_tools)
-        if recorded and isinstance(started := recorded[0], ev.RunStarted):
-            run_id = started.run_id
+        with ExitStack() as opened:
+            opened.callback(log.close)
+            blueprint = blueprint.varied(options)
+            events, plan = log.read(), None
+            recorded, is_finished = resumable(events, blueprint.config.run_limits())
+            steps = RecordedSteps(recorded, next_seq=len(events), unknown_tools=options.unknown_tools)
+            if recorded and isinstance(started := recorded[0], ev.RunStarted):
+                run_id = started.run_id
+                if not is_finished:
+                    started = restored(started, blueprint, task, inputs)
+                task, inputs = started.task, started.inputs
+                if started.plan:
+                    plan = TaskLedger(task=task, **started.plan)
+            filled = blueprint.fill_inputs(inputs)
+            task = blueprint.fill_task(task, filled)
             if not is_finished:
-                started = restored(started, blueprint, task, inputs)
-            task, inputs = started.task, started.inputs
-            if started.plan:
-                plan = TaskLedger(task=task, **started.plan)
-        filled = blueprint.fill_inputs(inputs)
-        task = blueprint.fill_task(task, filled)
-        if not is_finished:
-            settle(steps, blueprint.tools.repeatable)
-        run = cls(blueprint, task, options, run_id, steps, inputs=filled, plan=plan)
-        run._log_to(log)
-        if is_finished:
-            run._show(recorded)
-            run._leave()
-            run._end.set_result(RunResult.of(run.record, run.run_dir))
-        else:
-            run._begin(recorded)
+                settle(steps, blueprint.tools.repeatable)
+            run = cls(blueprint, task, options, run_id, steps, inputs=filled, plan=plan)
+            run._log_to(log)
+            if is_finished:
+                run._show(recorded)
+                run._leave()
+                run._end.set_result(RunResult.of(run.record, run.run_dir))
+            else:
+                run._begin(recorded)
+            opened.pop_all()
         return run
 
     @property
@@ -216,9 +200,10 @@ class Run:
     async def _main(self, recorded: Sequence[ev.AnyEvent]) -> RunResult:
         self._control.clock.start()
         self._show(recorded)  # in this task, whose context a view may set
+        start = run_started(self._team, self._task, self._parts, self._control.limits, self._inputs, self._plan)
         answer, error = "", None
         try:
-            self._emitter.emit(self._started())
+            self._emitter.emit(start)
             answer = await answer_of(self._parts.orchestration, self._task, self._control, self._runtime)
         except (Exception, asyncio.CancelledError) as raised:
             if isinstance(raised, ReplayError) and self._steps.is_resumed:  # the log stays as it was
@@ -233,21 +218,6 @@ class Run:
         seconds = self._control.clock.elapsed
         self._finish(ev.RunFinished(outcome=outcome, answer=answer, reason=reason, error=details, seconds=seconds))
         return RunResult.of(self.record, self.run_dir)
-
-    def _started(self) -> ev.RunStarted:
-        participants = dict(self._parts.participants)
-        return ev.RunStarted(
-            team=self._team.config.name,
-            task=self._task,
-            manager=participants.pop(ev.MANAGER),
-            agents=participants,
-            limits=self._control.limits,
-            inputs=self._inputs,
-            plan={"facts": self._plan.facts, "plan": self._plan.plan} if self._plan else {},
-            base_dir=str(self._team.base_dir),
-            config_hash=self._team.config_hash,
-            versions=versions(),
-        )
 
     def _finish(self, finished: ev.RunFinished) -> None:
         """Emits the end, upon which the report is written, and closes the log; a failure changes no outcome."""

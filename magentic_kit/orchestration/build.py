@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +13,20 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.contents import ChatMessageContent
 from semantic_kernel.filters.filter_types import FilterTypes
 from semantic_kernel.functions.kernel_arguments import KernelArguments
-from semantic_kernel.prompt_template.prompt_template_config import PromptTemplateConfig
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.events import MANAGER, ToolCallFailed
 from magentic_kit.orchestration.agent import TeamAgent
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.callbacks import isolated
-from magentic_kit.orchestration.connected import ModelCall, connect
+from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.options import OrchestrationArguments, RunArguments
-from magentic_kit.orchestration.own_manager import OwnManager, StepCalls, made_for_run, within_both
+from magentic_kit.orchestration.own_manager import OwnManager, own_manager
+from magentic_kit.orchestration.prompts import template
 from magentic_kit.orchestration.reviews import PlanReviews
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
@@ -38,7 +38,6 @@ from magentic_kit.tools.kernel import AgentKernel
 from magentic_kit.tools.permissions import ToolPermissions
 
 if TYPE_CHECKING:
-    from magentic_kit.orchestration.options import Manager
     from magentic_kit.tools.mcp import PluginServers  # a third of a second, for MCP's own package
 
 MemberService = Callable[[TeamBlueprint, RunArguments, RunEmitter, RecordedSteps], ChatCompletionClientBase]
@@ -94,8 +93,8 @@ class RunParts:
             manager=self.manager,
             name=config.name,
             description=config.description or None,
-            agent_response_callback=_isolated(options.agent_response_callback),
-            streaming_agent_response_callback=_isolated(options.streaming_agent_response_callback),
+            agent_response_callback=isolated(options.agent_response_callback),  # type: ignore[arg-type]
+            streaming_agent_response_callback=isolated(options.streaming_agent_response_callback),
         )
 
     async def close(self) -> None:
@@ -129,7 +128,8 @@ class RunParts:
         if self._options.manager is not None:
             if plan is not None:
                 raise TypeError("a manager of your own makes its own plan: leave out plan=, or manager=")
-            return self._own_manager(self._options.manager, calls, blueprint.service(name), reviews)
+            service = blueprint.service(name)
+            return own_manager(self._options.manager, service, calls, self._control, reviews, self._start_plugins)
         return TeamManager(
             # SK's own round and reset limits end a run with whatever was said last (DESIGN.md, defect 6).
             max_stall_count=config.max_stalls,
@@ -139,26 +139,6 @@ class RunParts:
             model=ManagerModel(calls, blueprint.service(name), options, blueprint.structured_output(name)),
             inputs=self._inputs,
             first_plan=plan,
-            reviews=reviews,
-            start_plugins=self._start_plugins,
-        )
-
-    def _own_manager(
-        self,
-        manager: Manager,
-        calls: ParticipantCalls,
-        service: ChatCompletionClientBase,
-        reviews: PlanReviews | None,
-    ) -> OwnManager:
-        steps = StepCalls(calls)
-        inner = made_for_run(manager, connect(service, calls.describe("plan", {}), steps))
-        self._control.limits = within_both(self._control.limits, inner)
-        return OwnManager(
-            max_stall_count=inner.max_stall_count,
-            inner=inner,
-            emitter=self._emitter,
-            control=self._control,
-            calls=steps,
             reviews=reviews,
             start_plugins=self._start_plugins,
         )
@@ -182,7 +162,7 @@ class RunParts:
             function_choice_behavior=FunctionChoiceBehavior.Auto(
                 maximum_auto_invoke_attempts=self._blueprint.config.limits.tool_rounds
             ),
-            prompt_template_config=_template(config),
+            prompt_template_config=template(config),
         )
         agent.join(source.calls, source.service, source.call, self.manager.turn)
         agent.offer(self._blueprint.tools.local(index, config))
@@ -263,17 +243,3 @@ class RunParts:
         if context is not None:
             participant["context"] = context.model_dump(exclude_defaults=True)
         return participant
-
-
-def _isolated(callback: Callable[..., Awaitable[None] | None] | None) -> Callable[..., Awaitable[None]] | None:
-    return None if callback is None else isolated(callback)
-
-
-def _template(config: AgentConfig) -> PromptTemplateConfig | None:
-    prompt = config.prompt
-    if not prompt.template:
-        return None
-    # Inputs come from the team's own people: sent as written (DESIGN.md, defect 11).
-    data = {key: value for key, value in vars(prompt).items() if key != "execution_settings" and value is not None}
-    data["allow_dangerously_set_content"] = True
-    return PromptTemplateConfig(**data)

@@ -12,8 +12,10 @@ _P = ParamSpec("_P")
 logger = logging.getLogger(__name__)
 
 
-def isolated(callback: Callable[_P, Awaitable[None] | None]) -> Callable[_P, Awaitable[None]]:
-    """The callback as a coroutine function that logs what it raises (DESIGN.md, defect 9)."""
+def isolated(callback: Callable[_P, Awaitable[None] | None] | None) -> Callable[_P, Awaitable[None]] | None:
+    """The callback, if any, as a coroutine function that logs what it raises (DESIGN.md, defect 9)."""
+    if callback is None:
+        return None
 
     async def call(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:

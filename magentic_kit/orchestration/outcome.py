@@ -1,4 +1,4 @@
-"""How a run ended, and with which versions it was made."""
+"""How a run began and how it ended, as its log has it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,47 @@ import logging
 import platform
 import traceback
 from importlib.metadata import version
+from typing import Any
 
 import semantic_kernel
 
+from magentic_kit import events as ev
 from magentic_kit.errors import KitError, PlanRejected
+from magentic_kit.orchestration.build import RunParts
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.team.loading import Team
+from magentic_kit.team.plan import TaskLedger
 
 logger = logging.getLogger(__name__)
+
+
+def run_started(
+    team: Team,
+    task: str,
+    parts: RunParts,
+    limits: ev.RunLimits,
+    inputs: dict[str, Any],
+    plan: TaskLedger | None,
+) -> ev.RunStarted:
+    """The start of a run."""
+    participants = dict(parts.participants)
+    return ev.RunStarted(
+        team=team.config.name,
+        task=task,
+        manager=participants.pop(ev.MANAGER),
+        agents=participants,
+        limits=limits,
+        inputs=inputs,
+        plan={} if plan is None else {"facts": plan.facts, "plan": plan.plan},
+        base_dir=str(team.base_dir),
+        config_hash=team.config_hash,
+        versions={
+            "magentic_kit": version("magentic-kit"),
+            "semantic_kernel": semantic_kernel.__version__,
+            "python": platform.python_version(),
+        },
+    )
 
 
 def judge(
@@ -36,12 +69,3 @@ def judge(
         trace = "".join(traceback.format_exception(error))
         logger.error("the run failed\n%s", redactor.text(trace).rstrip())
     return "failed", kind, {"kind": kind, "message": message}
-
-
-def versions() -> dict[str, str]:
-    """What a run is made with."""
-    return {
-        "magentic_kit": version("magentic-kit"),
-        "semantic_kernel": semantic_kernel.__version__,
-        "python": platform.python_version(),
-    }

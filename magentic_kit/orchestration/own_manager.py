@@ -14,7 +14,7 @@ from semantic_kernel.contents import ChatHistory, ChatMessageContent
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached
-from magentic_kit.orchestration.connected import ModelCall, Send
+from magentic_kit.orchestration.connected import ModelCall, Send, connect
 from magentic_kit.orchestration.context_window import Selection
 from magentic_kit.orchestration.ledger import QUESTIONS
 from magentic_kit.orchestration.manager import end_of_run, last_word
@@ -159,7 +159,30 @@ class OwnManager(sk.MagenticManagerBase):
             self.control.check_progress(round=context.round_count, stalls=stalls, resets=context.reset_count)
 
 
-def made_for_run(manager: Manager, service: ChatCompletionClientBase) -> sk.MagenticManagerBase:
+def own_manager(
+    manager: Manager,
+    service: ChatCompletionClientBase,
+    calls: ParticipantCalls,
+    control: RunControl,
+    reviews: PlanReviews | None,
+    start_plugins: Callable[[], Awaitable[None]],
+) -> OwnManager:
+    """The manager for one run, under the limits of both. Raises `TypeError` if it is none."""
+    steps = StepCalls(calls)
+    inner = _made_for_run(manager, connect(service, calls.describe("plan", {}), steps))
+    control.limits = _within_both(control.limits, inner)
+    return OwnManager(
+        max_stall_count=inner.max_stall_count,
+        inner=inner,
+        emitter=calls.emitter,
+        control=control,
+        calls=steps,
+        reviews=reviews,
+        start_plugins=start_plugins,
+    )
+
+
+def _made_for_run(manager: Manager, service: ChatCompletionClientBase) -> sk.MagenticManagerBase:
     """A manager for one run: a copy of the one given, whose facts would mix, or one made of the service.
 
     Raises `TypeError` for anything else.
@@ -175,7 +198,7 @@ def made_for_run(manager: Manager, service: ChatCompletionClientBase) -> sk.Mage
     return made
 
 
-def within_both(limits: ev.RunLimits, manager: sk.MagenticManagerBase) -> ev.RunLimits:
+def _within_both(limits: ev.RunLimits, manager: sk.MagenticManagerBase) -> ev.RunLimits:
     """The limits of the run and of the manager: the lower ones hold; stalls are the manager's own."""
     rounds = [most for most in (limits.max_rounds, manager.max_round_count) if most is not None]
     resets = [most for most in (limits.max_resets, manager.max_reset_count) if most is not None]

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from semantic_kernel.connectors.mcp import create_mcp_server_from_functions
 
 from magentic_kit import events as ev
-from magentic_kit.embed import as_function, progress_of
+from magentic_kit.embed import as_function
 from magentic_kit.errors import ConfigError
 from magentic_kit.factory import TeamFactory
 from magentic_kit.orchestration.options import RunArguments
 from magentic_kit.run import embedded_team
 from magentic_kit.tools.openapi import function_name
+from magentic_kit.views.progress import progress_of
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from copy import copy, deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,16 +58,6 @@ class Document:
         root = compose(team) if isinstance(team, Path) else node_of(dict(team), "team")
         self.data: Any = self._read(root, ())
 
-    def copied(self) -> Document:
-        """A document of its own with the same data and places, and no problem so far."""
-        other = copy(self)
-        for cached in ("digest", "found"):
-            vars(other).pop(cached, None)
-        other.data, other.places = deepcopy(self.data), dict(self.places)
-        other._pieces, other._named = dict(self._pieces), dict(self._named)
-        other.problems, other._broken, other._lacking = [], set(), {}
-        return other
-
     def problem(self, route: Route, message: str) -> Problem:
         """A problem at the value, or at the nearest thing around it; in one line of bearable length."""
         while route not in self.places:
@@ -83,7 +72,8 @@ class Document:
 
     def override(self, dotted: str, value: Any) -> None:
         """Put a value at a dotted path, agents by name, making the mappings on the way to it."""
-        self.__dict__.pop("found", None)
+        for cached in ("found", "digest"):
+            vars(self).pop(cached, None)
         place, steps = f"--set {dotted}", dotted.split(".")
         route: Route = ()
         at = inside = self.data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,7 +105,7 @@ def load_team(
 
 def vary_team(team: Team, overrides: Mapping[str, Any], *, known_plugins: Mapping[str, Collection[str]] = {}) -> Team:
     """The team with other values by dotted path; that team stays as it is. Raises `ConfigError`."""
-    source = team.source.copied()
+    source = deepcopy(team.source, {id(team.source.env): team.source.env})
     return _checked(source, team.path, overrides, team.known_services, known_plugins, ())
 
 
