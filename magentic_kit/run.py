@@ -34,10 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """A run under way; made by `TeamFactory.start` and `TeamFactory.resume`.
-
-    As `async with factory.start(…) as run:` it is cancelled and waited for, should it not have ended in the block.
-    """
+    """A run under way, by `TeamFactory.start` or `resume`; as `async with`, cancelled and waited for on leaving."""
 
     def __init__(
         self,
@@ -54,10 +51,8 @@ class Run:
         blueprint.pool.use_loop(loop)
         self.run_id = run_id
         self.run_dir: Path | None = None
-        self._team = blueprint.team
-        self._task = task
-        self._inputs = inputs
-        self._plan = plan
+        self._team, self._task = blueprint.team, task
+        self._inputs, self._plan = inputs, plan
         self._runtime = options.runtime
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._steps = steps
@@ -92,10 +87,9 @@ class Run:
             log = ev.effective(read_log(Path(options.reuse))[0])
             steps = RecordedSteps(log, strict=False, unknown_tools=options.unknown_tools)
             settle(steps, blueprint.tools.repeatable)
-        inputs = blueprint.fill_inputs(options.inputs)
-        filled = blueprint.fill_task(task, inputs)
-        run_id = new_run_id(blueprint.config.name)
-        run = cls(blueprint, filled, options, run_id, steps, inputs=inputs, plan=options.plan)
+        inputs, run_id = blueprint.fill_inputs(options.inputs), new_run_id(blueprint.config.name)
+        task = blueprint.fill_task(task, inputs)
+        run = cls(blueprint, task, options, run_id, steps, inputs=inputs, plan=options.plan)
         if options.out is not None:  # only now, when nothing can be wrong with the team any more
             run._log_to(Journal.create(Path(options.out), run.run_id))
         run._begin()
