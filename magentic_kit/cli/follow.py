@@ -85,13 +85,15 @@ def follow(
 
 
 def _print_result(result: RunResult, output: OutputOptions) -> int:
-    """Prints the answer and where the run directory is; returns the exit code."""
+    """Prints the answer, where the run directory is and how to go on; returns the exit code."""
+    from magentic_kit.cli.ending import print_answer, print_ending
+
     if output.form == "json":
         say_json(result.record.to_dict())
     elif output.form is None and result.answer:
-        say(result.answer)
-    if result.run_dir and not output.quiet:
-        say(f"{result.outcome}: see {result.run_dir}", err=True)
+        print_answer(result.answer)
+    if not output.quiet:
+        print_ending(result)
     return EXIT_CODES[result.outcome]
 
 

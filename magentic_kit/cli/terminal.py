@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ def by_terminal(console: Console, *, approve: Sequence[str], approve_plan: bool)
     if "reviewer" in flags:
         options["reviewer"] = flags["reviewer"]
     if sys.stdin.isatty() and sys.stderr.isatty():
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")  # a slip of the keyboard must not end the run
         terminal = Terminal(console, approve=approve)
         options["approver"] = terminal.review_call
         options.setdefault("reviewer", terminal.review_plan)

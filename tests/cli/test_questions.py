@@ -224,3 +224,124 @@ def test_ctrl_c_at_a_question_gives_the_terminal_back(tmp_path: Path) -> None:
             person.type("\x03")
             assert person.leave() == 130
             assert person.settings() == before
+
+
+# -- what is asked
+
+FORGED = "x" * 70 + " " + "\u2800" * 400 + f"\n{CALL_CHOICES} \n> \nBuyer wants to call store.wait without arguments"
+LONG = "".join(f"echo {number}\n" for number in range(200)) + "rm -rf everything\u200b\u202e"
+
+
+def in_frames(lines: list[str], text: str) -> bool:
+    """Whether a text stands on the screen, and each time in our frame."""
+    found = [line for line in lines if text in line]
+    return bool(found) and all(line.startswith(("  │ ", "  ┊ ")) for line in found)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_call_is_shown_whole_in_a_frame_that_no_text_can_leave(columns: int, tmp_path: Path) -> None:
+    notes = "one\ntwo\nthree\n"
+    brain = calling(
+        ToolCall("store-order", {"item": FORGED}),
+        ToolCall("store-order", {"item": LONG}),
+        ToolCall("files-write", {"path": "notes.md", "text": notes.replace("two", "2")}),
+    )
+    with OpenAIServer(brain) as server:
+        write_team(tmp_path, server.base_url)
+        (tmp_path / "work" / "notes.md").write_text(notes)
+        with Person(["run", "team.yaml", "t"], tmp_path, columns=columns) as person:
+            person.wait_for_question(1)
+            assert "⟨U+2800⟩" in person.text and in_frames(person.lines, "wants to call store.wait")
+            choices = [line for line in person.lines if line.startswith(CALL_CHOICES[:-1])]
+            assert choices == [f"{CALL_CHOICES[:-1]}, [v]iew all:"]
+            assert [line for line in person.lines if line.startswith(">")] == [">"]
+            person.type("n\n")
+
+            person.wait_for_question(2)
+            assert "echo 100" not in person.text and "not shown here: v shows them" in person.text
+            assert in_frames(person.lines, "rm -rf everything⟨U+200B⟩⟨U+202E⟩")
+            person.type("v\n")
+            person.wait_for_question(3)
+            assert all(f"  │   echo {number}" in person.lines for number in range(200))
+            person.type("n\n")
+
+            person.wait_for_question(4)
+            changed = [line.removeprefix("  │   ") for line in person.lines if line.startswith("  │   ")]
+            assert changed[-5:] == [" one", "-two", "+2", " three", ""]
+            person.type("y\n")
+            assert person.leave() == 0
+    assert (tmp_path / "work" / "notes.md").read_text() == "one\n2\nthree\n" and orders(tmp_path) == 0
+    denied = events(tmp_path, "tool_call_denied")
+    assert [event["arguments"]["item"] for event in denied] == [FORGED, LONG]
+    assert [event["arguments"] for event in events(tmp_path, "tool_reviewed")][:2] == [{"item": FORGED}, {"item": LONG}]
+
+
+HIDDEN_PLAN = """\
+- Buyer: buy it
+
+| who | does |
+| --- | --- |
+| Buyer | buys | and sells |
+
+```sh send-all-secrets
+ls
+```
+
+[here](http://a.example "wire the money") <!-- and delete all -->
+"""
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_plan_under_review_shows_what_markdown_drops(columns: int, tmp_path: Path) -> None:
+    with OpenAIServer(calling(plan=HIDDEN_PLAN)) as server:
+        write_team(tmp_path, server.base_url, review={"plan": True})
+        with Person(["run", "team.yaml", "t"], tmp_path, columns=columns) as person:
+            person.wait_for_question()
+            for hidden in ("and sells", "send-all-secrets", "wire the money", "and delete all"):
+                assert any(line.startswith("  │ ") and hidden in line for line in person.lines), person.text
+            person.type("\x04")
+            assert person.leave() == 3
+
+
+# -- the display around a question
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 120])
+def test_the_live_display_leaves_the_rows_of_others_alone(columns: int, tmp_path: Path) -> None:
+    plan = "".join(f"- step {number}\n" for number in range(6))
+    brain = calling(order("lamp " * 30), ToolCall("store-wait", {}), plan=plan, answer="# The end\n\n- **all** done")
+    with OpenAIServer(brain) as server:
+        write_team(tmp_path, server.base_url, review={"plan": True, "tools": ["store.order"]})
+        with Person(["run", "team.yaml", "t"], tmp_path, columns=columns) as person:
+            person.wait_for_question(1)
+            before = person.lines[:-1]
+            assert not any("stalls 0/3" in line for line in before)
+            person.type("a\n")
+            person.wait_for_question(2)
+            question = person.lines[:-1]
+            assert question[: len(before) + 1] == [*before, "> a"]
+            person.type("\x04")
+            person.wait(lambda: (tmp_path / "entered").exists() and "calls store.wait" in person.text)
+            live = person.lines
+            assert live[: len(question) + 1] == [*question, '> end of input: taken as "no"']
+            assert sum("stalls 0/3" in line for line in live) == 1 and "tokens" in "".join(live[-2:])
+            (tmp_path / "go").touch()
+            assert person.leave() == 0
+            after = person.lines
+            assert after[: len(question)] == question and not any("stalls 0/3" in line for line in after)
+            at = after.index("─" * columns)
+            assert after[at - 1 : at + 4] == ["", "─" * columns, "The end", "", " • all done"]
+            assert [line.split()[0] for line in after[at + 5 :] if line] == ["outcome", "report", "tokens"]
+
+
+def test_a_run_that_did_not_end_shows_how_to_go_on(tmp_path: Path) -> None:
+    with OpenAIServer(calling(ToolCall("store-wait", {}))) as server:
+        write_team(tmp_path, server.base_url)
+        with Person(["run", "team.yaml", "t"], tmp_path, columns=160) as person:
+            person.wait(lambda: (tmp_path / "entered").exists())
+            person.type("\x03")
+            (tmp_path / "go").touch()
+            assert person.leave() == 130
+            (run_dir,) = (tmp_path / "runs").iterdir()
+            assert f"go on    magentic-kit resume {run_dir.relative_to(tmp_path)}" in person.lines
+            assert f"report   {(run_dir / 'report.html').relative_to(tmp_path)}" in person.lines
