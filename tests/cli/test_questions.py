@@ -267,7 +267,7 @@ def test_a_call_is_shown_whole_in_a_frame_that_no_text_can_leave(columns: int, t
 
             person.wait_for_question(4)
             changed = [line.removeprefix("  │   ") for line in person.lines if line.startswith("  │   ")]
-            assert changed[-5:] == [" one", "-two", "+2", " three", ""]
+            assert changed[-4:] == [" one", "-two", "+2", " three"]
             person.type("y\n")
             assert person.leave() == 0
     assert (tmp_path / "work" / "notes.md").read_text() == "one\n2\nthree\n" and orders(tmp_path) == 0
