@@ -365,7 +365,10 @@ class ModelCallFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ToolReviewed(Event):
-    """A person judged a tool call: `approve`, `approve_for_run` or `deny`, with a reason."""
+    """A person judged a tool call: `approve`, `approve_for_run` or `deny`, with a reason.
+
+    `arguments` are those of the call as the person saw it; None in older logs.
+    """
 
     type: ClassVar[str] = "tool_reviewed"
     identity: ClassVar[Identity] = ("call",)
@@ -374,6 +377,7 @@ class ToolReviewed(Event):
     function: str
     decision: str
     reason: str = ""
+    arguments: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,7 +421,10 @@ class ToolCallFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ToolCallDenied(Event):
-    """A call was refused before it reached any function; the model is told `reason`."""
+    """A call was refused before it reached any function; the model is told `reason`.
+
+    `arguments` is None in older logs, and where the model's could not be read.
+    """
 
     type: ClassVar[str] = "tool_call_denied"
     identity: ClassVar[Identity] = ("call",)
@@ -425,6 +432,7 @@ class ToolCallDenied(Event):
     who: str
     function: str
     reason: str
+    arguments: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,16 +85,18 @@ def follow(
 
 
 def _print_result(result: RunResult, output: OutputOptions) -> int:
-    """Prints the answer and where the run directory is; returns the exit code."""
+    """Prints the answer, where the run directory is and how to go on; returns the exit code."""
+    from magentic_kit.cli.ending import print_answer, print_ending
+
     if output.form == "json":
         say_json(result.record.to_dict())
     elif output.form is None and result.answer:
-        say(result.answer)
+        print_answer(result.answer)
     if result.run_dir and not result.run_dir.is_dir():
         complain(f"{result.run_dir}: the run directory was removed while the run went on: its log is lost")
         return 1
-    if result.run_dir and not output.quiet:
-        say(f"{result.outcome}: see {result.run_dir}", err=True)
+    if not output.quiet:
+        print_ending(result)
     return EXIT_CODES[result.outcome]
 
 

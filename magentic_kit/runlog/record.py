@@ -235,7 +235,7 @@ class RunRecord:
     ) -> None:
         call = next((c for c in self.tool_calls if c.call == event.call and c.status == "unfinished"), None)
         if call is None:  # a call may be denied before it starts
-            call = ToolCall(event.call, event.who, event.function)
+            call = ToolCall(event.call, event.who, event.function, getattr(event, "arguments", None))
             self.tool_calls.append(call)
         call.status, call.result, call.seconds = status, result, seconds
 

@@ -57,7 +57,7 @@ class AgentKernel(Kernel):
             try:
                 name = find_function(name, [f.fully_qualified_name for f in self.get_full_list_of_function_metadata()])
             except UnknownFunction as error:
-                text = self._permissions.refuse(log_name, self._who, name, str(error))
+                text = self._permissions.refuse(log_name, self._who, function_call, str(error))
                 _answer(function_call, text, chat_history)
                 return None
         call = LoggedCall(  # type: ignore[call-arg]  # the function's name is a part of it
