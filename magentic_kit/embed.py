@@ -184,8 +184,12 @@ class TeamChatCompletion(InProcessChatCompletion):
         if self._call and self._emitter and self._steps:
             PARENT_CALL.set(ParentCall(self._emitter, self._steps, self._call.name))
         result = await self._team.call(_task(history), self._team.options)
-        usage = ev.Usage(prompt_tokens=result.prompt_tokens, completion_tokens=result.completion_tokens)
-        return Answer(text=_answer(result), usage=usage)
+        usage = ev.Usage(
+            prompt_tokens=result.prompt_tokens,
+            completion_tokens=result.completion_tokens,
+            cached_tokens=result.record.totals["cached_tokens"],
+        )
+        return Answer(text=_answer(result), usage=usage, cost=result.cost)
 
 
 def progress_of(event: AnyEvent) -> str:

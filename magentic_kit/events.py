@@ -84,15 +84,22 @@ class Judgement:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Tokens of one call as the provider counted them; None where it did not say."""
+    """Tokens of one call as the provider counted them; None where it did not say.
+
+    `cached_tokens` are those of the prompt that it had in its cache; `prompt_tokens` includes them.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunLimits:
-    """Every limit of a run, as `manager:` and `limits:` of the team file have it; times in seconds, None: no limit."""
+    """Every limit of a run, as `manager:` and `limits:` of the team file have it; None: no limit.
+
+    Times are in seconds, `max_cost` in US dollars.
+    """
 
     max_rounds: int | None = None
     max_stalls: int | None = None
@@ -104,6 +111,7 @@ class RunLimits:
     tool_rounds: int | None = None
     retries: int | None = None
     result_chars: int | None = None
+    max_cost: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +275,8 @@ class ModelCallRetried(Event):
 class ModelCallFinished(Event):
     """A model answered. `seconds` includes retries; `tool_calls` are `{id, index, name, arguments}`.
 
-    `reused` tells that the reply was taken from an earlier run and nothing was paid.
+    `reused` tells that the reply was taken from an earlier run and nothing was paid. `cost` is in US dollars, None if
+    the model's price is unknown or the provider did not count the tokens.
     """
 
     type: ClassVar[str] = "model_call_finished"
@@ -281,6 +290,7 @@ class ModelCallFinished(Event):
     tool_calls: list[FunctionCall] = field(default_factory=list)
     finish_reason: str = ""
     reused: bool = False
+    cost: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,7 +385,7 @@ class TeamProgress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitReached(Event):
-    """A limit ends the run; `limit` is `max_rounds`, `max_resets`, `max_tokens` or `deadline`."""
+    """A limit ends the run; `limit` is `max_rounds`, `max_resets`, `max_tokens`, `max_cost` or `deadline`."""
 
     type: ClassVar[str] = "limit_reached"
     limit: str

@@ -62,6 +62,7 @@ class TaskResult:
     error: str
     prompt_tokens: int | None
     completion_tokens: int | None
+    cost: float | None
     seconds: float
     run_dir: Path | None
     checks: tuple[Check, ...]

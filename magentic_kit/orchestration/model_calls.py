@@ -21,6 +21,7 @@ from magentic_kit.orchestration.context_window import Selection, Window
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps, Request
+from magentic_kit.services import prices
 from magentic_kit.services.messages import as_conversation, characters, plain
 from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.services.reply import CallInRun, Reply, contents_of, tokens
@@ -43,6 +44,7 @@ class ParticipantCalls:
         throttle: Throttle | None = None,
         window: Window | None = None,
         history_name: str = "",
+        pricing: prices.Pricing | None = None,
     ) -> None:
         self.who = who
         self.service = service
@@ -52,6 +54,7 @@ class ParticipantCalls:
         self._steps = steps
         self._throttle = throttle or Throttle()
         self._window = window
+        self._pricing = pricing
         self._history_name = history_name or who  # as Semantic Kernel names it
         self._made: Counter[str] = Counter()  # by purpose
 
@@ -127,6 +130,8 @@ class ParticipantCalls:
             for content in contents_of(recorded, model, attempt=attempt):
                 yield [content]
             finished = replace(recorded, reused=True)
+            if not self._steps.is_resumed:  # it was another run that paid
+                finished = replace(finished, cost=0.0)
         else:
             await self.emitter.synced()
             began = time.monotonic()
@@ -138,10 +143,22 @@ class ParticipantCalls:
             except BaseException as error:
                 self._emit_failure(this, error, time.monotonic() - began)
                 raise
-            finished = _finished(this, reply, time.monotonic() - began)
+            finished = _finished(this, reply, time.monotonic() - began, self._cost(reply))
         self.control.tokens += tokens(finished)
+        self.control.cost += self._spent(finished, selection)
         self.emitter.emit(finished)
         await self.emitter.synced()
+
+    def _cost(self, reply: Reply) -> float | None:
+        if reply.cost is not None or self._pricing is None:
+            return reply.cost
+        return self._pricing(reply.usage)
+
+    def _spent(self, finished: ev.ModelCallFinished, selection: Selection) -> float:
+        if finished.cost is not None or self._pricing is None:
+            return finished.cost or 0.0
+        sent = characters(selection.history.messages, self.emitter.redactor)
+        return prices.estimate(self._pricing, finished.usage, sent=sent, text=finished.text)
 
     def _attempts(self, this: CallInRun, service: ChatCompletionClientBase, call: ModelCall, reply: Reply) -> Attempts:
         return Attempts(
@@ -199,7 +216,7 @@ class ParticipantCalls:
         )
 
 
-def _finished(this: CallInRun, reply: Reply, seconds: float) -> ev.ModelCallFinished:
+def _finished(this: CallInRun, reply: Reply, seconds: float, cost: float | None) -> ev.ModelCallFinished:
     return ev.ModelCallFinished(
         call=this.name,
         who=this.who,
@@ -209,4 +226,5 @@ def _finished(this: CallInRun, reply: Reply, seconds: float) -> ev.ModelCallFini
         text=reply.text,
         tool_calls=reply.tool_calls(),
         finish_reason=reply.finish_reason,
+        cost=cost,
     )

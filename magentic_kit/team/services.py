@@ -9,6 +9,19 @@ from pydantic import BeforeValidator, Field, model_validator
 from magentic_kit.team.values import Duration, FilePath, Model, Options, Target
 
 
+class Price(Model):
+    """What a model costs, in US dollars per million tokens."""
+
+    prompt: float = Field(ge=0, allow_inf_nan=False, description="Of the prompt.")
+    completion: float = Field(ge=0, allow_inf_nan=False, description="Of the completion.")
+    cached: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Of the prompt where the provider had it in its cache; default: as the prompt.",
+    )
+
+
 class BaseService(Model):
     """What every service has."""
 
@@ -16,6 +29,9 @@ class BaseService(Model):
     options: Options = Field(default={}, description="Execution settings for every call, such as temperature.")
     structured_output: Literal["auto", "json_schema", "json_object", "prompt"] = Field(
         default="auto", description="How the manager asks for a progress ledger; auto finds what the server accepts."
+    )
+    price: Price | None = Field(
+        default=None, description="US dollars per million tokens; default: the published price, with `genai-prices`."
     )
 
 

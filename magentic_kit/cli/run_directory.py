@@ -1,0 +1,92 @@
+"""Which run a word of the command line means: its directory, its id, a unique beginning of that, or `last`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from os.path import commonprefix
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from magentic_kit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from magentic_kit.events import AnyEvent
+
+RUNS = Path("runs")
+"""Where run directories are, if nothing else is said."""
+
+LAST = "last"
+_PLACES = ("*", "tasks/*/*", "*/tasks/*/*")  # of run directories: below runs, a batch, and batches
+_BATCHES = Path("batches")
+_SHOWN = 3  # runs in an error
+_LEAST = 8  # characters of the beginning of an id that is shown
+
+
+class RunDirectory(click.Path):
+    """A run directory, named by its path, by its id or a unique beginning of it, or as `last`."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the run's directory. Raises `ConfigError` if the word means no run, or several."""
+        return find_run(Path(super().convert(value, param, ctx)))
+
+
+RUN = RunDirectory()
+run_argument = click.argument("run_dir", type=RUN, metavar="RUN")
+
+
+def find_run(word: Path) -> Path:
+    """The directory of the run that `word` means; one that is there is taken as it is.
+
+    `last` is the newest run in `runs`, and `DIR/last` that in DIR; ids and their beginnings are looked for in `runs`
+    and in `batches`, or in DIR. Raises `ConfigError` if there is no such run, or several, with the nearest ones.
+    """
+    if word.is_dir() or not word.name:
+        return word
+    folders = [word.parent] if len(word.parts) > 1 else [RUNS, _BATCHES]
+    found = [run_dir for folder in folders for run_dir in runs_below(folder)]
+    if word.name == LAST:
+        newest = runs_below(folders[0])
+        if newest:
+            return newest[0]
+        raise ConfigError.one(f"there is no run in {folders[0]}; `magentic-kit run TEAM` makes one", file=str(word))
+    same = [run_dir for run_dir in found if run_dir.name == word.name]
+    meant = same or [run_dir for run_dir in found if run_dir.name.startswith(word.name)]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise ConfigError.one(f"{len(meant)} runs begin so: {_names(meant)}; give more of the id", file=str(word))
+    near = difflib.get_close_matches(word.name, [run_dir.name for run_dir in found], n=_SHOWN, cutoff=0.5)
+    nearest = [run_dir for run_dir in found if run_dir.name in near]
+    hint = f"; the nearest: {_names(nearest)}" if nearest else ""
+    raise ConfigError.one(f"there is no run here{hint}; `magentic-kit list` shows runs", file=str(word))
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """The run directories of a folder of runs, of a batch or of batches, the newest first."""
+    logs = [log for place in _PLACES for log in folder.glob(f"{place}/events.jsonl")]
+    return sorted((log.parent for log in logs), key=lambda run_dir: run_dir.name, reverse=True)
+
+
+def unique_beginning(name: str, names: Iterable[str]) -> str:
+    """As much of a name as tells it from the others, and not much less than is worth reading."""
+    shared = max((len(commonprefix([name, other])) for other in names if other != name), default=0)
+    return name[: max(shared + 1, _LEAST)]
+
+
+def effective_events(run_dir: Path) -> Iterable[AnyEvent]:
+    """The events of a run's log without those that a resumed run took back."""
+    from magentic_kit.events import effective
+    from magentic_kit.runlog.directory import read_log
+
+    return effective(read_log(run_dir)[0])
+
+
+def _names(run_dirs: Sequence[Path]) -> str:
+    shown = [run_dir.name for run_dir in run_dirs[:_SHOWN]]
+    return ", ".join([*shown, "…"] if len(run_dirs) > _SHOWN else shown)
