@@ -13,7 +13,7 @@ import click
 
 from magentic_kit.cli.options import PATH, json_option
 from magentic_kit.cli.output import complain, say, say_json
-from magentic_kit.cli.run_directory import RUNS, effective_events, runs_below, unique_beginning
+from magentic_kit.cli.run_directory import RUNS, effective_events, runs_below, unique_beginnings
 from magentic_kit.errors import KitError
 from magentic_kit.text import duration, one_line
 
@@ -51,20 +51,20 @@ def _line(run: dict[str, Any]) -> str:
 def _table(runs: Sequence[dict[str, Any]], width: int) -> list[str]:
     """A line of names and one for each run, of `width` columns at most."""
     names = [Path(run["run"]).name for run in runs]
-    rows = [("RUN", "AGE", "OUTCOME", "TOKENS", "TASK")]
-    for run, name in zip(runs, names, strict=True):
-        cells = (unique_beginning(name, names), _age(run["started"]), run["outcome"], _tokens(run))
-        rows.append((*(one_line(cell) for cell in cells), one_line(run["error"] or run["task"])))
+    rows = [["RUN", "AGE", "OUTCOME", "TOKENS", "TASK"]]
+    for run, run_id in zip(runs, unique_beginnings(names), strict=True):
+        cells = (run_id, _age(run["started"]), run["outcome"], _tokens(run))
+        rows.append([*map(one_line, cells), one_line(run["error"] or run["task"])])
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     left = max(width - sum(widths) - 2 * len(widths), _LEAST_TASK)
     lines = []
     for run_id, age, outcome, tokens, task in rows:
         cells = (f"{run_id:{widths[0]}}", f"{age:>{widths[1]}}", f"{outcome:{widths[2]}}", f"{tokens:>{widths[3]}}")
-        lines.append(one_line_of_columns("  ".join((*cells, one_line(task, left))), width))
+        lines.append(_cut("  ".join((*cells, one_line(task, left))), width))
     return lines
 
 
-def one_line_of_columns(line: str, width: int) -> str:
+def _cut(line: str, width: int) -> str:
     """The line, cut to the width, its spaces kept."""
     return line if len(line) <= width else line[: max(width - 1, 0)] + "…"
 

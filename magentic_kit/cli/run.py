@@ -103,7 +103,10 @@ def resume(
     output: OutputOptions,
     display: ConsoleOptions,
 ) -> int:
-    """Continue RUN (a run directory, an id or its beginning, or `last`) from where it stopped; nothing that is in its log is paid again."""
+    """Continue RUN (a run directory, an id or its beginning, or `last`) from where it stopped.
+
+    Nothing that is in its log is paid again.
+    """
     load_environment(options.env_file, beside=run_dir)
     overrides = options.overrides()
     console = display.console(quiet=output.is_quiet)

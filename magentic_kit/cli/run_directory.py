@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
-from os.path import commonprefix
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ class RunDirectory(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Returns the run's directory. Raises `ConfigError` if the word means no run, or several."""
-        return find_run(Path(super().convert(value, param, ctx)))
+        return find_run(Path(str(super().convert(value, param, ctx))))
 
 
 RUN = RunDirectory()
@@ -61,8 +60,7 @@ def find_run(word: Path) -> Path:
         return meant[0]
     if meant:
         raise ConfigError.one(f"{len(meant)} runs begin so: {_names(meant)}; give more of the id", file=str(word))
-    near = difflib.get_close_matches(word.name, [run_dir.name for run_dir in found], n=_SHOWN, cutoff=0.5)
-    nearest = [run_dir for run_dir in found if run_dir.name in near]
+    nearest = sorted(found, key=lambda run_dir: _likeness(run_dir.name, word.name), reverse=True)[:_SHOWN]
     hint = f"; the nearest: {_names(nearest)}" if nearest else ""
     raise ConfigError.one(f"there is no run here{hint}; `magentic-kit list` shows runs", file=str(word))
 
@@ -73,10 +71,19 @@ def runs_below(folder: Path) -> list[Path]:
     return sorted((log.parent for log in logs), key=lambda run_dir: run_dir.name, reverse=True)
 
 
-def unique_beginning(name: str, names: Iterable[str]) -> str:
-    """As much of a name as tells it from the others, and not much less than is worth reading."""
-    shared = max((len(commonprefix([name, other])) for other in names if other != name), default=0)
-    return name[: max(shared + 1, _LEAST)]
+def unique_beginnings(names: Sequence[str]) -> list[str]:
+    """Of each name as much as tells it from the others, and not less than is worth reading; names are sorted."""
+    shared = [0, *(_alike(*pair) for pair in pairwise(names)), 0]
+    return [name[: max(*around, _LEAST - 1) + 1] for name, around in zip(names, pairwise(shared), strict=True)]
+
+
+def _likeness(name: str, word: str) -> tuple[bool, int]:
+    return word in name, _alike(name, word)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two names have in common from their beginning."""
+    return next((place for place, pair in enumerate(zip(one, other, strict=False)) if len({*pair}) > 1), len(one))
 
 
 def effective_events(run_dir: Path) -> Iterable[AnyEvent]:

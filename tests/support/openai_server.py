@@ -50,7 +50,8 @@ class ToolCall:
 class Reply:
     """What the server does with one request; the default is a well-formed, empty assistant message.
 
-    `usage` is `(prompt, completion)` tokens, or `(prompt, completion, cached)`, None to derive them from lengths, "unknown" to leave them out.
+    `usage` is `(prompt, completion)` tokens, or `(prompt, completion, cached)`, None to derive them from lengths,
+    "unknown" to leave them out.
     `body` replaces the whole payload. `hang` never answers ("before") or stops half-way ("in_stream") until
     the client goes away or the server closes. `cut_after` aborts the TCP connection after so many chunks (a
     body that is not streamed has two, its halves). `chunk_delay` is seconds before each chunk.
