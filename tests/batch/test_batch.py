@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -466,7 +467,9 @@ async def test_answers_are_checked_and_told_as_junit(tmp_path: Path) -> None:
         return VERDICTS[int(request.task)][0] if request.purpose == "answer" else pure(request)
 
     with OpenAIServer(brain) as server:
-        async with TeamFactory.from_yaml(write_team(tmp_path, server.base_url)) as factory:
+        async with TeamFactory.from_yaml(
+            write_team(tmp_path, server.base_url, report={"formats": ["html"]})
+        ) as factory:
             rows = [{"task": f"{n}", "expect": [expect]} for n, (_, expect, _) in enumerate(VERDICTS)]
             (tmp_path / "tasks.yaml").write_text(yaml.safe_dump(rows))
             tasks = load_tasks(tmp_path / "tasks.yaml", factory)
@@ -475,6 +478,13 @@ async def test_answers_are_checked_and_told_as_junit(tmp_path: Path) -> None:
     for task, (_, _, problem) in zip(tasks, VERDICTS, strict=True):
         (check,) = told[task.id].checks
         assert problem in check.problem and told[task.id].passed is (not problem) is not bool(check.problem)
+
+    page = (batch.directory / "batch.html").read_text("utf-8")
+    assert "5 of 10 checks passed." in page
+    problems = page.partition('id="failed"')[2].partition("</section>")[0]
+    assert problems.count("<p dir") == 5 and "AssertionError: it is not else" in problems
+    reports = re.findall('<a href="(tasks/[^"]+/report.html)"', page)
+    assert len(reports) == 10 and all((batch.directory / report).is_file() for report in reports)
 
     hostile = {**told, tasks[0].id: replace(told[tasks[0].id], answer="\x00\x1b[31m ]]> & <b> \ud800 \uffff \x85")}
     del hostile[tasks[1].id]
@@ -514,7 +524,7 @@ def test_the_exit_code_is_by_checks_or_else_by_outcomes(
         Path("tasks.jsonl").write_text(json.dumps({"task": "A.", **({"expect": expect} if expect else {})}))
         assert app.run(["batch", str(team), "tasks.jsonl"]) == code
     out, err = capsys.readouterr()
-    assert out == "" and f"see {directory(Path()).as_posix()}" in err
+    assert out == "" and f"see {directory(Path()).as_posix()}/batch.html" in err
 
 
 def test_a_batch_cannot_go_on_with_other_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
