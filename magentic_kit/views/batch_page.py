@@ -51,6 +51,7 @@ def batch_html(name: str, tasks: int, rows: Sequence[BatchRow]) -> str:
         name=name,
         tasks=tasks,
         rows=rows,
+        numbered=list(enumerate(rows, 1)),
         outcomes=Counter(row.outcome for row in rows).most_common(),
         checks=len(checks),
         passed=checks.count(""),
