@@ -24,10 +24,9 @@ _LONGEST_ID = 40
 @contextmanager
 def progress(total: int, *, plain: bool) -> Iterator[tuple[Callable[[TaskResult], None], Callable[[], None]]]:
     """Yields what shows a task that has ended (on a bar, or as lines), and what ends the display."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    console = _console(plain=plain)
     live = not plain and console.is_terminal and not console.is_dumb_terminal and not console.no_color
     ended: Counter[str] = Counter()
 
@@ -47,11 +46,11 @@ def progress(total: int, *, plain: bool) -> Iterator[tuple[Callable[[TaskResult]
 
 def print_summary(work: Batch, results: Sequence[TaskResult], *, plain: bool) -> None:
     """Prints a table of how the tasks ended, the checks that failed, what is left to do, and where it all is."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    console = _console(plain=plain)
     console.print(_table(results, plain=plain))
-    failed = [(result.id, check) for result in results for check in result.checks if check.problem]
+    order = {task.id: place for place, task in enumerate(work.tasks)}
+    in_order = sorted(results, key=lambda result: order[result.id])
+    failed = [(result.id, check) for result in in_order for check in result.checks if check.problem]
     if failed:
         say(f"failed checks: {len(failed)}", err=True)
     for task, check in failed:
@@ -63,6 +62,12 @@ def print_summary(work: Batch, results: Sequence[TaskResult], *, plain: bool) ->
             fate = f"continue in the queue; --resume follows them, `magentic-kit cancel '{name}'` ends them"
         say(f"{left} {fate}", err=True)
     say(f"see {work.directory / 'batch.html'}", err=True)
+
+
+def _console(*, plain: bool) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, color_system=None if plain else "auto")
 
 
 def _print(console: Console, head: str, text: str, *, wrap: bool) -> None:
@@ -81,15 +86,16 @@ def _print(console: Console, head: str, text: str, *, wrap: bool) -> None:
 
 
 def _table(results: Sequence[TaskResult], *, plain: bool) -> Table:
-    """Makes a table with a row for each outcome; a plain one has no borders."""
+    """Makes a table with a row for each outcome; a plain one has no lines."""
     from statistics import median
 
-    from rich.box import HEAVY_HEAD
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    box = None if plain else HEAVY_HEAD
-    table = Table("outcome", "tasks", "tokens", "cost", "median time", "longest", "checks passed", box=box)
+    table = Table(box=None if plain else SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("outcome", "tasks", "tokens", "cost", "median", "longest", "checks passed"):
+        table.add_column(heading, no_wrap=" " not in heading)
     for outcome in sorted({result.outcome for result in results}):
         some = [result for result in results if result.outcome == outcome]
         tokens = sum_known(result.tokens for result in some) or 0

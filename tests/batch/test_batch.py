@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import anyio
+import pexpect
 import pytest
 import yaml
 from support.openai_server import OpenAIServer, Reply, Request, error, ledger, text_of
@@ -538,3 +540,26 @@ def test_a_batch_cannot_go_on_with_other_tasks(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(ConfigError, match="other tasks"):
             app.run([*asked, "--resume", str(directory(tmp_path))])
         assert len(server.requests) == paid
+
+
+@pytest.mark.parametrize("options", [[], ["--plain"]])
+def test_failed_checks_are_listed_at_the_end_and_wrap_between_words(options: list[str], tmp_path: Path) -> None:
+    words = "a wanted sentence of many words that no answer has and that no terminal of sixty columns holds"
+    with OpenAIServer(pure) as server:
+        team = write_team(tmp_path, server.base_url)
+        rows = [{"id": f"t{n}", "task": "A.", "expect": {"contains": words}} for n in range(2)]
+        (tmp_path / "tasks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        line = command(team, "tasks.jsonl", *options)
+        environment: Any = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        child = pexpect.spawn(line[0], line[1:], dimensions=(60, 60), cwd=tmp_path, env=environment, encoding="utf-8")
+        child.expect(pexpect.EOF, timeout=120)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", child.before).replace("\r", "")
+    end = text.partition("failed checks: 2\n")[2]
+    assert end.index("t0:") < end.index("t1:") < end.index("batch.html")
+    if options:
+        assert "\x1b" not in child.before and "╭" not in text and "━" not in text
+    else:
+        rows_of_checks = end.partition("see ")[0].splitlines()
+        assert max(map(len, rows_of_checks)) <= 60
+        assert all(row.startswith("  ") for row in rows_of_checks)
+        assert " ".join(end.partition("see ")[0].split()).count("it") == 2  # "does not contain it", each whole
