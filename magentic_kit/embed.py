@@ -182,7 +182,7 @@ class TeamChatCompletion(InProcessChatCompletion):
     async def _reply(self, history: ChatHistory) -> Answer:
         self._enter_call()
         result = await self._team.call(_task(history), self._team.options)
-        return Answer(text=_answer(result), usage=_usage(result))
+        return Answer(text=_answer(result), usage=_usage(result), cost=result.cost)
 
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
@@ -195,7 +195,7 @@ class TeamChatCompletion(InProcessChatCompletion):
         written, is_limited = "", False
         async for step in self._team.stream(_task(chat_history), self._team.options):
             if isinstance(step, RunResult):
-                answer = Answer(text=_rest(_answer(step), written), usage=_usage(step))
+                answer = Answer(text=_rest(_answer(step), written), usage=_usage(step), cost=step.cost)
                 for content in contents_of(answer, self.ai_model_id, attempt=function_invoke_attempt):
                     yield [content]
             elif isinstance(step, ev.LimitReached):
@@ -216,7 +216,11 @@ def _answer(result: RunResult) -> str:
 
 
 def _usage(result: RunResult) -> ev.Usage:
-    return ev.Usage(prompt_tokens=result.prompt_tokens, completion_tokens=result.completion_tokens)
+    return ev.Usage(
+        prompt_tokens=result.prompt_tokens,
+        completion_tokens=result.completion_tokens,
+        cached_tokens=result.record.totals["cached_tokens"],
+    )
 
 
 def _rest(reply: str, written: str) -> str:

@@ -84,15 +84,22 @@ class Judgement:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Tokens of one call as the provider counted them; None where it did not say."""
+    """Tokens of one call as the provider counted them; None where it did not say.
+
+    `cached_tokens` are those of the prompt that it had in its cache; `prompt_tokens` includes them.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunLimits:
-    """Every limit of a run, as `manager:` and `limits:` of the team file have it; times in seconds, None: no limit."""
+    """Every limit of a run, as `manager:` and `limits:` of the team file have it; None: no limit.
+
+    Times are in seconds, `max_cost` in US dollars.
+    """
 
     max_rounds: int | None = None
     max_stalls: int | None = None
@@ -105,6 +112,7 @@ class RunLimits:
     tool_rounds: int | None = None
     retries: int | None = None
     result_chars: int | None = None
+    max_cost: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,7 +335,8 @@ class ModelCallFinished(Event):
 
     `finish_reason` is `stop`, `tool_calls`, `length` (cut), `content_filter` (withheld) or `refusal` (`text` is it);
     `reasoning` is what the model thought before it replied, which is never sent back. `reused` tells that the reply
-    was taken from an earlier run and nothing was paid.
+    was taken from an earlier run and nothing was paid. `cost` is in US dollars, None if the model's price is unknown
+    or the provider did not count the tokens.
     """
 
     type: ClassVar[str] = "model_call_finished"
@@ -342,6 +351,7 @@ class ModelCallFinished(Event):
     finish_reason: str = ""
     reasoning: str = ""
     reused: bool = False
+    cost: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -449,7 +459,7 @@ class TeamProgress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitReached(Event):
-    """A limit ends the run; `limit` is `max_rounds`, `max_resets`, `max_tokens` or `deadline`."""
+    """A limit ends the run; `limit` is `max_rounds`, `max_resets`, `max_tokens`, `max_cost` or `deadline`."""
 
     type: ClassVar[str] = "limit_reached"
     limit: str

@@ -43,6 +43,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
+def money(dollars: float) -> str:
+    """An amount in US dollars: `$0`, `$0.0042`, `$1.25`, `$1,200.00`; small ones with two digits that count."""
+    if dollars == 0 or abs(dollars) >= 0.1:
+        return f"${dollars:,.2f}" if dollars else "$0"
+    shown = f"{dollars:.2g}"
+    if "e" in shown:
+        shown = f"{dollars:.12f}".rstrip("0").rstrip(".")
+    return f"${shown}"
+
+
 def count(number: int, noun: str, nouns: str = "") -> str:
     """`number` with its noun: `1 round`, `1,200 tokens`."""
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"

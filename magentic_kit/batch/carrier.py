@@ -52,6 +52,7 @@ class LocalRuns:
         agents = [agent for agent in team.config.agents if agent.type == "chat_completion_agent"]
         for name in {team.manager_service, *map(team.service_of, agents)}:
             self._factory.blueprint.service(name)  # what it lacks is told before anything is written
+        self._factory.blueprint.check_prices()
         return limits["concurrency"] or 1
 
     async def run(self, task: Task, home: Path) -> RunResult:

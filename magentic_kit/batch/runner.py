@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypedDict
+from urllib.parse import quote
 
 import anyio
 import yaml
@@ -22,12 +24,15 @@ from magentic_kit.orchestration.options import ResumeArguments, default_of, opti
 from magentic_kit.runlog.directory import new_run_id
 from magentic_kit.runlog.files import lock_directory, make_directory, open_private, read_regular, write_private
 from magentic_kit.runlog.usage import sum_known
+from magentic_kit.views.batch_page import BatchRow, batch_html
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
     from magentic_kit.factory import TeamFactory
     from magentic_kit.runlog.result import RunResult
+
+logger = logging.getLogger(__name__)
 
 _LARGEST = 2**28  # bytes of a batch's own files
 
@@ -62,6 +67,7 @@ class TaskResult:
     error: str
     prompt_tokens: int | None
     completion_tokens: int | None
+    cost: float | None
     seconds: float
     run_dir: Path | None
     checks: tuple[Check, ...]
@@ -104,7 +110,7 @@ class Batch:
     """The tasks of a team and the directory that holds their runs. One process at a time may work on it.
 
     `batch.json` and `team.yaml` have what it is made from, `tasks/` the run directories. `results.jsonl` is
-    derived from these: a line a task, as they end.
+    derived from these, a line a task, as they end, and `batch.html` with all of them, at the end.
     """
 
     def __init__(self, factory: TeamFactory, tasks: Sequence[Task], directory: Path, base_dir: Path) -> None:
@@ -166,6 +172,7 @@ class Batch:
         self._limits |= {name: limit for name, limit in given.items() if limit is not None}
         most = anyio.CapacityLimiter(carrier.prepare(given if queue else self._limits))
         lock = self._save()
+        ended_tasks: list[TaskResult] = []
         under_way = [asyncio.create_task(self._carry_out(*task, carrier, most)) for task in enumerate(self.tasks, 1)]
         try:
             with self._open_results() as file:
@@ -173,10 +180,12 @@ class Batch:
                     if result := await ended:
                         file.write(self._line(result))
                         file.flush()
+                        ended_tasks.append(result)
                         yield result
         finally:
             self.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
+            self._write_page(ended_tasks)
             lock.release()
 
     def _line(self, result: TaskResult) -> bytes:
@@ -184,6 +193,32 @@ class Batch:
         data["run_dir"] = result.run_dir and result.run_dir.relative_to(self.directory).as_posix()
         data["passed"] = result.passed
         return json.dumps(data).encode() + b"\n"
+
+    def _write_page(self, results: Sequence[TaskResult]) -> None:
+        """Writes batch.html; that it could not be written is logged, and changes nothing."""
+        order = {task.id: place for place, task in enumerate(self.tasks)}
+        rows = [self._row(result) for result in sorted(results, key=lambda result: order[result.id])]
+        try:
+            page = batch_html(self.factory.blueprint.config.name, len(self.tasks), rows)
+            write_private(self.directory / "batch.html", page.encode())
+        except OSError as error:
+            logger.error("batch.html could not be written: %s", error.strerror or error)
+
+    def _row(self, result: TaskResult) -> BatchRow:
+        report = ""
+        if result.run_dir is not None and (page := result.run_dir / "report.html").is_file():
+            report = quote(page.relative_to(self.directory).as_posix())
+        return BatchRow(
+            id=result.id,
+            outcome=result.outcome,
+            answer=result.answer,
+            error=result.error,
+            seconds=result.seconds,
+            tokens=result.tokens,
+            cost=result.cost,
+            report=report,
+            checks=[(check.check, check.problem) for check in result.checks],
+        )
 
     def _save(self) -> BaseFileLock:
         """Writes what the batch is made from, and keeps others away from it. Raises `ConfigError`."""

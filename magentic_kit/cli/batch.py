@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -12,16 +10,13 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from magentic_kit.cli.announce import LOADING
+from magentic_kit.cli.batch_display import print_summary, progress
 from magentic_kit.cli.environment import database_url, load_environment, open_database
 from magentic_kit.cli.options import PATH, POSITIVE, TeamOptions, database_option, json_option, team_options
 from magentic_kit.cli.output import say, say_json
 from magentic_kit.errors import ConfigError
-from magentic_kit.runlog.usage import sum_known
-from magentic_kit.text import duration, one_line
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from magentic_kit.batch.runner import Batch, TaskResult
     from magentic_kit.cluster.queued import Queue
 
@@ -38,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--resume", type=PATH, metavar="DIR", help="Continue this batch; TEAM and TASKS may be left out.")
 @database_option
 @click.option("--junit", type=PATH, metavar="FILE", help="Write the results as JUnit XML.")
+@click.option("--plain", is_flag=True, help="Plain lines: no colour, no progress bar.")
 @json_option(help="Print the results as JSON.")
 @team_options
 def batch(
@@ -50,6 +46,7 @@ def batch(
     resume: Path | None,
     url: str | None,
     junit: Path | None,
+    plain: bool,
     as_json: bool,
     options: TeamOptions,
 ) -> int:
@@ -90,7 +87,7 @@ def batch(
         factory = TeamFactory(loaded)
         return Batch.new(factory, load_tasks(tasks, factory), out=out, base_dir=tasks.parent)
 
-    console = make_console()
+    console = make_console(mode="plain" if plain else "auto")
     if loaded and tasks:
         console.announce(loaded.config.name, f"tasks of {tasks}")
 
@@ -105,12 +102,12 @@ def batch(
             people = by_flags(approve=options.approve, approve_plan=options.approve_plan)
         results: list[TaskResult] = []
         async with work.factory:
-            with _progress(len(work.tasks)) as (show, give_back):
+            with progress(len(work.tasks), plain=plain) as (show, give_back):
                 on_signals(work.cancel, give_back)
                 async for result in work.results(concurrency=concurrency, rpm=rpm, tpm=tpm, queue=queue, **people):
                     results.append(result)
                     show(result)
-        _print_summary(work, results)
+        print_summary(work, results, plain=plain)
         if junit_file:
             from magentic_kit.batch.junit import junit as junit_xml
 
@@ -139,63 +136,6 @@ def _open_queue(work: Batch, url: str | None, options: TeamOptions) -> Queue:
     queue = Queue(database, work, approve=options.approve, approve_plan=options.approve_plan)
     say(f"queued as {queue.prefix}*: `magentic-kit worker`, on any host, carries them out", err=True)
     return queue
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[tuple[Callable[[TaskResult], None], Callable[[], None]]]:
-    """Yields what shows a task that has ended (on a bar, or as lines), and what ends the display."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    live = console.is_terminal and not console.is_dumb_terminal and not console.no_color
-    ended: Counter[str] = Counter()
-
-    def show(result: TaskResult) -> None:
-        ended[one_line(result.outcome)] += 1
-        progress.update(bar, advance=1, description=", ".join(f"{n} {outcome}" for outcome, n in ended.items()))
-        trouble = result.error or next((f"{c.check}: {c.problem}" for c in result.checks if c.problem), "")
-        if trouble or not live:
-            line = f"{ended.total()}/{total} {result.id}: {result.outcome}, {duration(result.seconds)}"
-            line = one_line(f"{line}; {trouble}" if trouble else line, 300)
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    with Progress(console=console, disable=not live) as progress:
-        bar = progress.add_task("", total=total)
-        yield show, progress.stop
-
-
-def _print_summary(work: Batch, results: Sequence[TaskResult]) -> None:
-    """Prints a table of how the tasks ended, what is left to do, and where it all is."""
-    from rich.console import Console
-
-    Console(stderr=True).print(_table(results))
-    if left := len(work.tasks) - len(results):
-        fate = "not begun"
-        if work.queued:
-            name = f"{work.directory.name}-*"
-            fate = f"continue in the queue; --resume follows them, `magentic-kit cancel '{name}'` ends them"
-        say(f"{left} {fate}", err=True)
-    say(f"see {work.directory}", err=True)
-
-
-def _table(results: Sequence[TaskResult]) -> Table:
-    """Makes a table with a row for each outcome."""
-    from statistics import median
-
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("outcome", "tasks", "tokens", "median time", "longest", "checks passed")
-    for outcome in sorted({result.outcome for result in results}):
-        some = [result for result in results if result.outcome == outcome]
-        tokens = sum_known(result.tokens for result in some) or 0
-        times = [r.seconds for r in some]
-        checks = [not check.problem for r in some for check in r.checks]
-        passed = f"{sum(checks)} of {len(checks)}" if checks else ""
-        cells = (f"{len(some)}", f"{tokens:,}", duration(median(times)), duration(max(times)), passed)
-        table.add_row(Text(one_line(outcome)), *cells)
-    return table
 
 
 def _exit_code(work: Batch, results: Sequence[TaskResult]) -> int:

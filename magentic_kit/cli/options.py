@@ -58,7 +58,6 @@ out_option = click.option(
     "--out", type=PATH, default=Path("runs"), help="Where run directories are created.", show_default=True
 )
 json_option = functools.partial(click.option, "--json", "as_json", is_flag=True)
-run_argument = click.argument("run_dir", type=PATH, metavar="RUN")
 team_argument = click.argument("team", type=PATH)
 database_option = click.option(
     "--database",
@@ -78,6 +77,7 @@ class TeamOptions:
     max_rounds: str | None
     max_resets: str | None
     max_tokens: str | None
+    max_cost: str | None
     deadline: str | None
     no_report: bool
     approve: tuple[str, ...]
@@ -94,6 +94,7 @@ class TeamOptions:
             "manager.max_rounds": self.max_rounds,
             "manager.max_resets": self.max_resets,
             "limits.max_tokens": self.max_tokens,
+            "limits.max_cost": self.max_cost,
             "limits.deadline": self.deadline,
         }
         for path, text in shortcuts.items():
@@ -113,6 +114,7 @@ team_options = option_group(
     click.option("--max-rounds", metavar="N", help="Same as --set manager.max_rounds=N."),
     click.option("--max-resets", metavar="N", help="Same as --set manager.max_resets=N."),
     click.option("--max-tokens", metavar="N", help="Same as --set limits.max_tokens=N."),
+    click.option("--max-cost", metavar="DOLLARS", help="Same as --set limits.max_cost=DOLLARS."),
     click.option("--deadline", metavar="D", help="Same as --set limits.deadline=D, such as 90s or 15m."),
     click.option("--no-report", is_flag=True, help="Write the log only."),
     click.option("--approve", multiple=True, metavar="PATTERN", help="Functions that may be called without asking."),

@@ -21,13 +21,13 @@ from magentic_kit.cli.options import (
     inputs_option,
     out_option,
     read_inputs,
-    run_argument,
     task_options,
     team_argument,
     team_options,
     unknown_call_options,
 )
 from magentic_kit.cli.output import say
+from magentic_kit.cli.run_directory import RUN, run_argument
 from magentic_kit.team.loading import load_team
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @out_option
 @click.option("--review-plan", is_flag=True, help="Same as --set review.plan=true.")
 @click.option("--plan", type=PATH, help="Carry out this plan, made by `plan` and edited.")
-@click.option("--from", "reuse", type=PATH, metavar="RUN", help="Reuse the steps of this run that are unchanged.")
+@click.option("--from", "reuse", type=RUN, metavar="RUN", help="Reuse the steps of this run that are unchanged.")
 def run(
     team: Path,
     task: TaskOptions,
@@ -104,7 +104,10 @@ def resume(
     output: OutputOptions,
     display: ConsoleOptions,
 ) -> int:
-    """Continue RUN (a run directory) from where it stopped; nothing that is in its log is paid again."""
+    """Continue RUN (a run directory, an id or its beginning, or `last`) from where it stopped.
+
+    Nothing that is in its log is paid again.
+    """
     load_environment(options.env_file, beside=run_dir)
     overrides = options.overrides()
     console = display.console(quiet=output.is_quiet)

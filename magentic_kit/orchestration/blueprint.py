@@ -18,6 +18,7 @@ from magentic_kit.services.connectors import in_dialect
 from magentic_kit.services.keys import keys_of
 from magentic_kit.services.options import unknown_options
 from magentic_kit.services.pool import Pool
+from magentic_kit.services.prices import Pricing, pricing_of
 from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.team.limits import limit_overrides
 from magentic_kit.team.loading import Team, load_team, vary_team
@@ -83,6 +84,41 @@ class TeamBlueprint:
         """What all calls to the service of that name pass, whichever model they ask."""
         return self.pool.throttle(name if name in self._services else repr(self.config.services[name]))
 
+    def pricing(self, name: str, model: str | None = None) -> Pricing | None:
+        """What the model of the service costs, another model if one is named; None if its price is unknown.
+
+        Of a service that was injected only a price in the team file is known.
+        """
+        entry = self.config.services.get(name)
+        if entry is None or (name in self._services and entry.price is None):
+            return None
+        return pricing_of(entry, self.service(name, model).ai_model_id)
+
+    def check_prices(self) -> None:
+        """Raises `ConfigError` if the team limits its cost, and what a model costs is unknown."""
+        if self.config.limits.max_cost is not None and (unknown := self._unpriced()):
+            raise ConfigError.one(
+                f"limits.max_cost needs the price of every model, and that of {', '.join(unknown)} is unknown: set "
+                "`price` of its service, or install magentic-kit[prices] for published prices"
+            )
+
+    def _unpriced(self) -> list[str]:
+        models: list[tuple[str, str | None]] = [(self.team.manager_service, None)]
+        for agent in self.config.agents:
+            if agent.type == "chat_completion_agent":
+                models.append((self.team.service_of(agent), agent.model.id))
+        for name, _ in list(models):
+            entry = self.config.services.get(name)
+            models += [(other, None) for other in (entry.fallback if entry else ())]
+        unknown = [
+            f"service '{name}' ({self.service(name, model).ai_model_id})"
+            for name, model in dict.fromkeys(models)
+            if self.pricing(name, model) is None
+        ]
+        for member in self.members.values():
+            unknown += member._unpriced()
+        return unknown
+
     def provider(self, name: str) -> str:
         """Where a service comes from, as events have it: its provider, or the class of one that was injected."""
         if name in self._services:
@@ -116,6 +152,7 @@ class TeamBlueprint:
                 service=self.service(other),
                 options=self.settings(other, {}),
                 throttle=self.throttle(other),
+                pricing=self.pricing(other),
             )
             for other in (entry.fallback if entry else ())
         ]

@@ -33,6 +33,7 @@ from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services.human import HumanChatCompletion
+from magentic_kit.services.prices import Pricing, free
 from magentic_kit.team.agents import AgentConfig, ContextConfig
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.tools.kernel import AgentKernel
@@ -75,6 +76,7 @@ class RunParts:
         if config.review.plan and options.reviewer is None:
             raise ConfigError.one("`review.plan` asks for a person: give a reviewer, --approve-plan, or a terminal")
         blueprint.require_known_options()
+        blueprint.check_prices()
         self._blueprint, self._inputs, self._options = blueprint, inputs, options
         self._emitter, self._control, self._steps = emitter, control, steps
         self._member_service = member_service
@@ -126,7 +128,7 @@ class RunParts:
         blueprint, config = self._blueprint, self._blueprint.config.manager
         name = blueprint.team.manager_service
         options = blueprint.settings(name, config.options)
-        calls = self._calls(MANAGER, name, options, config.context, history_name=NAME)
+        calls = self._calls(MANAGER, name, None, options, config.context, history_name=NAME)
         self.participants[MANAGER] = self._participant(name, None, config.context)
         reviews = None
         if blueprint.config.review.plan and self._options.reviewer is not None:
@@ -187,6 +189,7 @@ class RunParts:
         self,
         who: str,
         service: str,
+        model: str | None,
         options: Mapping[str, Any],
         context: ContextConfig | None,
         *,
@@ -203,13 +206,14 @@ class RunParts:
             window=window,
             history_name=history_name,
             substitutes=Substitutes(self._blueprint.substitutes(service), self._down),
+            pricing=self._blueprint.pricing(service, model),
         )
 
     def _model(self, index: int, config: AgentConfig) -> _Source:
         blueprint, model = self._blueprint, config.model
         name = blueprint.team.service_of(config)
         options = blueprint.settings(name, model.options)
-        calls = self._calls(config.name, name, options, config.context)
+        calls = self._calls(config.name, name, model.id, options, config.context)
         participant = self._participant(name, model.id, config.context)
         participant["tools"] = config.functions
         return _Source(calls, blueprint.service(name, model.id), calls.describe("turn", options), participant)
@@ -218,7 +222,7 @@ class RunParts:
         speaker = self._options.humans.get(config.name) or self._options.humans.get("*")
         if speaker is None:
             raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
-        source = self._in_process(config, HumanChatCompletion(config.name, speaker), provider="human")
+        source = self._in_process(config, HumanChatCompletion(config.name, speaker), provider="human", pricing=free)
         return replace(source, call=replace(source.call, person=True))
 
     def _team(self, config: AgentConfig) -> _Source:
@@ -231,11 +235,22 @@ class RunParts:
         return self._in_process(config, service, provider="team", model=service.ai_model_id)
 
     def _in_process(
-        self, config: AgentConfig, service: ChatCompletionClientBase, *, provider: str, model: str = ""
+        self,
+        config: AgentConfig,
+        service: ChatCompletionClientBase,
+        *,
+        provider: str,
+        model: str = "",
+        pricing: Pricing | None = None,
     ) -> _Source:
         """An agent that no model answers for, and that may take its time."""
         calls = ParticipantCalls(
-            config.name, config.type, emitter=self._emitter, control=self._control, steps=self._steps
+            config.name,
+            config.type,
+            emitter=self._emitter,
+            control=self._control,
+            steps=self._steps,
+            pricing=pricing,
         )
         call = replace(calls.describe("turn", {}), silence=None, timeout=None)
         return _Source(calls, service, call, {"service": "", "provider": provider, "model": model})

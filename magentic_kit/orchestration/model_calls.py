@@ -25,6 +25,7 @@ from magentic_kit.orchestration.substitutes import Substitutes
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps, Request
+from magentic_kit.services import prices
 from magentic_kit.services.messages import as_conversation, characters, plain
 from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.services.reply import Answer, CallInRun, Reply, contents_of, tokens
@@ -49,6 +50,7 @@ class ParticipantCalls:
         window: Window | None = None,
         history_name: str = "",
         substitutes: Substitutes | None = None,
+        pricing: prices.Pricing | None = None,
     ) -> None:
         self.who = who
         self.service = service
@@ -59,6 +61,7 @@ class ParticipantCalls:
         self._steps = steps
         self._throttle = throttle or Throttle()
         self._window = window
+        self._pricing = pricing
         self._history_name = history_name or who  # as Semantic Kernel names it
         self._narrowed = False  # whether the model has said that a request was too long
         self._made: Counter[str] = Counter()  # by purpose
@@ -140,7 +143,7 @@ class ParticipantCalls:
         while True:
             current = service
             if substitute := self._substitutes.current(self._own_service):
-                self.service, self._throttle = substitute.name, substitute.throttle
+                self.service, self._throttle, self._pricing = substitute.name, substitute.throttle, substitute.pricing
                 current = self.connect(substitute.service, call)
                 settings = substitute.settings(call.options, call.functions)
             selection = await self.select(current, call, history)
@@ -201,9 +204,12 @@ class ParticipantCalls:
             )
         if recorded is not None:
             finished = replace(recorded, reused=True)
+            if not self._steps.is_resumed:  # it was another run that paid
+                finished = replace(finished, cost=0.0)
         else:
             finished = await self._live(this, service, call, selection, settings, attempt=attempt)
         self.control.tokens += tokens(finished)
+        self.control.cost += self._spent(finished, selection)
         self.emitter.emit(finished)
         await self.emitter.synced()
         return finished
@@ -228,7 +234,7 @@ class ParticipantCalls:
             self._partial = attempts.reply.text
             self._emit_failure(this, error, time.monotonic() - began)
             raise
-        return _finished(this, reply, time.monotonic() - began)
+        return _finished(this, reply, time.monotonic() - began, self._cost(reply))
 
     def _require_shorter(self, too_long: Selection, refusal: ServiceError, selection: Selection) -> None:
         """Raises the refusal of a request that was too long if no less would be sent now."""
@@ -239,6 +245,17 @@ class ParticipantCalls:
 
     def _names(self, call: ModelCall) -> list[str]:
         return [function.fully_qualified_name for function in call.functions]
+
+    def _cost(self, reply: Reply) -> float | None:
+        if reply.cost is not None or self._pricing is None:
+            return reply.cost
+        return self._pricing(reply.usage)
+
+    def _spent(self, finished: ev.ModelCallFinished, selection: Selection) -> float:
+        if finished.cost is not None or self._pricing is None:
+            return finished.cost or 0.0
+        sent = characters(selection.history.messages, self.emitter.redactor)
+        return prices.estimate(self._pricing, finished.usage, sent=sent, text=finished.text)
 
     def _attempts(self, this: CallInRun, service: ChatCompletionClientBase, call: ModelCall) -> Attempts:
         return Attempts(
@@ -299,7 +316,7 @@ class ParticipantCalls:
         )
 
 
-def _finished(this: CallInRun, reply: Reply, seconds: float) -> ev.ModelCallFinished:
+def _finished(this: CallInRun, reply: Reply, seconds: float, cost: float | None) -> ev.ModelCallFinished:
     return ev.ModelCallFinished(
         call=this.name,
         who=this.who,
@@ -310,6 +327,7 @@ def _finished(this: CallInRun, reply: Reply, seconds: float) -> ev.ModelCallFini
         tool_calls=reply.tool_calls(),
         finish_reason=reply.finish_reason,
         reasoning=reply.reasoning,
+        cost=cost,
     )
 
 

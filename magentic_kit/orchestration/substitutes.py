@@ -12,6 +12,7 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.functions.kernel_function_metadata import KernelFunctionMetadata
 
 from magentic_kit.errors import ServiceError
+from magentic_kit.services.prices import Pricing
 from magentic_kit.services.rate_limits import Throttle
 
 _NOT_CURED = ("key", "content", "context", "request")
@@ -26,6 +27,7 @@ class ChatService:
     service: ChatCompletionClientBase
     options: Mapping[str, object]
     throttle: Throttle
+    pricing: Pricing | None
 
     def settings(
         self, options: Mapping[str, object], functions: Sequence[KernelFunctionMetadata]

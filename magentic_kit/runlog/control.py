@@ -13,6 +13,7 @@ import anyio
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
 from magentic_kit.runlog.emitter import RunEmitter
+from magentic_kit.text import money
 
 _FOR_THE_ANSWER = 30.0
 """Seconds before the deadline, or a fifth of it if that is less, that are kept for writing the answer."""
@@ -63,6 +64,8 @@ class RunControl:
         self.reached: LimitReached | None = None
         """The limit that ends the run; the first one counts."""
         self.tokens = 0
+        self.cost = 0.0
+        """US dollars, estimated where a provider counted no tokens."""
         self._emitter = emitter
         self._scopes: set[anyio.CancelScope] = set()
 
@@ -87,6 +90,9 @@ class RunControl:
         most = self.limits.max_tokens
         if most is not None and self.tokens >= most:
             self._reach("max_tokens", f"{self.tokens} tokens were used; the limit is {most}")
+        budget = self.limits.max_cost
+        if budget is not None and self.cost >= budget:
+            self._reach("max_cost", f"{money(self.cost)} was spent; the limit is {money(budget)}")
         if self.reached is not None:
             raise self.reached
 

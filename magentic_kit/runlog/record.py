@@ -10,7 +10,7 @@ from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
 from magentic_kit.runlog.entries import Fault, ToolCall, Turn
 from magentic_kit.runlog.timeline import Timeline
-from magentic_kit.runlog.usage import ModelCall, Tally, WindowSums, tally, tokens_of, window_sums
+from magentic_kit.runlog.usage import ModelCall, Tally, WindowSums, cost_text, tally, tokens_of, window_sums
 
 
 def stalled(ledger: ev.ProgressLedger) -> bool:
@@ -86,17 +86,23 @@ class RunRecord:
     @property
     def totals(self) -> Tally:
         """The `Tally` of all participants together."""
-        return tally([call.usage for call in self.model_calls.values()])
+        return tally(self.model_calls.values())
 
     @property
     def reused(self) -> Tally:
         """The `Tally` of the calls whose replies came from an earlier run."""
-        return tally([call.usage for call in self.model_calls.values() if call.reused])
+        return tally([call for call in self.model_calls.values() if call.reused])
 
     @property
     def tokens(self) -> int | None:
         """All tokens that are known; None if none are."""
         return tokens_of(self.totals)
+
+    @property
+    def cost_text(self) -> str:
+        """What the run cost so far, as a footer shows it: empty if no price is known or nothing was paid."""
+        sums = self.totals
+        return cost_text(sums) if sums["cost"] else ""
 
     @property
     def windows(self) -> dict[str, WindowSums]:
@@ -124,7 +130,8 @@ class RunRecord:
         """The content of result.json: what the events say, and what follows from it. Shares data with the record.
 
         `limit` is `[name, detail]`, `error` `{kind, message}`, both null if there was none; `plans`, `plan_reviews`,
-        `tool_reviews` and `rounds` are the events as in the log, a round with `stalled`.
+        `tool_reviews` and `rounds` are the events as in the log, a round with `stalled`. `seconds` leaves out what
+        `seconds_exclude` names: the time that people took to answer.
         """
         data = {"v": ev.VERSION} | ev.as_data(self)
         for name in ("plans", "plan_reviews", "tool_reviews", "rounds"):
@@ -136,6 +143,7 @@ class RunRecord:
         del data["model_calls"], data["timeline"]
         for name in ("usage", "totals", "windows", "reused", "stalls", "resets", "scripted"):
             data[name] = getattr(self, name)
+        data["seconds_exclude"] = ["waiting for a person"]
         return data
 
     def apply(self, event: ev.AnyEvent) -> None:
@@ -192,7 +200,7 @@ class RunRecord:
 
     def tally_of(self, who: str) -> Tally:
         """The `Tally` of one participant."""
-        return tally([call.usage for call in self._calls_of(who)])
+        return tally(self._calls_of(who))
 
     def _calls_of(self, who: str) -> list[ModelCall]:
         return [call for call in self.model_calls.values() if call.who == who]
@@ -205,7 +213,7 @@ class RunRecord:
                 self.retries += 1
             case ev.ModelCallFinished():
                 call = self.model_calls.setdefault(event.call, ModelCall(event.who))
-                call.usage, call.reused = event.usage, event.reused
+                call.usage, call.reused, call.cost = event.usage, event.reused, event.cost
                 if event.reasoning and event.purpose == "turn" and self.turns:
                     turn = self.turns[-1]
                     turn.reasoning = "\n\n".join(filter(None, (turn.reasoning, event.reasoning)))

@@ -15,8 +15,8 @@ class RunResult:
     """How a run ended. `outcome` is `satisfied`, `limited`, `rejected`, `cancelled` or `failed`.
 
     `reason` names the limit, `error` is `{kind, message}` if it failed; `notes` say what a reader of the answer has
-    to know besides; tokens are None where no provider counted them; `rounds` counts agents' turns; `run_dir` is None
-    if none was asked for.
+    to know besides; tokens are None where no provider counted them, `cost` (in US dollars) where no price is known;
+    `rounds` counts agents' turns; `run_dir` is None if none was asked for.
     """
 
     outcome: str
@@ -29,6 +29,7 @@ class RunResult:
     resets: int
     prompt_tokens: int | None
     completion_tokens: int | None
+    cost: float | None
     seconds: float
     run_id: str
     run_dir: Path | None
@@ -68,6 +69,7 @@ class RunResult:
             resets=record.resets,
             prompt_tokens=record.totals["prompt_tokens"],
             completion_tokens=record.totals["completion_tokens"],
+            cost=record.totals["cost"],
             seconds=record.seconds or 0.0,
             run_id=record.run_id,
             run_dir=run_dir,

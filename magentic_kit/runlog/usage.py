@@ -1,35 +1,44 @@
-"""What model calls took: sums of their tokens, and of the characters that context windows kept back."""
+"""What model calls took: sums of their tokens and costs, and of the characters that context windows kept back."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 from magentic_kit.events import Usage
+from magentic_kit.text import count, money
+
+_N = TypeVar("_N", int, float)
 
 
 @dataclass
 class ModelCall:
-    """One call of a model; `saved` counts the characters that a window kept back from it."""
+    """One call of a model; `saved` counts the characters that a window kept back from it, `cost` is in US dollars."""
 
     who: str
     characters: int = 0
     saved: int = 0
     usage: Usage = field(default_factory=Usage)
     reused: bool = False
+    cost: float | None = None
 
 
 class Tally(TypedDict):
-    """Calls and their tokens. A sum is of what is known, None if there were calls and none of them is known.
+    """Calls, their tokens and their cost. A sum is of what is known, None if none of the calls there were is known.
 
     `unknown_calls` counts calls whose tokens are unknown: the provider gave none, or they failed, or are under way.
+    `cached_tokens` are a part of `prompt_tokens`; `cost` is in US dollars, and `unknown_costs` counts calls that it
+    leaves out, also since their model's price is unknown.
     """
 
     calls: int
     prompt_tokens: int | None
     completion_tokens: int | None
     unknown_calls: int
+    cached_tokens: int | None
+    cost: float | None
+    unknown_costs: int
 
 
 class WindowSums(TypedDict):
@@ -40,22 +49,33 @@ class WindowSums(TypedDict):
     percent: int
 
 
-def sum_known(counts: Iterable[int | None]) -> int | None:
+def sum_known(counts: Iterable[_N | None]) -> _N | None:
     """The sum of the counts that are known; None if none is."""
     known = [number for number in counts if number is not None]
     return sum(known) if known else None
 
 
-def tally(usages: Collection[Usage]) -> Tally:
+def tally(calls: Collection[ModelCall]) -> Tally:
     """The sums over calls."""
-    if not usages:
-        return Tally(calls=0, prompt_tokens=0, completion_tokens=0, unknown_calls=0)
+    usages = [call.usage for call in calls] or [Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0)]
     return Tally(
-        calls=len(usages),
+        calls=len(calls),
         prompt_tokens=sum_known(usage.prompt_tokens for usage in usages),
         completion_tokens=sum_known(usage.completion_tokens for usage in usages),
         unknown_calls=sum(None in (usage.prompt_tokens, usage.completion_tokens) for usage in usages),
+        cached_tokens=sum_known(usage.cached_tokens for usage in usages),
+        cost=sum_known(call.cost for call in calls) if calls else 0.0,
+        unknown_costs=sum(call.cost is None for call in calls),
     )
+
+
+def cost_text(sums: Tally) -> str:
+    """The cost in words: `$0.0042`, `at least $0.0042 (2 calls of unknown cost)`, or `unknown`."""
+    if sums["cost"] is None:
+        return "unknown"
+    if not sums["unknown_costs"]:
+        return money(sums["cost"])
+    return f"at least {money(sums['cost'])} ({count(sums['unknown_costs'], 'call')} of unknown cost)"
 
 
 def tokens_of(sums: Tally) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from openai.types.completion_usage import PromptTokensDetails
 from pydantic import PrivateAttr
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
@@ -30,6 +31,8 @@ from magentic_kit.services.reasoning import ReasoningSplitter, split_reasoning
 from magentic_kit.text import sendable
 
 _S = TypeVar("_S", bound="InProcessChatCompletion")
+_COST = "magentic_kit.cost"
+"""Where a message's metadata has what its run cost."""
 
 
 class Reply:
@@ -42,6 +45,8 @@ class Reply:
         self.finish_reason = ""
         self.usage = ev.Usage()
         """The tokens as the provider counted them."""
+        self.cost: float | None = None
+        """US dollars, where whoever answers knows them: a team, of its run."""
         self._call = call
         self._normalise = normalise
         self._written = ""  # text as it came, with what reasoning is in it
@@ -123,7 +128,9 @@ class Reply:
         self.usage = ev.Usage(
             prompt_tokens=_larger(self.usage.prompt_tokens, prompt),
             completion_tokens=_larger(self.usage.completion_tokens, completion),
+            cached_tokens=_larger(self.usage.cached_tokens, cached_of(content.metadata)),
         )
+        self.cost = content.metadata.get(_COST, self.cost)
 
 
 def tokens(reply: ev.ModelCallFinished) -> int:
@@ -134,12 +141,34 @@ def tokens(reply: ev.ModelCallFinished) -> int:
 
 def usage_of(metadata: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """The tokens of prompt and completion in a message's metadata; None where the provider gave none."""
+    counts = _counts(metadata)
+    prompt = counts.get("prompt_tokens")
+    if prompt is None and counts.get("input_tokens") is not None:  # Anthropic counts what it cached apart
+        cached = (counts.get("cache_read_input_tokens"), counts.get("cache_creation_input_tokens"))
+        prompt = counts["input_tokens"] + sum(number or 0 for number in cached)
+    return prompt, counts.get("completion_tokens", counts.get("output_tokens"))
+
+
+def cached_of(metadata: Mapping[str, Any]) -> int | None:
+    """The tokens of the prompt that the provider had in its cache; None where it did not say."""
+    counts = _counts(metadata)
+    for details in (counts.get("prompt_tokens_details"), counts.get("input_tokens_details")):
+        if details is not None:
+            cached: int | None = _mapping(details).get("cached_tokens")
+            return cached
+    read: int | None = counts.get("cache_read_input_tokens", counts.get("prompt_cache_hit_tokens"))
+    return read
+
+
+def _counts(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     usage = metadata.get("usage")
     if isinstance(usage, tuple):  # Semantic Kernel 1.45, Mistral: a comma too many
         usage = usage[0]
-    counts = usage if isinstance(usage, Mapping) else getattr(usage, "__dict__", {})
-    prompt = counts.get("prompt_tokens", counts.get("input_tokens"))
-    return prompt, counts.get("completion_tokens", counts.get("output_tokens"))
+    return _mapping(usage)
+
+
+def _mapping(data: object) -> Mapping[str, Any]:
+    return data if isinstance(data, Mapping) else getattr(data, "__dict__", {})
 
 
 def _larger(one: int | None, other: int | None) -> int | None:
@@ -169,6 +198,7 @@ class Answer:
 
     text: str
     usage: ev.Usage
+    cost: float | None = None
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str = "stop"
 
@@ -178,11 +208,15 @@ def contents_of(reply: ev.ModelCallFinished | Answer, model: str, *, attempt: in
 
     `attempt` is SK's number of the call in a streamed tool loop, None if the reply is not streamed.
     """
-    usage = CompletionUsage(prompt_tokens=reply.usage.prompt_tokens, completion_tokens=reply.usage.completion_tokens)
+    usage = CompletionUsage(
+        prompt_tokens=reply.usage.prompt_tokens,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=reply.usage.cached_tokens),
+        completion_tokens=reply.usage.completion_tokens,
+    )
     common: dict[str, Any] = {"role": AuthorRole.ASSISTANT, "ai_model_id": model}
     end: dict[str, Any] = {
         "finish_reason": _FINISH_REASONS.get(reply.finish_reason),
-        "metadata": {"usage": usage},
+        "metadata": {"usage": usage, _COST: reply.cost},
     }
     calls: list[Any] = [FunctionCallContent(**call) for call in reply.tool_calls]
     if attempt is None:

@@ -57,6 +57,12 @@ class Limits(Model):
     )
     tool_timeout: Duration = Field(default=60.0, description="Time for one function call.")
     max_tokens: int | None = Field(default=None, ge=1, description="Tokens that all calls of a run may use together.")
+    max_cost: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="US dollars that all calls of a run may cost together; each model needs a price.",
+    )
     retries: int = Field(default=4, ge=0, description="Repeats of a model call that failed in a way that may pass.")
     result_chars: int = Field(
         default=20_000, ge=1, description="Characters after which a function's result is cut for the model."
@@ -115,4 +121,5 @@ class TeamConfig(Model):
             tool_rounds=limits.tool_rounds,
             retries=limits.retries,
             result_chars=limits.result_chars,
+            max_cost=limits.max_cost,
         )

@@ -37,6 +37,19 @@ DialectName = Literal[
 """Forms of a request, for servers that refuse the usual one; `services/dialects.py` says what each does."""
 
 
+class Price(Model):
+    """What a model costs, in US dollars per million tokens."""
+
+    prompt: float = Field(ge=0, allow_inf_nan=False, description="Of the prompt.")
+    completion: float = Field(ge=0, allow_inf_nan=False, description="Of the completion.")
+    cached: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Of the prompt where the provider had it in its cache; default: as the prompt.",
+    )
+
+
 class BaseService(Model):
     """What every service has."""
 
@@ -47,6 +60,9 @@ class BaseService(Model):
     )
     fallback: Names = Field(
         default=(), description="Services to ask in its place, in this order, for the rest of a run that it fails."
+    )
+    price: Price | None = Field(
+        default=None, description="US dollars per million tokens; default: the published price, with `genai-prices`."
     )
 
 

@@ -16,6 +16,7 @@ from semantic_kernel.filters.auto_function_invocation.auto_function_invocation_c
 from semantic_kernel.filters.filter_types import FilterTypes
 
 from magentic_kit.text import one_line
+from magentic_kit.tools.arguments import check_arguments
 from magentic_kit.tools.function_names import UnknownFunction, find_function
 from magentic_kit.tools.permissions import LoggedCall, ToolPermissions
 
@@ -66,7 +67,8 @@ class AgentKernel(Kernel):
         call._log_name = log_name
         problem = self._argument_problem(call)
         if problem and not self._permissions.is_unresolved(log_name):
-            text = self._permissions.refuse(log_name, self._who, name.replace("-", ".", 1), problem)
+            function = name.replace("-", ".", 1)
+            text = self._permissions.refuse(log_name, self._who, function_call, problem, function=function)
             _answer(function_call, text, chat_history)
             return None
         try:
@@ -78,6 +80,10 @@ class AgentKernel(Kernel):
     def _argument_problem(self, call: FunctionCallContent) -> str:
         """Why Semantic Kernel would refuse the arguments, which it tells the model alone; "" if it would not."""
         arguments: object = None
+        try:
+            check_arguments(call.arguments)
+        except ValueError as error:
+            return f"its arguments cannot be taken: {error}"
         with suppress(FunctionCallInvalidArgumentsException):
             arguments = call.parse_arguments() or {}
         if not isinstance(arguments, Mapping):

@@ -27,6 +27,7 @@ from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.team.people import People, ToolReview, ToolReviewRequest, ask
 from magentic_kit.team.plugins import Plugin
 from magentic_kit.text import sendable
+from magentic_kit.tools.arguments import check_arguments
 from magentic_kit.tools.threads import in_daemon_thread
 
 
@@ -68,13 +69,17 @@ class ToolPermissions:
         self._people = people
         self._approved: set[str] = set()
 
-    def refuse(self, call: str, who: str, content: FunctionCallContent, reason: str) -> str:
-        """Logs that a call is refused whose name stands for no function; returns the text for the model."""
+    def refuse(self, call: str, who: str, content: FunctionCallContent, reason: str, *, function: str = "") -> str:
+        """Logs that a call is refused before any function is chosen or made; returns the text for the model.
+
+        `function` is the name that the call's stands for, if one was found.
+        """
         try:
+            check_arguments(content.arguments)
             arguments = content.parse_arguments()
-        except Exception:  # what the model wrote is no JSON
+        except Exception:  # what the model wrote is no JSON, or no log could hold it
             arguments = None
-        return self._deny(_Call(call, who, content.name or ""), reason, arguments)
+        return self._deny(_Call(call, who, function or content.name or ""), reason, arguments)
 
     def is_unresolved(self, call: str) -> bool:
         """Whether the log leaves it to Semantic Kernel to resolve the name of this call."""

@@ -167,7 +167,7 @@ class Console:
         if record.errors and record.errors[-1].who == "run":  # else it was shown when it happened
             self._line(f"error: {record.errors[-1].message}", "red")
         parts = [count(len(record.turns), "round"), count(record.stalls, "stall"), count(record.resets, "reset")]
-        parts += [tokens_text(record), duration(event.seconds)]
+        parts += [tokens_text(record), *filter(None, [record.cost_text]), duration(event.seconds)]
         outcome = f"{event.outcome} ({event.reason})" if event.reason else event.outcome
         self._line(f"run {outcome}: {', '.join(parts)}", f"bold {'green' if outcome == 'satisfied' else 'yellow'}")
         for note in event.notes:
@@ -235,7 +235,8 @@ class Console:
 
     def _row(self, where: str, speaker: str, asked: str, judged: str, *, alarm: bool) -> None:
         """A round's ledger."""
-        self._line(f"{where}: {judged} → {speaker}: {asked}" if speaker else f"{where}: {judged}", "")
+        then = ": ".join(part for part in (speaker, asked) if part)
+        self._line(f"{where}: {judged} → {then}" if then else f"{where}: {judged}", "")
 
     def _section(self, title: str, text: str, *, changed: bool = False) -> None:
         """A text in full under a title; one that is `changed` has a mark before each line: "+", "-" or none."""

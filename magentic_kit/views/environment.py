@@ -8,7 +8,8 @@ from typing import Any
 import jinja2
 
 from magentic_kit.events import RunLimits
-from magentic_kit.text import count, duration, one_line
+from magentic_kit.runlog.usage import cost_text
+from magentic_kit.text import count, duration, money, one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -22,7 +23,14 @@ def environment_of(**options: Any) -> jinja2.Environment:
         lstrip_blocks=True,
         **options,
     )
-    environment.filters |= {"count": count, "duration": duration, "limits": shown_limits, "one_line": one_line}
+    environment.filters |= {
+        "cost": cost_text,
+        "count": count,
+        "duration": duration,
+        "limits": shown_limits,
+        "money": money,
+        "one_line": one_line,
+    }
     return environment
 
 
@@ -30,7 +38,9 @@ def shown_limits(limits: RunLimits) -> list[tuple[str, str]]:
     """Each limit that a run had, by its name in the team file, and its value in words."""
     shown = []
     for name, value in vars(limits).items():
-        if isinstance(value, float):
+        if name == "max_cost" and value is not None:
+            shown.append((name, money(value)))
+        elif isinstance(value, float):
             shown.append((name, duration(value)))
         elif value is not None:
             shown.append((name, f"{value:,}"))

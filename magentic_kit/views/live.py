@@ -198,7 +198,7 @@ class RichConsole(Console):
         row = Table.grid(padding=(0, 1))
         row.add_column(no_wrap=True, style="bold yellow" if alarm else "bold cyan")
         row.add_column()
-        body = Text.assemble("→ ", (speaker, "bold magenta"), f": {asked} · ") if speaker else Text()
+        body = Text.assemble("→ ", (speaker, "bold magenta"), asked and f": {asked}", " · ") if speaker else Text()
         body.append(judged, "yellow" if alarm else "dim")
         row.add_row(where if speaker else f"{where}:", body)
         self._print(self._lines(row, self._width()))

@@ -143,7 +143,9 @@ def _front_matter(record: RunRecord) -> dict[str, Any]:
         tokens[who] = {
             "prompt": sums["prompt_tokens"],
             "completion": sums["completion_tokens"],
+            "cached": sums["cached_tokens"],
             "calls": sums["calls"],
+            "cost": sums["cost"],
         }
     front = {
         "outcome": record.outcome,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import anyio
+import pexpect
 import pytest
 import yaml
 from support.openai_server import OpenAIServer, Reply, Request, error, ledger, text_of
@@ -466,7 +469,9 @@ async def test_answers_are_checked_and_told_as_junit(tmp_path: Path) -> None:
         return VERDICTS[int(request.task)][0] if request.purpose == "answer" else pure(request)
 
     with OpenAIServer(brain) as server:
-        async with TeamFactory.from_yaml(write_team(tmp_path, server.base_url)) as factory:
+        async with TeamFactory.from_yaml(
+            write_team(tmp_path, server.base_url, report={"formats": ["html"]})
+        ) as factory:
             rows = [{"task": f"{n}", "expect": [expect]} for n, (_, expect, _) in enumerate(VERDICTS)]
             (tmp_path / "tasks.yaml").write_text(yaml.safe_dump(rows))
             tasks = load_tasks(tmp_path / "tasks.yaml", factory)
@@ -475,6 +480,13 @@ async def test_answers_are_checked_and_told_as_junit(tmp_path: Path) -> None:
     for task, (_, _, problem) in zip(tasks, VERDICTS, strict=True):
         (check,) = told[task.id].checks
         assert problem in check.problem and told[task.id].passed is (not problem) is not bool(check.problem)
+
+    page = (batch.directory / "batch.html").read_text("utf-8")
+    assert "4 of 10 checks passed." in page
+    problems = page.partition('id="failed"')[2].partition("</section>")[0]
+    assert problems.count("<p dir") == 6 and "AssertionError: it is not else" in problems
+    reports = re.findall('<a href="(tasks/[^"]+/report.html)"', page)
+    assert len(reports) == 10 and all((batch.directory / report).is_file() for report in reports)
 
     hostile = {**told, tasks[0].id: replace(told[tasks[0].id], answer="\x00\x1b[31m ]]> & <b> \ud800 \uffff \x85")}
     del hostile[tasks[1].id]
@@ -514,7 +526,7 @@ def test_the_exit_code_is_by_checks_or_else_by_outcomes(
         Path("tasks.jsonl").write_text(json.dumps({"task": "A.", **({"expect": expect} if expect else {})}))
         assert app.run(["batch", str(team), "tasks.jsonl"]) == code
     out, err = capsys.readouterr()
-    assert out == "" and f"see {directory(Path()).as_posix()}" in err
+    assert out == "" and f"see {directory(Path()).as_posix()}/batch.html" in err
 
 
 def test_a_batch_cannot_go_on_with_other_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -528,3 +540,26 @@ def test_a_batch_cannot_go_on_with_other_tasks(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(ConfigError, match="other tasks"):
             app.run([*asked, "--resume", str(directory(tmp_path))])
         assert len(server.requests) == paid
+
+
+@pytest.mark.parametrize("options", [[], ["--plain"]])
+def test_failed_checks_are_listed_at_the_end_and_wrap_between_words(options: list[str], tmp_path: Path) -> None:
+    words = "a wanted sentence of many words that no answer has and that no terminal of sixty columns holds"
+    with OpenAIServer(pure) as server:
+        team = write_team(tmp_path, server.base_url)
+        rows = [{"id": f"t{n}", "task": "A.", "expect": {"contains": words}} for n in range(2)]
+        (tmp_path / "tasks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        line = command(team, "tasks.jsonl", *options)
+        environment: Any = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        child = pexpect.spawn(line[0], line[1:], dimensions=(60, 60), cwd=tmp_path, env=environment, encoding="utf-8")
+        child.expect(pexpect.EOF, timeout=120)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", child.before).replace("\r", "")
+    end = text.partition("failed checks: 2\n")[2]
+    assert end.index("t0:") < end.index("t1:") < end.index("batch.html")
+    if options:
+        assert "\x1b" not in child.before and "╭" not in text and "━" not in text
+    else:
+        rows_of_checks = end.partition("see ")[0].splitlines()
+        assert max(map(len, rows_of_checks)) <= 60
+        assert all(row.startswith("  ") for row in rows_of_checks)
+        assert " ".join(end.partition("see ")[0].split()).count("it") == 2  # "does not contain it", each whole

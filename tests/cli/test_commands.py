@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -81,6 +82,108 @@ def test_the_runs_of_a_batch_and_of_all_batches_are_listed(invoke: Invoke, tmp_p
         write(tmp_path / batch / "tasks" / f"000{run}-t", f"2025{run}", sample.satisfied())
     for folder, runs in ((tmp_path, ["20254", "20253", "20251"]), (tmp_path / "b1", ["20254", "20251"])):
         assert [Path(run["run"]).name for run in json.loads(invoke("list", folder, "--json").out)] == runs
+
+
+def on_a_terminal(columns: int, cwd: Path, *arguments: object) -> list[str]:
+    """The lines that a command shows on a terminal of that width."""
+    environment: Any = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    line = [*COMMAND[1:], *map(str, arguments)]
+    child = pexpect.spawn(COMMAND[0], line, dimensions=(40, columns), cwd=cwd, env=environment, encoding="utf-8")
+    child.expect(pexpect.EOF, timeout=60)
+    return child.before.splitlines()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_on_a_terminal_runs_are_listed_in_named_columns_that_fit(columns: int, tmp_path: Path) -> None:
+    for name in ("20250601T120000Z-sales-aaaaaa", "20250601T120000Z-sales-abcdef", "20250602T120000Z-sales-aaaaaa"):
+        write(tmp_path / "runs", name, sample.satisfied())
+    head, *rows = on_a_terminal(columns, tmp_path, "list")
+    assert max(map(len, [head, *rows])) <= columns
+    assert len(rows) == 3
+    if columns > 40:
+        assert head.split() == ["RUN", "AGE", "OUTCOME", "TOKENS", "TASK"]
+        ids = ["20250602", "20250601T120000Z-sales-ab", "20250601T120000Z-sales-aa"]
+        assert [row.split()[0] for row in rows] == ids
+        assert all(re.search(r" \d+ d  satisfied +728  Which reg", row) for row in rows)
+        for run_id in ids:
+            assert "North grew" in "".join(on_a_terminal(columns, tmp_path, "show", run_id, "--plain"))
+
+
+@pytest.fixture
+def three_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with runs and a batch, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "runs", "20250601T120000Z-sales-abc123", sample.satisfied())
+    write(tmp_path / "runs", "20250602T120000Z-sales-ffffff", sample.limited())
+    write(tmp_path / "batches" / "b" / "tasks" / "0001-t", "20260101T000000Z-sales-dddddd", sample.satisfied())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("last", "runs/20250602T120000Z-sales-ffffff"),
+        ("runs/last", "runs/20250602T120000Z-sales-ffffff"),
+        ("20250601T120000Z-sales-abc123", "runs/20250601T120000Z-sales-abc123"),
+        ("20250601", "runs/20250601T120000Z-sales-abc123"),
+        ("runs/20250601", "runs/20250601T120000Z-sales-abc123"),
+        ("20260101", "batches/b/tasks/0001-t/20260101T000000Z-sales-dddddd"),
+        ("batches/b/last", "batches/b/tasks/0001-t/20260101T000000Z-sales-dddddd"),
+        ("runs/20250601T120000Z-sales-abc123", "runs/20250601T120000Z-sales-abc123"),
+    ],
+)
+def test_a_run_is_named_by_last_its_id_or_a_beginning(invoke: Invoke, three_runs: Path, word: str, found: str) -> None:
+    told = invoke("report", word, "--format", "json").out
+    assert told == f"{Path(found) / 'result.json'}\n"
+
+
+@pytest.mark.parametrize("command", ["show", "report", "resume", "diff", "run"])
+def test_a_word_that_means_no_run_or_several_is_one_error_with_the_nearest(three_runs: Path, command: str) -> None:
+    for word, problem in {
+        "2025": "2 runs begin so: 20250602T120000Z-sales-ffffff, 20250601T120000Z-sales-abc123; give more of the id",
+        "abc123": "there is no run here; the nearest: 20250601T120000Z-sales-abc123, ",
+    }.items():
+        line = {"diff": [word, "last"], "run": ["team.yaml", "task", "--from", word]}.get(command, [word])
+        with pytest.raises(ConfigError) as caught:
+            app.run([command, *line])
+        (told,) = caught.value.problems
+        assert str(told).startswith(f"{word}: {problem}")
+
+
+def test_last_among_no_runs_tells_the_way_to_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="there is no run in runs; `magentic-kit run TEAM` makes one"):
+        app.run(["show", "last"])
+
+
+def test_two_runs_are_compared(invoke: Invoke, three_runs: Path) -> None:
+    told = invoke("diff", "20250601", "last").out
+    assert re.search(r"^! outcome +satisfied +limited \(max_rounds\)$", told, re.MULTILINE)
+    assert re.search(r"^! rounds +3 +1$", told, re.MULTILINE)
+    assert re.search(r"^! tokens +728 +550$", told, re.MULTILINE)
+    assert re.search(r"^  cost +unknown +unknown$", told, re.MULTILINE)
+    assert "\nplan:\n@@ -1 +1,2 @@\n-- Ask why\n+- Query\n+- Write\n" in told
+    assert "\n 1. Analyst: Sum the sales by region.\n-2. Writer: Write it up.\n-3. Analyst: Find out why.\n" in told
+    assert "-North, because of **new stores**.\n+North, as far as we know.\n" in told
+    same = invoke("diff", "last", "last").out
+    assert "plan: the same\n\nrounds: the same\n\nanswer: the same\n" in same and "!" not in same
+
+
+def test_no_text_of_a_run_passes_for_a_line_of_the_comparison(invoke: Invoke, three_runs: Path) -> None:
+    write(three_runs / "runs", "20250603T120000Z-hostile", sample.hostile())
+    told = invoke("diff", "20250601", "last").out
+    assert "\x1b" not in told and "plan: the same" not in told
+    assert not re.search("^(<script|# Answer)", told, re.MULTILINE)
+
+
+def test_a_report_is_opened_in_the_browser(invoke: Invoke, three_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = three_runs / "browser"
+    browser.write_text('#!/bin/sh\nprintf "%s" "$1" > "$(dirname "$0")/opened"\n')
+    browser.chmod(0o755)
+    environment = {**os.environ, "BROWSER": str(browser)}
+    subprocess.run([*COMMAND, "report", "last", "--format", "md", "--open"], env=environment, check=True)
+    page = Path((three_runs / "opened").read_text().removeprefix("file://"))
+    assert page.is_file() and page == three_runs / "runs/20250602T120000Z-sales-ffffff/report.html"
 
 
 def test_where_there_is_no_run_the_way_to_one_is_told(invoke: Invoke, tmp_path: Path) -> None:

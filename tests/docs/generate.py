@@ -25,6 +25,7 @@ SECTIONS = {  # model -> heading of its part
     "ToolSpec": "tools",
     "PromptTemplate": "template",
     "ContextConfig": "context",
+    "Price": "price",
     "ManagerConfig": "manager",
     "ManagerPrompts": "prompts",
     "Limits": "limits",

@@ -8,7 +8,7 @@ from support import sample_events as sample
 from magentic_kit import events as ev
 from magentic_kit.runlog.entries import ToolCall, Turn
 from magentic_kit.runlog.record import RunRecord
-from magentic_kit.runlog.usage import tally
+from magentic_kit.runlog.usage import ModelCall, cost_text, tally
 
 RUNS = [sample.satisfied, sample.limited, sample.failed_in_the_plan, sample.cancelled, sample.hostile]
 
@@ -47,21 +47,33 @@ def test_a_satisfied_run_is_folded_whole():
 
 
 def test_tokens_are_a_sum_of_what_is_known_and_none_when_nothing_is():
-    known = {"calls": 3, "prompt_tokens": 450, "completion_tokens": 100, "unknown_calls": 0}
-    partly = {"calls": 3, "prompt_tokens": 90, "completion_tokens": 8, "unknown_calls": 2}
-    silent = {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "unknown_calls": 0}
-    unknown = {"calls": 1, "prompt_tokens": None, "completion_tokens": None, "unknown_calls": 1}
+    def sums(calls, prompt, completion, unknown, *, cached=None, cost=None):
+        tokens = {"prompt_tokens": prompt, "completion_tokens": completion, "cached_tokens": cached}
+        return {"calls": calls, **tokens, "unknown_calls": unknown, "cost": cost, "unknown_costs": calls}
+
+    known, partly, unknown = sums(3, 450, 100, 0), sums(3, 90, 8, 2), sums(1, None, None, 1)
+    silent = sums(0, 0, 0, 0, cached=0, cost=0.0)
     record = RunRecord.of(sample.satisfied())
     assert record.usage["manager"] == known
     assert record.usage["Analyst"] == partly
-    assert record.totals == {"calls": 7, "prompt_tokens": 620, "completion_tokens": 108, "unknown_calls": 2}
+    assert record.totals == sums(7, 620, 108, 2)
     assert RunRecord.of(sample.failed_in_the_plan()).usage == {
         "manager": unknown,
         "Analyst": silent,
         "Writer": silent,
     }
-    half = tally([ev.Usage(prompt_tokens=5)])
-    assert half == {"calls": 1, "prompt_tokens": 5, "completion_tokens": None, "unknown_calls": 1}
+    assert tally([ModelCall("Analyst", usage=ev.Usage(prompt_tokens=5))]) == sums(1, 5, None, 1)
+
+
+def test_the_cost_is_a_sum_of_what_is_known_and_says_what_it_leaves_out():
+    def of(*costs):
+        usage = ev.Usage(prompt_tokens=8, completion_tokens=1, cached_tokens=4)
+        return tally([ModelCall("Analyst", usage=usage, cost=cost) for cost in costs])
+
+    assert (of(0.25, 0.5)["cost"], of(0.25, 0.5)["cached_tokens"]) == (0.75, 8)
+    words = ["$0", "$0.75", "at least $0.25 (1 call of unknown cost)", "unknown", "$0.0042", "$0.00000000001"]
+    assert [cost_text(of(*costs)) for costs in ((), (0.25, 0.5), (0.25, None), (None,), (0.0042,), (1e-11,))] == words
+    assert RunRecord.of(sample.satisfied()).cost_text == ""  # nothing to show where no price is known
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -123,7 +135,7 @@ def test_the_data_has_its_documented_keys_in_a_stable_order():
     keys = (
         "v run_id team task inputs outcome reason answer error limit started finished seconds config_hash "
         "versions participants limits plans plan_reviews tool_reviews rounds turns tool_calls errors retries usage "
-        "totals windows reused stalls resets scripted"
+        "totals windows reused stalls resets scripted seconds_exclude"
     )
     for run in RUNS:
         assert " ".join(RunRecord.of(run()).to_dict()) == keys

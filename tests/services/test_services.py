@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai.types.completion_usage import PromptTokensDetails
 from pydantic import TypeAdapter
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
@@ -21,7 +22,7 @@ from semantic_kernel.contents import ChatHistory
 from magentic_kit.errors import ConfigError
 from magentic_kit.services.connectors import build_service, close_service
 from magentic_kit.services.errors import as_service_error
-from magentic_kit.services.reply import usage_of
+from magentic_kit.services.reply import cached_of, usage_of
 from magentic_kit.team.services import Service
 from magentic_kit.team.targets import module_object
 
@@ -418,10 +419,26 @@ class AnthropicUsage:
         ({"usage": {}}, (None, None)),
         ({"usage": None}, (None, None)),
         ({}, (None, None)),
+        ({"usage": {"input_tokens": 3, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 1}}, (9, None)),
     ],
 )
 def test_usage_is_read_in_every_shape(metadata: dict[str, Any], tokens: tuple[int | None, int | None]) -> None:
     assert usage_of(metadata) == tokens
+
+
+@pytest.mark.parametrize(
+    ("usage", "cached"),
+    [
+        (CompletionUsage(prompt_tokens=9, prompt_tokens_details=PromptTokensDetails(cached_tokens=4)), 4),
+        (CompletionUsage(prompt_tokens=9), None),
+        ({"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}}, 4),
+        ({"input_tokens": 3, "cache_read_input_tokens": 5}, 5),
+        ({"prompt_tokens": 3, "prompt_cache_hit_tokens": 2}, 2),
+        (None, None),
+    ],
+)
+def test_cached_tokens_are_read_in_every_shape(usage: Any, cached: int | None) -> None:
+    assert cached_of({"usage": usage}) == cached
 
 
 # -- python targets

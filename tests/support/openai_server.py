@@ -50,7 +50,8 @@ class ToolCall:
 class Reply:
     """What the server does with one request; the default is a well-formed, empty assistant message.
 
-    `usage` is `(prompt, completion)` tokens, None to derive them from lengths, "unknown" to leave them out.
+    `usage` is `(prompt, completion)` tokens, or `(prompt, completion, cached)`, None to derive them from lengths,
+    "unknown" to leave them out.
     `body` replaces the whole payload. `hang` never answers ("before") or stops half-way ("in_stream") until
     the client goes away or the server closes. `cut_after` aborts the TCP connection after so many chunks (a
     body that is not streamed has two, its halves). `chunk_delay` is seconds before each chunk.
@@ -60,7 +61,7 @@ class Reply:
     text: str = ""
     _: KW_ONLY
     tool_calls: Sequence[ToolCall] = ()
-    usage: tuple[int, int] | Literal["unknown"] | None = None
+    usage: tuple[int, int] | tuple[int, int, int] | Literal["unknown"] | None = None
     finish_reason: str | None = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -349,7 +350,7 @@ def _events(request: Request, reply: Reply) -> Iterator[str]:
         yield "[DONE]"
 
 
-def _completion(request: Request, choices: list[Any], usage: dict[str, int] | None = None) -> str:
+def _completion(request: Request, choices: list[Any], usage: dict[str, Any] | None = None) -> str:
     kind = "chat.completion.chunk" if request.stream else "chat.completion"
     head = {"id": "chatcmpl-scripted", "object": kind, "created": 1735689600, "model": request.model}
     return json.dumps({**head, "choices": choices, "usage": usage})
@@ -370,12 +371,16 @@ def _finish_reason(reply: Reply) -> str:
     return reply.finish_reason or ("tool_calls" if reply.tool_calls else "stop")
 
 
-def _usage(request: Request, reply: Reply) -> dict[str, int] | None:
+def _usage(request: Request, reply: Reply) -> dict[str, Any] | None:
     if reply.usage == "unknown":
         return None
     length = sum(len(text_of(message)) for message in request.messages)
-    prompt, completion = reply.usage or (length // 4 + 1, len(reply.text) // 4 + 1)
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    prompt, completion, *cached = reply.usage or (length // 4 + 1, len(reply.text) // 4 + 1)
+    usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
+    usage["total_tokens"] = prompt + completion
+    if cached:
+        usage["prompt_tokens_details"] = {"cached_tokens": cached[0]}
+    return usage
 
 
 @dataclass(kw_only=True)

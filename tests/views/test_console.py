@@ -233,6 +233,13 @@ def test_more_or_less_is_shown_on_demand(options, there, gone):
     assert all(text in output for text in there) and not any(text in output for text in gone), output
 
 
+@pytest.mark.parametrize("mode", ["plain", "rich"])
+def test_the_line_of_a_round_has_no_label_without_a_value(mode):
+    screen = show(sample.stamp(sample.started(), sample.ledger(1, "Writer", "")), mode=mode).screen
+    (line,) = [line for line in screen.splitlines() if "Writer" in line and "round 1" in line]
+    assert "Writer:" not in line and line.rstrip()[-1] not in ":·→"
+
+
 def test_the_judgement_after_the_last_round_is_no_round():
     ledger = sample.ledger(2, "Writer", "Go on.")
     events = sample.stamp(*sample.plan_and_first_query(limits=ev.RunLimits(max_rounds=1)), ledger)

@@ -15,6 +15,7 @@ from support.hostile import HOSTILE_PARTS
 
 from magentic_kit import events as ev
 from magentic_kit.runlog.record import RunRecord
+from magentic_kit.views.batch_page import BatchRow, batch_html
 from magentic_kit.views.html import changes, html
 from magentic_kit.views.report import markdown, write_reports
 
@@ -385,6 +386,36 @@ def test_the_timeline_is_read_by_pointer_and_by_keyboard_and_leads_to_the_turn(v
     page.keyboard.press("Enter")
     assert is_open(page) == [True, False, False]
     assert page.evaluate("document.activeElement.parentElement.id") == "turn-1"
+
+
+@pytest.mark.slow
+def test_on_a_phone_the_timeline_says_that_it_scrolls_and_a_second_tap_goes_to_the_turn(visit):
+    page = visit(page_of(sample.satisfied()), viewport={"width": 390, "height": 900}, has_touch=True)
+    assert page.get_by_text("swipe it sideways").is_visible()
+    readout = page.locator("#readout")
+    assert readout.inner_text() == "Tap a bar to read it, tap it again to go to its turn."
+    scroll = page.locator(".chart .scroll")
+    assert scroll.evaluate("(it) => it.scrollWidth > it.clientWidth")
+    page.locator(".bar.tool").first.tap()
+    assert readout.inner_text().startswith("Analyst, tool db.query")
+    assert is_open(page) == [False] * 3
+    page.locator(".bar.tool").first.tap()
+    assert is_open(page) == [True, False, False]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_batch_s_page_fits_and_acts_on_nothing(visit, width):
+    texts = {"id": sample.HOSTILE, "outcome": "failed", "answer": sample.HOSTILE, "error": sample.HOSTILE}
+    hostile = BatchRow(
+        **texts, seconds=1, tokens=None, cost=None, report="", checks=[(sample.HOSTILE, sample.HOSTILE), ("a", "")]
+    )
+    page = visit(batch_html(sample.HOSTILE, 3, [hostile, hostile]), viewport={"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.locator("h2").all_inner_texts() == ["Failed checks", "Tasks"]
+    assert page.locator("script, img, iframe, h1 ~ h1").count() == 0
+    assert page.locator("#failed li").count() == 2 and "2 of 4 checks passed." in page.inner_text("header")
+    assert page.get_by_text("# Answer <script>").first.is_visible()
 
 
 @pytest.mark.slow

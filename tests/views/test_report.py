@@ -159,9 +159,10 @@ def test_the_front_matter_has_the_facts_with_unknown_as_null():
     assert (front["outcome"], front["reason"], front["error"]) == ("limited", "max_rounds", None)
     assert front["models"]["Analyst"] == "openai/gpt-4.1-mini"
     assert (front["limits"]["max_rounds"], front["limits"]["max_tokens"]) == (1, None)
-    assert front["tokens"]["manager"] == {"prompt": 450, "completion": 100, "calls": 3}
-    assert front["tokens"]["Analyst"] == {"prompt": None, "completion": None, "calls": 2}
-    assert front["tokens"]["total"] == {"prompt": 450, "completion": 100, "calls": 5}
+    unpriced = {"cached": None, "cost": None}
+    assert front["tokens"]["manager"] == {"prompt": 450, "completion": 100, **unpriced, "calls": 3}
+    assert front["tokens"]["Analyst"] == {"prompt": None, "completion": None, **unpriced, "calls": 2}
+    assert front["tokens"]["total"] == {"prompt": 450, "completion": 100, **unpriced, "calls": 5}
     failed, _ = split(markdown(RunRecord.of(sample.failed_in_the_plan())))
     assert failed["error"]["kind"] == "service"
 
@@ -190,7 +191,7 @@ def test_a_satisfied_report_tells_the_whole_story():
         "# sales: satisfied\n\nTask:\n\n> Which region",
         "## Answer\n\n> North, because of **new stores**.\n",
         "It took 3 rounds (1 stalled), 1 reset, 7 model calls and 1 retry in 42 s.",
-        "| Writer | openai/gpt-4.1-mini | 1 | 80 | 0 | 0 |",
+        "| Writer | openai/gpt-4.1-mini | 1 | 80 | unknown | 0 | 0 | unknown |",
         "### Plan 2, because 1 round in a row stalled\n\n> - Ask why\n",
         "### Facts 2\n\n> North leads.\n",
         "| 2 | Writer | Write it up. | no | no | yes | yes | *progress being made:* Nothing new came. |",

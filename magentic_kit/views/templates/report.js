@@ -93,7 +93,10 @@ function show() {
 addEventListener("hashchange", show);
 show();
 
-/* The timeline: what a bar says is shown below; arrow keys go along, Enter and a click go to the turn. */
+/* The timeline: what a bar says is shown below; arrow keys go along, Enter and a click go to the turn.
+   A finger cannot point first: its first tap on a bar reads it, the second goes. */
+let read = null; // the bar that a finger tapped last
+
 for (const [index, bar] of bars.entries()) {
   const tell = () => (readout.textContent = bar.firstElementChild.textContent);
   const go = () => {
@@ -103,7 +106,12 @@ for (const [index, bar] of bars.entries()) {
   };
   bar.addEventListener("pointerenter", tell);
   bar.addEventListener("focus", tell);
-  bar.addEventListener("click", go);
+  bar.addEventListener("click", (event) => {
+    const again = read === bar;
+    read = bar;
+    if (event.pointerType !== "touch" || again) go();
+    else tell();
+  });
   bar.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (event.key === "Enter") go();

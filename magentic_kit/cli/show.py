@@ -1,0 +1,84 @@
+"""`show`: a run played from its log on the console, at once, at its own pace or live."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from magentic_kit.cli.options import ConsoleOptions, FiniteRange, console_options
+from magentic_kit.cli.output import complain
+from magentic_kit.cli.run_directory import effective_events, run_argument
+from magentic_kit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from magentic_kit.events import AnyEvent
+
+_POLL = 0.2  # seconds between looks at a log that is followed
+_FRAME = 0.1  # seconds for which the clock of a replay may stand still
+
+
+@click.command()
+@run_argument
+@click.option("--follow", is_flag=True, help="Continue with what is written to the log, to the end of the run.")
+@click.option(
+    "--speed",
+    type=FiniteRange(min=0, min_open=True),
+    metavar="N",
+    help="Take the time that the run took, divided by N.",
+)
+@console_options
+def show(run_dir: Path, follow: bool, speed: float | None, display: ConsoleOptions) -> None:
+    """Play RUN (a run directory, an id or its beginning, or `last`) as it was, at once, or live while it runs."""
+    if follow and speed:
+        raise ConfigError.one("give --follow or --speed, not both", file="command line")
+    from magentic_kit.runlog.record import RunRecord
+
+    now, event, record = 0.0, None, RunRecord()
+    console = display.console(clock=time.time if follow else lambda: now)
+    try:
+        for at, event in _timed(_follow_log(run_dir) if follow else effective_events(run_dir)):
+            while speed and 0 < now < at and event.type != "run_resumed":  # nobody waits where the run itself paused
+                time.sleep(min(_FRAME, (at - now) / speed))
+                now = min(at, now + _FRAME * speed)
+            now = at
+            record.apply(event)
+            console(event, record)
+    finally:
+        console.close()
+    if event is None or event.type != "run_finished":
+        complain(f"the log ends here; `magentic-kit resume {run_dir}` continues it, `show --follow` waits")
+
+
+def _follow_log(run_dir: Path) -> Iterator[AnyEvent]:
+    """Yields the effective events of a run's log, and what is written to it until the run ends."""
+    from magentic_kit.runlog.directory import LOG, read_log
+
+    size, events = 0, [*effective_events(run_dir)]
+    yield from events
+    while not events or events[-1].type != "run_finished":
+        time.sleep(_POLL)
+        if size != (size := (run_dir / LOG).stat().st_size):
+            new = read_log(run_dir)[0][events[-1].seq + 1 if events else 0 :]
+            yield from new
+            events += new
+
+
+def _timed(events: Iterable[AnyEvent]) -> Iterator[tuple[float, AnyEvent]]:
+    """Yields events with their times in seconds since 1970, and before it an agent's text, split over its time."""
+    from magentic_kit import events as ev
+
+    before = 0.0
+    for event in events:
+        at = ev.seconds(event.time)
+        if isinstance(event, ev.ModelCallFinished) and event.purpose == "turn":
+            words = re.findall(r"\s*\S+\s*", event.text)
+            for number, word in enumerate(words, 1):
+                piece = ev.TextDelta(who=event.who, purpose="turn", text=word)
+                yield before + (at - before) * number / len(words), piece
+        yield at, event
+        before = at
