@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,11 @@ _ID = argument("id")
 
 @command(
     DATABASE,
-    argument("--concurrency", type=POSITIVE, default=4, metavar="N", help="Runs at once; default: 4."),
-    argument("--lease", type=_SECONDS, default=15, metavar="N", help="Seconds; the same for all; default: 15."),
+    argument("--concurrency", type=POSITIVE, metavar="N", help="Runs at once in a worker; holds for all; default: 4."),
+    argument("--lease", type=_SECONDS, default=10, metavar="N", help="Seconds; the same for all; default: 10."),
     ENV_FILE,
 )
-def worker(url: str | None, concurrency: int, lease: float, env_file: Path | None) -> int:
+def worker(url: str | None, concurrency: int | None, lease: float, env_file: Path | None) -> int:
     """Carry out runs of the queue, and finish those of workers that have been silent for a lease.
 
     Ctrl-C or SIGTERM ends it after the runs under way, a second one at once: others then finish those.
@@ -83,7 +84,8 @@ def submit(team: Path, url: str | None, id: str, approve: Sequence[str], approve
 @command(argument("id", nargs="?", metavar="[ID]"), DATABASE)
 def status(id: str | None, url: str | None) -> int:
     """Tell the state of run ID, or of all: queued, running, parked (a person is needed), or how it ended."""
-    for entry in open_database(url).entries(id):
+    database = open_database(url)
+    for entry in [database.entry(id)] if id else database.entries():
         say("\t".join(filter(None, (entry.id, entry.state, entry.worker, entry.note))))
     return 0
 
@@ -101,11 +103,11 @@ def result(id: str, url: str | None, out: Path | None) -> int:
     from magentic_kit.text import printable
 
     database = open_database(url)
-    (entry,) = database.entries(id)
+    entry = database.entry(id)
     if out is not None:
         with writing(out):
             derive(database, id, out, ("md", "html", "json"))
-    if answer := RunRecord.of(database.log(id)).answer:
+    if answer := RunRecord.of(database.history(id).log()).answer:
         say(printable(answer))
     say(f"{id}: {entry.state}" + (f": {entry.note}" if entry.note else ""), aside=True)
     return EXIT_CODES.get(entry.state, 1)
@@ -113,14 +115,15 @@ def result(id: str, url: str | None, out: Path | None) -> int:
 
 @command(argument("ids", nargs="+", metavar="IDS..."), DATABASE)
 def cancel(ids: tuple[str, ...], url: str | None) -> int:
-    """Cancel runs IDS (or 'nightly-*'): at once, or if a worker has it within a fifth of its lease."""
+    """Cancel runs IDS (or 'nightly-*'); a worker that has one ends it within a second or two."""
     from fnmatch import fnmatchcase
 
     database = open_database(url)
     for id in ids:
-        held = [entry.id for entry in database.entries() if fnmatchcase(entry.id, id)]
-        for found in held or [id]:
-            say(database.cancel(found))
+        prefix = re.split(r"[*?[]", id)[0]
+        names = [entry.id for entry in database.entries(prefix) if fnmatchcase(entry.id, id)] if prefix != id else [id]
+        for name in names or [id]:
+            say(database.cancel(name))
     return 0
 
 
@@ -132,8 +135,8 @@ def cancel(ids: tuple[str, ...], url: str | None) -> int:
 )
 def limits(url: str | None, **given: int | None) -> int:
     """Set what all workers together may do at most, 0 for no limit; tell what holds."""
-    held = open_database(url).limit(**given)
-    say("\n".join(f"{name}\t{value}" for name, value in held.items()) or "no limits")
+    current = open_database(url).limits.set(**given)
+    say("\n".join(f"{name}\t{value}" for name, value in current.items()) or "no limits")
     return 0
 
 

@@ -1,0 +1,76 @@
+"""The log of a run in the stream of its DBOS workflow, which takes nothing from a worker that has lost the run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from dbos import DBOS
+from dbos import error as dbos_error
+
+from magentic_kit.cluster.database import STREAM, History
+from magentic_kit.errors import JournalError
+from magentic_kit.events import AnyEvent, to_dict
+
+
+class StreamLog:
+    """The log of a run that this worker carries out, and of the runs that its calls begin, which share its fate.
+
+    Made in the workflow's step, whose context `sync` needs: DBOS compares its token with that of the run's owner
+    in the transaction that adds to the stream.
+    """
+
+    directory: Path | None = None
+
+    def __init__(self, history: History, run: str = "", outer: StreamLog | None = None) -> None:
+        self._history, self._run = history, run
+        self._root: StreamLog = outer._root if outer else self
+        self._unwritten: list[dict[str, Any]] = []
+        self._writing = asyncio.Lock()
+        self.broken: JournalError | None = None
+
+    def read(self) -> list[AnyEvent]:
+        """Returns what was written so far."""
+        return self._history.log(self._run)
+
+    def describe(self, team: str) -> None:
+        """Does nothing: the workflow's input has the team."""
+
+    def write(self, event: AnyEvent) -> None:
+        """Adds the event to the next value of the stream. Raises `JournalError` if a value was not taken."""
+        if self._root.broken is not None:
+            raise self._root.broken
+        self._history.add(self._run, event)
+        self._root._unwritten.append({"run": self._run, "event": to_dict(event)})
+
+    async def take(self, worker: str) -> None:
+        """Notes that this worker takes the run. Raises `JournalError`."""
+        self._unwritten.append({"worker": worker})
+        await self.sync()
+
+    async def sync(self) -> None:
+        """Waits until the database has what was written. Raises `JournalError`, once for all."""
+        # A call that is cancelled does not take along what others have written.
+        await asyncio.shield(asyncio.ensure_future(self._root._flush()))
+
+    async def _flush(self) -> None:
+        async with self._writing:
+            if self.broken is not None:
+                raise self.broken
+            if not self._unwritten:
+                return
+            value, self._unwritten = json.dumps(self._unwritten, default=str), []
+            try:
+                await DBOS.write_stream_async(STREAM, value)
+            except dbos_error.DBOSWorkflowConflictIDError as error:
+                self.broken = JournalError(f"another worker has taken {DBOS.workflow_id} over")
+                raise self.broken from error
+
+    def inside(self, call: str, team: str) -> StreamLog:
+        """The log of the run that this call of the run begins, or began earlier."""
+        return StreamLog(self._history, f"{self._run}/{call}".removeprefix("/"), self)
+
+    def close(self) -> None:
+        """Does nothing: the worker syncs once more when the run has ended."""
