@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from magentic_kit.cli.common import (
     TASK_OPTIONS,
     TEAM_OPTIONS,
     WORD_OPTIONS,
+    complain,
     load_environment,
     open_database,
     overrides_of,
@@ -24,9 +26,11 @@ from magentic_kit.cli.common import (
     words_of,
     writing,
 )
+from magentic_kit.errors import JournalError
 
 _LIMIT = number(int, lambda n: n >= 0, "a whole number from 0")
 _SECONDS = number(float, lambda seconds: seconds >= 1, "a number from 1")
+_DELAY = number(float, lambda seconds: 0 <= seconds < 1e9, "a number from 0")
 _ID = argument("id")
 
 
@@ -34,9 +38,10 @@ _ID = argument("id")
     DATABASE,
     argument("--concurrency", type=POSITIVE, metavar="N", help="Runs at once in a worker; holds for all; default: 4."),
     argument("--lease", type=_SECONDS, default=10, metavar="N", help="Seconds; the same for all; default: 10."),
+    argument("--patience", type=_SECONDS, default=90, metavar="N", help="Seconds to wait for a database; default: 90."),
     ENV_FILE,
 )
-def worker(url: str | None, concurrency: int | None, lease: float, env_file: Path | None) -> int:
+def worker(url: str | None, concurrency: int | None, env_file: Path | None, **seconds: float) -> int:
     """Carry out runs of the queue, and finish those of workers that have been silent for a lease.
 
     Ctrl-C or SIGTERM ends it after the runs under way, a second one at once: others then finish those.
@@ -49,10 +54,14 @@ def worker(url: str | None, concurrency: int | None, lease: float, env_file: Pat
     async def work() -> None:
         from magentic_kit.cluster.worker import Worker
 
-        working = Worker(database, concurrency=concurrency, lease=lease, tell=lambda line: say(line, aside=True))
+        working = Worker(database, concurrency=concurrency, tell=lambda line: say(line, aside=True), **seconds)
         on_signals(working.stop, lambda: None)
         say(f"{working.name}: waiting for runs", aside=True)
-        await working.work()
+        try:
+            await working.work()
+        except JournalError as error:
+            complain(str(error))
+            os._exit(1)  # DBOS would try again without end
 
     quiet_logs()
     asyncio.run(work())
@@ -65,6 +74,8 @@ def worker(url: str | None, concurrency: int | None, lease: float, env_file: Pat
     *TEAM_OPTIONS,
     DATABASE,
     argument("--id", default="", help="Name of the run: submitted twice, it is carried out once."),
+    argument("--priority", type=POSITIVE, metavar="N", help="Runs without one begin first, then those of a lower one."),
+    argument("--delay", type=_DELAY, default=0, metavar="N", help="Seconds before which the run does not begin."),
 )
 def submit(team: Path, url: str | None, id: str, approve: Sequence[str], approve_plan: bool, **given: Any) -> int:
     """Queue a run of TEAM on TASK; prints its id. The team is kept with it, as it is now.
@@ -77,7 +88,8 @@ def submit(team: Path, url: str | None, id: str, approve: Sequence[str], approve
     from magentic_kit.factory import TeamFactory
 
     factory = TeamFactory.from_yaml(team, overrides=overrides)
-    say(database.submit(factory, task, inputs=inputs, id=id, approve=approve, approve_plan=approve_plan))
+    when = {name: given[name] for name in ("priority", "delay")}
+    say(database.submit(factory, task, inputs=inputs, id=id, approve=approve, approve_plan=approve_plan, **when))
     return 0
 
 

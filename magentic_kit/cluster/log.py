@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from magentic_kit.events import AnyEvent, to_dict
 class StreamLog:
     """The log of a run that this worker carries out, and of the runs that its calls begin, which share its fate.
 
-    Made in the workflow's step, whose context `sync` needs: DBOS compares its token with that of the run's owner
-    in the transaction that adds to the stream.
+    Made in the workflow's step, whose context it needs: DBOS compares its token with that of the run's owner in
+    the transaction that adds to the stream. `on_broken` is called when they differ.
     """
 
     directory: Path | None = None
@@ -28,8 +29,9 @@ class StreamLog:
         self._history, self._run = history, run
         self._root: StreamLog = outer._root if outer else self
         self._unwritten: list[dict[str, Any]] = []
-        self._writing = asyncio.Lock()
+        self._writing: asyncio.Future[None] | None = None
         self.broken: JournalError | None = None
+        self.on_broken: Callable[[], None] = lambda: None
 
     def read(self) -> list[AnyEvent]:
         """Returns what was written so far."""
@@ -44,6 +46,7 @@ class StreamLog:
             raise self._root.broken
         self._history.add(self._run, event)
         self._root._unwritten.append({"run": self._run, "event": to_dict(event)})
+        self._root._start()  # though nobody waits: a run that is lost should end before its next call
 
     async def take(self, worker: str) -> None:
         """Notes that this worker takes the run. Raises `JournalError`."""
@@ -53,20 +56,23 @@ class StreamLog:
     async def sync(self) -> None:
         """Waits until the database has what was written. Raises `JournalError`, once for all."""
         # A call that is cancelled does not take along what others have written.
-        await asyncio.shield(asyncio.ensure_future(self._root._flush()))
+        await asyncio.shield(self._root._start())
+        if self._root.broken is not None:
+            raise self._root.broken
 
-    async def _flush(self) -> None:
-        async with self._writing:
-            if self.broken is not None:
-                raise self.broken
-            if not self._unwritten:
-                return
+    def _start(self) -> asyncio.Future[None]:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.ensure_future(self._write())
+        return self._writing
+
+    async def _write(self) -> None:
+        while self._unwritten and self.broken is None:
             value, self._unwritten = json.dumps(self._unwritten, default=str), []
             try:
                 await DBOS.write_stream_async(STREAM, value)
-            except dbos_error.DBOSWorkflowConflictIDError as error:
+            except dbos_error.DBOSWorkflowConflictIDError:
                 self.broken = JournalError(f"another worker has taken {DBOS.workflow_id} over")
-                raise self.broken from error
+                self.on_broken()
 
     def inside(self, call: str, team: str) -> StreamLog:
         """The log of the run that this call of the run begins, or began earlier."""

@@ -73,7 +73,11 @@ class Worker:
         self._stopped.set()
 
     async def work(self) -> None:
-        """Carries out runs until `stop` is called. Raises `JournalError` if the database is away for too long."""
+        """Carries out runs until `stop` is called.
+
+        Raises `JournalError` if the database is away for too long. The process has to end then, by `os._exit`: the
+        threads of DBOS try again without end.
+        """
         loop = asyncio.get_running_loop()
 
         def lost(why: str) -> None:
@@ -86,17 +90,14 @@ class Worker:
         try:
             async with self._opened:
                 self._launch()
-                try:
-                    await self._stopped.wait()
-                finally:
-                    # In a thread: it waits for the runs, which go on in this loop.
-                    drain = 0 if self._lost else _DRAIN
-                    await asyncio.to_thread(DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=drain)
-                    loop.set_default_executor(ThreadPoolExecutor())  # DBOS had put its own there, and has closed it
+                await self._stopped.wait()
+                if self._lost:
+                    raise JournalError(self._lost)
+                # In a thread: it waits for the runs under way, which go on in this loop.
+                await asyncio.to_thread(DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=_DRAIN)
+                loop.set_default_executor(ThreadPoolExecutor())  # DBOS had put its own there, and has closed it
         finally:
             liveness.end()
-        if self._lost:
-            raise JournalError(self._lost)
 
     def _launch(self) -> None:
         """Makes this process a DBOS executor whose workflows go on in this event loop."""
@@ -155,6 +156,7 @@ class Worker:
             options["inputs"] = spec["inputs"]
             options["unknown_tools"] = words or {}
             run = Run.over(await self._factory(spec), log, spec["task"], options, id)
+            log.on_broken = run.cancel  # no call more is paid for
             try:
                 result = await run.result()
             except asyncio.CancelledError:
