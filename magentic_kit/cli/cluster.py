@@ -147,7 +147,7 @@ def cancel(ids: tuple[str, ...], url: str | None) -> int:
 )
 def limits(url: str | None, **given: int | None) -> int:
     """Set what all workers together may do at most, 0 for no limit; tell what holds."""
-    current = open_database(url).limits.set(**given)
+    current = open_database(url).limit(**given)
     say("\n".join(f"{name}\t{value}" for name, value in current.items()) or "no limits")
     return 0
 

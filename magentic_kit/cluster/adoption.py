@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
-from magentic_kit.cluster.database import WORKFLOW, Database
-from magentic_kit.cluster.limits import QUEUE
+from magentic_kit.cluster.database import CONNECT, QUEUE, WORKFLOW, Database
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +34,15 @@ class Liveness(threading.Thread):
         self, database: Database, worker: str, *, lease: float, patience: float, lost: Callable[[str], None]
     ) -> None:
         super().__init__(name="liveness", daemon=True)
-        self._database, self._worker, self._lease = database, worker, lease
+        self._client, self._worker, self._lease = database.connect(wait=False), worker, lease
         self._patience, self._lost = patience, lost
+        # What is closed is closed, and its locks with it.
+        self._engine = sa.create_engine(
+            database.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", connect_args=CONNECT
+        )
         self._over = threading.Event()
-        self._session: sa.Connection | None = None
-        self._locks: set[str] = set()
         self._free: dict[str, int] = {}  # looks in which a worker's lock was free
+        self._failing: float | None = None  # since; not the time of the last answer, which a freeze makes an old one
 
     def end(self) -> None:
         """Gives the locks back."""
@@ -49,69 +50,48 @@ class Liveness(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Looks again and again."""
-        failing: float | None = None  # since; not the time of the last answer, which a freeze makes an old one
-        while True:
+        """Looks again and again, in a new session when one was lost."""
+        while not self._over.is_set():
             try:
-                self._look()
-                failing = None
-            except exc.SQLAlchemyError as error:
-                self._leave()
-                failing = failing or time.monotonic()
-                if time.monotonic() - failing > self._patience:
+                with self._engine.connect() as session:
+                    self._look_until_over(session)
+            except sa.exc.SQLAlchemyError as error:
+                self._failing = self._failing or time.monotonic()
+                if time.monotonic() - self._failing > self._patience:
                     return self._lost(f"the database has not answered for {self._patience:g} s: {error}")
+                self._over.wait(self._lease / _LOOKS)
+
+    def _look_until_over(self, session: sa.Connection) -> None:
+        session.execute(sa.text(f"SET idle_session_timeout = {int(self._lease * 1000)}"))
+        alive = decides = False
+        while True:
+            alive = alive or _lock(session, self._worker)
+            # One worker decides: whoever has this lock has it as long as its session lasts.
+            decides = decides or _lock(session, "adopter")
+            session.execute(sa.text("SELECT 1"))  # the session is not silent
+            if decides:
+                self._adopt(session)
+            self._failing = None
             if self._over.wait(self._lease / _LOOKS):
-                return self._leave()
+                return
 
-    def _look(self) -> None:
-        if self._session is None:
-            self._session = self._database.connection.engine.connect()
-            self._session.execution_options(isolation_level="AUTOCOMMIT")
-            self._session.execute(sa.text(f"SET idle_session_timeout = {int(self._lease * 1000)}"))
-        self._lock(self._worker)
-        # One worker decides: whoever has this lock has it as long as its session lasts.
-        if self._lock("adopter"):
-            self._adopt()
-
-    def _adopt(self) -> None:
-        pending = self._database.client.list_workflows(
-            status="PENDING", name=WORKFLOW, load_input=False, load_output=False
-        )
+    def _adopt(self, session: sa.Connection) -> None:
+        pending = self._client.list_workflows(status="PENDING", name=WORKFLOW, load_input=False, load_output=False)
         workers = {status.executor_id for status in pending if status.executor_id} - {self._worker}
         # Looks are counted, not seconds: while the database is away, or we are frozen, nobody grows old.
-        self._free = {worker: self._free.get(worker, 0) + 1 for worker in workers if self._is_free(worker)}
-        for worker, looks in self._free.items():
-            if looks >= _LOOKS:
-                self._adopt_from(worker)
+        self._free = {worker: self._free.get(worker, 0) + 1 for worker in workers if _is_free(session, worker)}
+        for status in pending:
+            dead = self._free.get(status.executor_id or "", 0) >= _LOOKS
+            # Asked once more, as it also shows that our own session lives, and with it the right to decide.
+            if dead and _is_free(session, str(status.executor_id)):
+                logger.warning("%s: put back, as %s is gone", status.workflow_id, status.executor_id)
+                self._client.resume_workflow(status.workflow_id, queue_name=QUEUE)
 
-    def _adopt_from(self, worker: str) -> None:
-        """Puts the runs of a dead worker back. `worker` is never empty: DBOS takes no id for any id."""
-        for status in self._database.client.list_workflows(
-            status="PENDING", name=WORKFLOW, executor_id=worker, load_input=False, load_output=False
-        ):
-            if self._is_free(worker):  # also: our own session lives
-                logger.warning("%s: put back, as %s is gone", status.workflow_id, worker)
-                self._database.client.resume_workflow(status.workflow_id, queue_name=QUEUE)
 
-    def _lock(self, name: str) -> bool:
-        if name not in self._locks and self._call("pg_try_advisory_lock", name):
-            self._locks.add(name)
-        else:
-            assert self._session is not None
-            self._session.execute(sa.text("SELECT 1"))  # the session is not idle
-        return name in self._locks
+def _is_free(session: sa.Connection, name: str) -> bool:
+    return _lock(session, name) and _lock(session, name, "pg_advisory_unlock")
 
-    def _is_free(self, name: str) -> bool:
-        return self._call("pg_try_advisory_lock", name) and self._call("pg_advisory_unlock", name)
 
-    def _call(self, function: str, name: str) -> bool:
-        assert self._session is not None
-        key = int.from_bytes(hashlib.sha256(f"magentic-kit {name}".encode()).digest()[:8], "big", signed=True)
-        return bool(self._session.scalar(sa.text(f"SELECT {function}(:key)"), {"key": key}))
-
-    def _leave(self) -> None:
-        self._locks.clear()
-        if self._session is not None:
-            self._session.invalidate()  # closes it, and with it the locks go
-            self._session.close()
-            self._session = None
+def _lock(session: sa.Connection, name: str, function: str = "pg_try_advisory_lock") -> bool:
+    key = int.from_bytes(hashlib.sha256(f"magentic-kit {name}".encode()).digest()[:8], "big", signed=True)
+    return bool(session.scalar(sa.text(f"SELECT {function}(:key)"), {"key": key}))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from dbos import EnqueueOptions, WorkflowStatus
+import sqlalchemy as sa
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus
 from dbos import error as dbos_error
 
-from magentic_kit.cluster.connection import Connection
-from magentic_kit.cluster.limits import QUEUE, SharedLimits
+from magentic_kit.cluster.limits import TABLES
 from magentic_kit.errors import ConfigError
 from magentic_kit.events import AnyEvent, from_dict
 from magentic_kit.runlog.directory import new_run_id
@@ -20,6 +21,8 @@ from magentic_kit.runlog.directory import new_run_id
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
 
+APPLICATION = QUEUE = "magentic-kit"
+"""Our name in a DBOS database, which several applications may share, and the queue of all runs."""
 WORKFLOW = "magentic_kit.run"
 """Name of the DBOS workflow that a run is."""
 VERSION = "1"
@@ -27,14 +30,11 @@ VERSION = "1"
 STREAM = "log"
 """The stream of a run: each value is a JSON list of `{"worker": name}` (it takes the run) or `{"run", "event"}`."""
 OUTCOMES = ("satisfied", "limited", "rejected", "cancelled", "failed")
+CONNECT = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
+"""A host that vanished is noticed in half a minute, not in the quarter of an hour that TCP takes."""
 _STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
-
-
-class People(TypedDict):
-    """What needs nobody's yes in a run: functions by name or pattern, and plans."""
-
-    approve: list[str]
-    approve_plan: bool
+_POLL = 0.25
+"""Seconds between a worker's looks for runs that are queued."""
 
 
 class Spec(TypedDict):
@@ -44,25 +44,22 @@ class Spec(TypedDict):
     base_dir: str
     task: str
     inputs: dict[str, Any]
-    people: People
-
-
-class Settlement(NamedTuple):
-    """A person's decisions on tool calls of unknown outcome, after so many workers had taken the run."""
-
-    takes: int
-    words: dict[str, str | None]
+    people: dict[str, Any]  # what needs nobody's yes: `approve`, `approve_plan`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A run of the queue. `state` is `queued`, `running`, `parked` (a person is needed: `note`) or its outcome."""
+    """A run of the queue. `state` is `queued`, `running`, `parked` (a person is needed: `note`) or its outcome.
+
+    `words` are a person's on tool calls of unknown outcome, said when workers had taken the run `settled` times.
+    """
 
     id: str
     state: str
     note: str
     worker: str
-    settlement: Settlement
+    settled: int
+    words: dict[str, str | None]
 
     @classmethod
     def of(cls, status: WorkflowStatus) -> Entry:
@@ -70,9 +67,9 @@ class Entry:
         output: Mapping[str, str] = {"state": _STATES.get(status.status, "failed"), "note": str(status.error or "")}
         if status.status == "SUCCESS":
             output = status.output or output
-        settlement = Settlement(*(status.attributes or {}).get("settlement", (0, {})))
+        settled, words = (status.attributes or {}).get("settled", (0, {}))
         worker = status.executor_id or ""
-        return cls(id=status.workflow_id, worker=worker, settlement=settlement, **output)
+        return cls(id=status.workflow_id, worker=worker, settled=settled, words=words, **output)
 
 
 @dataclass(kw_only=True)
@@ -100,13 +97,33 @@ class History:
 
 
 class Database:
-    """The queue, and the log of each run. Its methods raise `JournalError` if the database is away for long."""
+    """The queue, and the log of each run. While the database is away its methods wait, as DBOS does."""
 
     def __init__(self, url: str) -> None:
         """Opens the database, and makes its tables. Raises `ConfigError` if it cannot be opened."""
-        self.connection = Connection(url)
-        self.client = self.connection.client
-        self.limits = SharedLimits(self.connection)
+        try:
+            parsed = sa.make_url(url)
+            if parsed.get_backend_name() != "postgresql":
+                hint = "should be postgresql://…; one machine needs no database: see `magentic-kit batch`"
+                raise ConfigError.one(hint, file="--database")
+            self.url = parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+            self.engine = sa.create_engine(self.url, connect_args=CONNECT, pool_pre_ping=True)
+            with self.engine.begin() as connection:
+                connection.execute(sa.text(TABLES))
+            DBOS.migrate(self.url)
+        except sa.exc.SQLAlchemyError as error:
+            cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            raise ConfigError.one(f"cannot be opened: {cause}", file="--database") from error
+        self.client = self.connect()
+
+    def connect(self, *, wait: bool = True) -> DBOSClient:
+        """A client; one that does not `wait` raises SQLAlchemy's errors while the database is away."""
+        return DBOSClient(
+            system_database_engine=self.engine,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=APPLICATION,
+            retry_connection_errors=wait,
+        )
 
     def submit(
         self,
@@ -136,18 +153,12 @@ class Database:
             "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),
             "people": {"approve": [*approve], "approve_plan": approve_plan},
         }
-        options: EnqueueOptions = {
-            "workflow_name": WORKFLOW,
-            "queue_name": QUEUE,
-            "workflow_id": run,
-            "app_version": VERSION,
-        }
+        options = EnqueueOptions(workflow_name=WORKFLOW, queue_name=QUEUE, workflow_id=run, app_version=VERSION)
         if priority is not None:
             options["priority"] = priority
         if delay:
             options["delay_seconds"] = delay
-        # As text: a lone surrogate has no place in a database.
-        self.connection.patiently(lambda: self.client.enqueue(options, json.dumps(spec)))
+        self.client.enqueue(options, json.dumps(spec))  # as text: a lone surrogate has no place in a database
         if self.spec(run) != spec:
             raise ConfigError.one(f"there is a run '{run}' already, of another team, task or inputs", file="--id")
         return run
@@ -158,11 +169,8 @@ class Database:
 
     def entries(self, prefix: str = "") -> list[Entry]:
         """All runs whose ids begin so, the oldest first."""
-
-        def query() -> list[WorkflowStatus]:
-            return self.client.list_workflows(name=WORKFLOW, workflow_id_prefix=prefix or None, load_input=False)
-
-        return [Entry.of(status) for status in self.connection.patiently(query)]
+        found = self.client.list_workflows(name=WORKFLOW, workflow_id_prefix=prefix or None, load_input=False)
+        return [Entry.of(status) for status in found]
 
     def spec(self, id: str) -> Spec:
         """What the run of that id is to do. Raises `ConfigError` if there is none."""
@@ -173,26 +181,18 @@ class Database:
 
     def history(self, id: str) -> History:
         """The log of a run so far. Raises `ConfigError` if there is none."""
-
-        def read() -> History:
-            history = History()
-            try:
-                for value in self.client.read_stream(id, STREAM, timeout_seconds=0):
-                    history.read(value)
-            except dbos_error.DBOSStreamTimeoutError:
-                pass  # the run goes on
-            return history
-
-        try:
-            return self.connection.patiently(read)
-        except dbos_error.DBOSException as error:
-            raise _no_run(id) from error
+        history = History()
+        self._status(id, load_input=False)
+        with suppress(dbos_error.DBOSStreamTimeoutError):  # the run goes on
+            for value in self.client.read_stream(id, STREAM, timeout_seconds=0):
+                history.read(value)
+        return history
 
     def cancel(self, id: str) -> str:
         """Cancels a run that has not ended; returns the state it is then in. Raises `ConfigError`."""
         if self.entry(id).state == "parked":  # which DBOS takes for the end
-            self._queue_again(id)
-        self.connection.patiently(lambda: self.client.cancel_workflow(id))
+            self.client.rewind_workflow(id, queue_name=QUEUE)
+        self.client.cancel_workflow(id)
         return self.entry(id).state
 
     def settle(self, id: str, words: Mapping[str, str | None]) -> None:
@@ -203,25 +203,36 @@ class Database:
         """
         if (state := self.entry(id).state) not in ("parked", "failed", "cancelled"):
             raise ConfigError.one(f"run '{id}' is {state}: nobody has to settle it", file=id)
-        settlement = Settlement(self.history(id).takes, dict(words))
-        attributes = {"settlement": list(settlement)}
-        self.connection.patiently(lambda: self.client.update_workflow_attributes(id, attributes, merge=True))
-        self._queue_again(id)
+        settled = [self.history(id).takes, dict(words)]
+        self.client.update_workflow_attributes(id, {"settled": settled}, merge=True)
+        self.client.rewind_workflow(id, queue_name=QUEUE)
 
-    def _queue_again(self, id: str) -> None:
-        try:
-            self.connection.patiently(lambda: self.client.rewind_workflow(id, queue_name=QUEUE))
-        except dbos_error.DBOSException as error:  # somebody else was quicker
-            raise ConfigError.one(f"run '{id}' is {self.entry(id).state}: nobody has to settle it", file=id) from error
+    def limit(self, **limits: int | None) -> dict[str, int]:
+        """Sets those limits that are not None; 0 lifts one. Returns all.
+
+        `concurrency` is of runs under way in all workers, `worker_concurrency` of those in one (4 if not set);
+        `rpm` and `tpm` are requests and tokens a minute of each service. Raises `ConfigError` if one is out of range.
+        """
+        changes = {name: value for name, value in limits.items() if value is not None}
+        for name, value in changes.items():
+            if not 0 <= value < 2**31:
+                raise ConfigError.one(f"should be from 0 to {2**31 - 1}, not {value}", file=f"--{name}")
+        with self.engine.begin() as connection:
+            for name, value in changes.items():
+                connection.execute(sa.text("DELETE FROM magentic_limits WHERE name = :name"), {"name": name})
+                row = {"name": name, "value": value}
+                connection.execute(sa.text("INSERT INTO magentic_limits SELECT :name, :value WHERE :value > 0"), row)
+            rows = connection.execute(sa.text("SELECT name, value FROM magentic_limits ORDER BY name")).all()
+        current: dict[str, int] = {row.name: row.value for row in rows}
+        each, overall = current.get("worker_concurrency", 4), current.get("concurrency")
+        if overall is not None:
+            each = min(each, overall)  # DBOS refuses a worker more than all together
+        self.client.register_queue(
+            QUEUE, global_concurrency=overall, worker_concurrency=each, polling_interval_sec=_POLL
+        )
+        return current
 
     def _status(self, id: str, *, load_input: bool) -> WorkflowStatus:
-        def query() -> list[WorkflowStatus]:
-            return self.client.list_workflows(workflow_ids=[id], name=WORKFLOW, load_input=load_input)
-
-        for status in self.connection.patiently(query):
+        for status in self.client.list_workflows(workflow_ids=[id], name=WORKFLOW, load_input=load_input):
             return status
-        raise _no_run(id)
-
-
-def _no_run(id: str) -> ConfigError:
-    return ConfigError.one(f"there is no run '{id}'", file="--database")
+        raise ConfigError.one(f"there is no run '{id}'", file="--database")

@@ -6,9 +6,9 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from magentic_kit.cluster.database import OUTCOMES, Database, Entry, People
+from magentic_kit.cluster.database import OUTCOMES, Database, Entry
 from magentic_kit.runlog.directory import Journal
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.views.report import write_reports
@@ -32,7 +32,7 @@ class Queue:
         self, database: Database, batch: Batch, *, approve: Sequence[str] = (), approve_plan: bool = False
     ) -> None:
         self._database, self._factory = database, batch.factory
-        self._people = People(approve=[*approve], approve_plan=approve_plan)
+        self._people: dict[str, Any] = {"approve": approve, "approve_plan": approve_plan}
         self.prefix = f"{batch.directory.name}-"
         self._entries: dict[str, Entry] = {}
         self._looking: asyncio.Future[None] | None = None
@@ -40,7 +40,7 @@ class Queue:
 
     def prepare(self, limits: Mapping[str, int | None]) -> float:
         """Sets the limits, and lets those runs go on that are there already and failed or were cancelled."""
-        self._database.limits.set(**limits)
+        self._database.limit(**limits)
         for entry in self._database.entries(self.prefix):
             if entry.state in ("failed", "cancelled"):
                 self._database.settle(entry.id, {})

@@ -18,9 +18,8 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 from magentic_kit import events as ev
 from magentic_kit.cli.terminal import by_flags
 from magentic_kit.cluster.adoption import Liveness
-from magentic_kit.cluster.connection import APPLICATION, CONNECT
-from magentic_kit.cluster.database import VERSION, WORKFLOW, Database, Spec
-from magentic_kit.cluster.limits import QUEUE, SharedPace
+from magentic_kit.cluster.database import APPLICATION, CONNECT, QUEUE, VERSION, WORKFLOW, Database, Spec
+from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.log import StreamLog
 from magentic_kit.errors import JournalError, KitError, UnknownToolError
 from magentic_kit.factory import TeamFactory
@@ -62,7 +61,7 @@ class Worker:
         self._database, self._concurrency, self._tell = database, concurrency, tell
         self._lease, self._patience = lease, patience
         self._factories: dict[tuple[str, str], TeamFactory] = {}
-        self._pool = Pool(lambda service: SharedPace(database.limits, service))
+        self._pool = Pool(lambda service: SharedPace(database.engine, service))
         self._opened = AsyncExitStack()
         self._opened.push_async_callback(self._pool.close)
         self._stopped = asyncio.Event()
@@ -84,7 +83,7 @@ class Worker:
             self._lost = why
             loop.call_soon_threadsafe(self._stopped.set)
 
-        await asyncio.to_thread(self._database.limits.set, worker_concurrency=self._concurrency)
+        await asyncio.to_thread(self._database.limit, worker_concurrency=self._concurrency)
         liveness = Liveness(self._database, self.name, lease=self._lease, patience=self._patience, lost=lost)
         liveness.start()
         try:
@@ -103,7 +102,7 @@ class Worker:
         """Makes this process a DBOS executor whose workflows go on in this event loop."""
         config: DBOSConfig = {
             "name": APPLICATION,
-            "system_database_url": self._database.connection.url,
+            "system_database_url": self._database.url,
             "db_engine_kwargs": {"connect_args": CONNECT},
             "executor_id": self.name,
             "application_version": VERSION,
@@ -125,12 +124,12 @@ class Worker:
         assert id is not None
         entry = await asyncio.to_thread(self._database.entry, id)
         history = await asyncio.to_thread(self._database.history, id)
-        takes = history.takes - entry.settlement.takes
+        takes = history.takes - entry.settled
         self._tell(f"{id}: taken" + (f" over, for the {takes + 1}. time" if takes else ""))
         log = StreamLog(history)
         try:
             await log.take(self.name)
-            words = None if takes else entry.settlement.words
+            words = None if takes else entry.words
             state, note = await self._run(id, spec, log, words, takes)
             await log.sync()
         except JournalError as error:

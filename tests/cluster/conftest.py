@@ -29,7 +29,7 @@ def postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
         started = Postgres(Path(folder))
         create(started, "template", "template1")
-        Database(started.url("template")).connection.engine.dispose()
+        Database(started.url("template")).engine.dispose()
         yield started
         started.control("stop", "-m", "immediate")
 
@@ -54,7 +54,7 @@ def database(url: str) -> Iterator[Database]:
     opened = Database(url)
     yield opened
     opened.client.destroy()
-    opened.connection.engine.dispose()
+    opened.engine.dispose()
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_sixty_runs_outlive_a_kill_a_freeze_and_a_restart(
             stack.enter_context(Process(url, tmp_path, name, "--concurrency", "4"))
             for name in ("killed", "frozen", "steady")
         )
-        wait_for(lambda: len(server.requests) > 60)
+        wait_for(lambda: len(server.requests) > 60, 300)
         killed.signal(signal.SIGKILL, database)
         frozen.signal(signal.SIGSTOP, database)
         wait_for(lambda: not frozen.holds(database))  # others have taken its runs over, or parked them
@@ -125,7 +125,7 @@ def test_a_batch_by_workers_keeps_the_limits_of_the_queue_and_outlives_one_of_th
         rows = [{"id": n, "task": f"job-{n}", "expect": {"contains": f"job-{n}"}} for n in range(5)]
         (tmp_path / "tasks.yaml").write_text(yaml.safe_dump(rows))
         with Process(url, tmp_path, "one") as one, Process(url, tmp_path, "other") as other:
-            wait_for(lambda: "waiting for runs" in one.told and "waiting for runs" in other.told)
+            wait_for(lambda: "waiting for runs" in one.told and "waiting for runs" in other.told, 300)
             first = batch("team.yaml", "tasks.yaml", "--concurrency", "2", "--rpm", "300", "--database", url)
             wait_for(lambda: one.holds(database) or other.holds(database))
             killed = one if one.holds(database) else other

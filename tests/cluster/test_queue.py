@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from support.openai_server import OpenAIServer, Reply
 from magentic_kit import ConfigError
 from magentic_kit.cli import app
 from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.queued import derive
 from magentic_kit.runlog.directory import read_log
 
@@ -84,41 +86,41 @@ def test_workers_together_have_no_more_runs_than_they_may(database: Database, tm
         factory = team(tmp_path, server)
         for n in range(12):
             database.submit(factory, id=f"run-{n}")
-        assert database.limits.set(concurrency=3, rpm=60) == {"concurrency": 3, "rpm": 60}
-        assert database.limits.set(rpm=0) == {"concurrency": 3}
+        assert database.limit(concurrency=3, rpm=60) == {"concurrency": 3, "rpm": 60}
+        assert database.limit(rpm=0) == {"concurrency": 3}
         with at_work(database, concurrency=8):
             wait_for(lambda: len(server.hanging) == 3)
             database.cancel(next(entry.id for entry in database.entries() if entry.state == "running"))
             wait_for(lambda: len([e for e in database.entries() if e.state == "cancelled"]) == 1)
             wait_for(lambda: len(server.hanging) == 3 and len(server.requests) == 4)
-            assert database.limits.set(concurrency=0) == {"worker_concurrency": 8}
+            assert database.limit(concurrency=0) == {"worker_concurrency": 8}
             wait_for(lambda: len(server.hanging) == 8)
             for entry in database.entries():
                 database.cancel(entry.id)
     for odd in (-1, 2**31, 10**20):
         with pytest.raises(ConfigError, match=f"--rpm: should be from 0 to 2147483647, not {odd}"):
-            database.limits.set(rpm=odd)
+            database.limit(rpm=odd)
 
 
-def test_all_callers_of_a_service_are_spread_by_one_clock(database: Database) -> None:
-    limits = database.limits
-    limits.set(rpm=600, tpm=6000)
-    with ThreadPoolExecutor(4) as pool:
-        [*pool.map(limits.enter, ["some"] * 4)]  # only makes it known
-        began, entered = time.monotonic(), []
+async def test_all_callers_of_a_service_are_spread_by_one_clock(database: Database) -> None:
+    database.limit(rpm=600, tpm=6000)
+    some, other = SharedPace(database.engine, "some"), SharedPace(database.engine, "other")
+    await some.enter()  # only makes it known
+    began, entered = time.monotonic(), []
 
-        def call(_: int) -> None:
-            while wait := limits.enter("some"):
-                time.sleep(wait)
-            entered.append(time.monotonic() - began)
+    async def call() -> None:
+        caller = SharedPace(database.engine, "some")
+        while wait := await caller.enter():
+            await asyncio.sleep(wait)
+        entered.append(time.monotonic() - began)
 
-        [*pool.map(call, range(5))]
+    await asyncio.gather(*(call() for _ in range(5)))
     assert max(entered) >= 4 * 0.1 - 0.01
-    assert limits.enter("other") <= 0.001, "each service has its own pace"
-    limits.replied("some", 50)
-    assert 0.3 < limits.enter("some") <= 0.5
-    limits.refused("some", 2.0)
-    assert 1.8 < limits.enter("some") <= 2.0
+    assert await other.enter() <= 0.001, "each service has its own pace"
+    await some.replied(50)
+    assert 0.3 < await some.enter() <= 0.5
+    await some.refused(2.0)
+    assert 1.8 < await some.enter() <= 2.0
 
 
 @pytest.mark.parametrize("url", ["postgresql://127.0.0.1:9/x", "mysql://h/x", "nonsense", "sqlite:///queue.db"])
@@ -149,11 +151,11 @@ def test_the_commands_say_how_a_run_stands(
         code, line = command("status", "run")
         assert code == 0 and line == f"run\tparked\t{entry.worker}\t{entry.note}" and "notes" in line
         assert command("result", "run")[0] == 1
-        database.limits.set(concurrency=1)
+        database.limit(concurrency=1)
         for n in range(3):
             command("submit", str(tmp_path / "team.yaml"), "--id", f"more-{n}", "--delay", "60")
     assert command("settle", "run", "--skip-tool", "done by hand")[0] == 0
-    assert database.entry("run").settlement.words == {"*": "done by hand"}
+    assert database.entry("run").words == {"*": "done by hand"}
     assert command("cancel", "r*") == (0, "cancelled")
     assert command("cancel", "more-[01]", "more-2") == (0, "cancelled\ncancelled\ncancelled")
     assert command("limits", "--concurrency", "0") == (0, "no limits")

@@ -12,8 +12,7 @@ from support.openai_server import OpenAIServer, Reply
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.cluster.database import Database
-from magentic_kit.cluster.limits import QUEUE
+from magentic_kit.cluster.database import QUEUE, Database
 from magentic_kit.cluster.queued import derive
 from magentic_kit.runlog.directory import read_log
 

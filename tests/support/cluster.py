@@ -130,8 +130,8 @@ def leave_behind(database: Database, folder: Path, logs: Mapping[str, Mapping[st
 def abandon(database: Database, folder: Path, values: Mapping[str, list[Any]]) -> None:
     """Queued runs get these values in their streams from a worker that is killed then."""
     (folder / "values.json").write_text(json.dumps(values))
-    database.limits.set(worker_concurrency=100)
-    command = [sys.executable, lost_worker.__file__, database.connection.url, str(folder / "values.json")]
+    database.limit(worker_concurrency=100)
+    command = [sys.executable, lost_worker.__file__, database.url, str(folder / "values.json")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     told = {process.stdout.readline().strip() for _ in values}

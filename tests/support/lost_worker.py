@@ -12,9 +12,7 @@ from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
-from magentic_kit.cluster.connection import APPLICATION
-from magentic_kit.cluster.database import STREAM, VERSION, WORKFLOW
-from magentic_kit.cluster.limits import QUEUE
+from magentic_kit.cluster.database import APPLICATION, QUEUE, STREAM, VERSION, WORKFLOW
 
 
 def main(url: str, values: dict[str, list[object]]) -> None:
