@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import run as call
 
 import pytest
+import yaml
 from support.cluster import at_work, brain, state, states, team, wait_for
 from support.openai_server import OpenAIServer, Reply
 
@@ -182,3 +186,41 @@ def test_the_command_line_of_dbos_lists_cancels_and_resumes_runs(
     with at_work(database):
         wait_for(lambda: state(database, "run") == "satisfied")
     assert '"state": "satisfied"' in dbos("get", "run")
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "cluster"
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_example_run_in_their_order(
+    database: Database, url: str, tmp_path: Path, server: OpenAIServer
+) -> None:
+    team(tmp_path, server)
+    shell = [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.S)
+        for line in block.splitlines()
+    ]
+    outputs = []
+    with at_work(database):
+        for line in shell:
+            if line.startswith(("magentic-kit ", "dbos ")) and "kit worker" not in line:
+                wait_for(lambda: not states(database) & {"queued", "running"})
+                environment = {**os.environ, "MAGENTIC_KIT_DATABASE": url}
+                done = call(line, shell=True, capture_output=True, text=True, cwd=tmp_path, env=environment)
+                assert done.returncode == 0, done.stderr
+                outputs.append(done.stdout)
+    assert outputs[0] == "monday\n" and outputs[1].startswith("monday\tsatisfied")
+    assert outputs[2] == "the answer of Which region grew fastest?\n" and '"monday"' in outputs[3]
+    assert (tmp_path / "runs" / "monday" / "report.html").exists()
+
+
+def test_the_container_example_starts_what_there_is() -> None:
+    services = yaml.safe_load((EXAMPLE / "compose.yaml").read_text())["services"]
+    assert services["worker"]["deploy"]["replicas"] == 2 and services["worker"]["build"] == "."
+    assert services["database"]["image"].startswith("postgres:")
+    url = services["worker"]["environment"]["MAGENTIC_KIT_DATABASE"]
+    assert url == f"postgresql://postgres:{services['database']['environment']['POSTGRES_PASSWORD']}@database/runs"
+    last = (EXAMPLE / "Dockerfile").read_text().splitlines()[-1]
+    program, command = json.loads(last.removeprefix("CMD "))
+    assert program == "magentic-kit" and command in app.COMMANDS
