@@ -31,7 +31,7 @@ class Liveness(threading.Thread):
     """
 
     def __init__(
-        self, database: Database, worker: str, *, lease: float, patience: float, lost: Callable[[str], None]
+        self, database: Database, worker: str, *, lease: float, patience: float, lost: Callable[[str], object]
     ) -> None:
         super().__init__(name="liveness", daemon=True)
         self._client, self._worker, self._lease = database.connect(wait=False), worker, lease
@@ -58,7 +58,8 @@ class Liveness(threading.Thread):
             except sa.exc.SQLAlchemyError as error:
                 self._failing = self._failing or time.monotonic()
                 if time.monotonic() - self._failing > self._patience:
-                    return self._lost(f"the database has not answered for {self._patience:g} s: {error}")
+                    self._lost(f"the database has not answered for {self._patience:g} s: {error}")
+                    return
                 self._over.wait(self._lease / _LOOKS)
 
     def _look_until_over(self, session: sa.Connection) -> None:

@@ -205,7 +205,10 @@ class Database:
             raise ConfigError.one(f"run '{id}' is {state}: nobody has to settle it", file=id)
         settled = [self.history(id).takes, dict(words)]
         self.client.update_workflow_attributes(id, {"settled": settled}, merge=True)
-        self.client.rewind_workflow(id, queue_name=QUEUE)
+        try:
+            self.client.rewind_workflow(id, queue_name=QUEUE)
+        except dbos_error.DBOSException as error:
+            raise ConfigError.one(f"somebody else has just settled run '{id}'", file=id) from error
 
     def limit(self, **limits: int | None) -> dict[str, int]:
         """Sets those limits that are not None; 0 lifts one. Returns all.

@@ -8,9 +8,11 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
 
 import yaml
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
@@ -65,7 +67,6 @@ class Worker:
         self._opened = AsyncExitStack()
         self._opened.push_async_callback(self._pool.close)
         self._stopped = asyncio.Event()
-        self._lost = ""
 
     def stop(self) -> None:
         """Takes no more runs; `work` ends with those that are under way."""
@@ -78,22 +79,23 @@ class Worker:
         threads of DBOS try again without end.
         """
         loop = asyncio.get_running_loop()
-
-        def lost(why: str) -> None:
-            self._lost = why
-            loop.call_soon_threadsafe(self._stopped.set)
-
+        lost: asyncio.Future[None] = loop.create_future()
         await asyncio.to_thread(self._database.limit, worker_concurrency=self._concurrency)
-        liveness = Liveness(self._database, self.name, lease=self._lease, patience=self._patience, lost=lost)
+        liveness = Liveness(
+            self._database,
+            self.name,
+            lease=self._lease,
+            patience=self._patience,
+            lost=lambda why: loop.call_soon_threadsafe(lost.set_exception, JournalError(why)),
+        )
         liveness.start()
         try:
             async with self._opened:
                 self._launch()
-                await self._stopped.wait()
-                if self._lost:
-                    raise JournalError(self._lost)
+                await _unless(lost, self._stopped.wait())
                 # In a thread: it waits for the runs under way, which go on in this loop.
-                await asyncio.to_thread(DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=_DRAIN)
+                drain = partial(DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=_DRAIN)
+                await _unless(lost, asyncio.to_thread(drain))
                 loop.set_default_executor(ThreadPoolExecutor())  # DBOS had put its own there, and has closed it
         finally:
             liveness.end()
@@ -181,6 +183,14 @@ class Worker:
             factory.share(self._pool)
             self._factories[key] = await self._opened.enter_async_context(factory)
         return self._factories[key]
+
+
+async def _unless(lost: asyncio.Future[None], awaitable: Awaitable[Any]) -> None:
+    """Waits for the one or the other, and raises what `lost` has."""
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(awaitable)
+    await asyncio.wait([lost, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if lost.done():
+        lost.result()
 
 
 def _state(outcome: str, error: Mapping[str, str] | None) -> tuple[str, str]:

@@ -109,6 +109,9 @@ def at_work(database: Database, **options: Any) -> Iterator[list[str]]:
     ready.wait(30)
     try:
         yield told
+    except AssertionError:
+        print(*told, raised, sep="\n")
+        raise
     finally:
         loop.call_soon_threadsafe(lambda: stop())
         thread.join(30)
