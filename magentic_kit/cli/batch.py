@@ -2,125 +2,145 @@
 
 from __future__ import annotations
 
-import json
-from argparse import ArgumentTypeError
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from magentic_kit.cli.arguments import PATH, POSITIVE, argument, command, flag
-from magentic_kit.cli.common import (
-    DATABASE,
-    TEAM_OPTIONS,
-    database_of,
-    open_database,
-    overrides_of,
-    quiet_logs,
-    run_to_end,
-    say,
-)
+import click
+
+from magentic_kit.cli.announce import LOADING
+from magentic_kit.cli.environment import database_url, load_environment, open_database
+from magentic_kit.cli.options import PATH, POSITIVE, TeamOptions, database_option, json_option, team_options
+from magentic_kit.cli.output import say, say_json
 from magentic_kit.errors import ConfigError
 from magentic_kit.text import duration, one_line
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from magentic_kit.batch.runner import Batch, TaskResult
     from magentic_kit.cluster.queued import Queue
-    from magentic_kit.team.loading import Team
 
 
-def _writable(path: str) -> BinaryIO:
-    """Opened before anything is paid for."""
-    try:
-        return Path(path).open("wb")
-    except OSError as error:
-        raise ArgumentTypeError(f"'{path}' cannot be written: {error.strerror}") from error
-
-
-@command(
-    argument("team", nargs="?", type=Path, metavar="[TEAM]"),
-    argument("tasks", nargs="?", type=Path, metavar="[TASKS]"),
-    argument("--concurrency", type=POSITIVE, metavar="N", help="Tasks under way at a time; default: 8."),
-    argument("--rpm", type=POSITIVE, metavar="N", help="Requests a minute that a service gets at most."),
-    argument("--tpm", type=POSITIVE, metavar="N", help="Tokens a minute that a service gets at most."),
-    argument("--out", **PATH, default=Path("batches"), help="Where batch directories go; default: batches."),
-    argument("--resume", type=Path, metavar="DIR", help="Go on with this batch; TEAM and TASKS may be left out."),
-    DATABASE,
-    argument("--junit", type=_writable, metavar="FILE", help="Write the results as JUnit XML."),
-    flag("--json", dest="as_json", help="Print the results as JSON."),
-    *TEAM_OPTIONS,
+@click.command()
+@click.argument("team", type=PATH, required=False)
+@click.argument("tasks", type=PATH, required=False)
+@click.option("--concurrency", type=POSITIVE, metavar="N", help="Tasks under way at a time; default: 8.")
+@click.option("--rpm", type=POSITIVE, metavar="N", help="Requests a minute that a service gets at most.")
+@click.option("--tpm", type=POSITIVE, metavar="N", help="Tokens a minute that a service gets at most.")
+@click.option(
+    "--out", type=PATH, default=Path("batches"), help="Where batch directories are created.", show_default=True
 )
-def batch(team: Path | None, tasks: Path | None, **options: Any) -> int:
+@click.option("--resume", type=PATH, metavar="DIR", help="Continue this batch; TEAM and TASKS may be left out.")
+@database_option
+@click.option("--junit", type=PATH, metavar="FILE", help="Write the results as JUnit XML.")
+@json_option(help="Print the results as JSON.")
+@team_options
+def batch(
+    team: Path | None,
+    tasks: Path | None,
+    concurrency: int | None,
+    rpm: int | None,
+    tpm: int | None,
+    out: Path,
+    resume: Path | None,
+    url: str | None,
+    junit: Path | None,
+    as_json: bool,
+    options: TeamOptions,
+) -> int:
     """Run TEAM on every task of TASKS (.jsonl, .yaml or .csv), several at a time.
 
     With a database workers carry the tasks out, under the limits given here for all runs of that queue together;
-    Ctrl-C stops following them, --resume follows on, and lets those go on that failed or were cancelled.
+    Ctrl-C stops following them, --resume follows on, and lets those continue that failed or were cancelled.
 
     A task has `task` or `inputs`, and if you like an `id` and `expect`: contains, regex, json_schema or python.
     Exit code: 0 all checks passed, 1 some did not; without any: 0 all satisfied, 1 some failed, 3 limited or
     rejected; 130 cancelled.
     """
-    if not options["resume"] and not (team and tasks):
+    junit_file = _open_junit(junit)
+    if not resume and not (team and tasks):
         raise ConfigError.one("give TEAM and TASKS, or --resume DIR", file="command line")
+    from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
     from magentic_kit.team.loading import load_team
+    from magentic_kit.team.people import by_flags
+    from magentic_kit.views.console import make_console
 
-    overrides = overrides_of(beside=team or options["resume"], **options)
-    checked = load_team(team, overrides=overrides) if team else None
+    load_environment(options.env_file, beside=team or resume or Path())
+    overrides = options.overrides()
+    loaded = load_team(team, overrides=overrides) if team else None
+
+    def load() -> Batch:
+        from magentic_kit.batch.runner import Batch
+        from magentic_kit.batch.tasks import load_tasks
+        from magentic_kit.factory import TeamFactory
+
+        if resume is not None:
+            work = Batch.load(resume, overrides=overrides)
+            other_team = loaded and loaded.config_hash != work.factory.team.config_hash
+            if other_team or (tasks and load_tasks(tasks, work.factory) != work.tasks):
+                problem = "the batch began with another team or other tasks: leave them out"
+                raise ConfigError.one(problem, file=str(resume))
+            return work
+        assert loaded and tasks
+        factory = TeamFactory(loaded)
+        return Batch.new(factory, load_tasks(tasks, factory), out=out, base_dir=tasks.parent)
+
+    console = make_console()
+    if loaded and tasks:
+        console.announce(loaded.config.name, f"tasks of {tasks}")
 
     async def whole() -> int:
-        from magentic_kit.cli.terminal import by_flags, on_signals
-
-        work = _open(checked, tasks, overrides, options)
-        people = {name: options[name] for name in ("approve", "approve_plan")}
-        queue = _queue(work, options, people)
-        limits = {name: options[name] for name in ("concurrency", "rpm", "tpm")}
+        with console.waiting(LOADING):
+            work = load()
+        queue = None
+        if database_url(url) and (resume is None or work.queued):
+            queue = _open_queue(work, url, options)
+        people = by_flags(approve=options.approve, approve_plan=options.approve_plan)
         results: list[TaskResult] = []
         async with work.factory:
             with _progress(len(work.tasks)) as (show, give_back):
                 on_signals(work.cancel, give_back)
-                async for result in work.results(**limits, queue=queue, **by_flags(**people)):
+                async for result in work.results(concurrency=concurrency, rpm=rpm, tpm=tpm, queue=queue, **people):
                     results.append(result)
                     show(result)
-        return _tell(work, results, options)
+        _print_summary(work, results)
+        if junit_file:
+            from magentic_kit.batch.runner import junit as junit_xml
+
+            with junit_file:
+                junit_file.write(junit_xml(work, results))
+        if as_json:
+            say_json([asdict(result) for result in results])
+        return _exit_code(work, results)
 
     quiet_logs()
     return run_to_end(whole)
 
 
-def _open(checked: Team | None, tasks: Path | None, overrides: dict[str, Any], options: dict[str, Any]) -> Batch:
-    from magentic_kit.batch.runner import Batch
-    from magentic_kit.batch.tasks import load_tasks
-    from magentic_kit.factory import TeamFactory
-
-    old = options["resume"]
-    if checked and tasks and not old:
-        factory = TeamFactory(checked)
-        return Batch.new(factory, load_tasks(tasks, factory), out=options["out"], base_dir=tasks.parent)
-    work = Batch.load(old, overrides=overrides)
-    other_team = checked and checked.config_hash != work.factory.team.config_hash
-    if other_team or (tasks and load_tasks(tasks, work.factory) != work.tasks):
-        raise ConfigError.one("the batch began with another team or other tasks: leave them out", file=str(old))
-    return work
+def _open_junit(path: Path | None) -> BinaryIO | None:
+    """Opens the file before anything is paid for. Raises `click.BadParameter`."""
+    try:
+        return path.open("wb") if path else None
+    except OSError as error:
+        raise click.BadParameter(f"'{path}' cannot be written: {error.strerror}", param_hint="--junit") from error
 
 
-def _queue(work: Batch, options: dict[str, Any], people: dict[str, Any]) -> Queue | None:
-    """The queue of the database that is named, for a batch that is new or was begun there."""
-    if not database_of(options["url"]) or (options["resume"] and not work.queued):
-        return None
-    database = open_database(options["url"])
+def _open_queue(work: Batch, url: str | None, options: TeamOptions) -> Queue:
+    database = open_database(url)
     from magentic_kit.cluster.queued import Queue
 
-    queue = Queue(database, work, **people)
-    say(f"queued as {queue.prefix}*: `magentic-kit worker`, on any host, carries them out", aside=True)
+    queue = Queue(database, work, approve=options.approve, approve_plan=options.approve_plan)
+    say(f"queued as {queue.prefix}*: `magentic-kit worker`, on any host, carries them out", err=True)
     return queue
 
 
 @contextmanager
 def _progress(total: int) -> Iterator[tuple[Callable[[TaskResult], None], Callable[[], None]]]:
-    """What shows a task that has ended, on a bar and a line for trouble, or as lines; and what ends the display."""
+    """Yields what shows a task that has ended (on a bar, or as lines), and what ends the display."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -129,7 +149,7 @@ def _progress(total: int) -> Iterator[tuple[Callable[[TaskResult], None], Callab
     ended: Counter[str] = Counter()
 
     def show(result: TaskResult) -> None:
-        ended[result.outcome] += 1
+        ended[one_line(result.outcome)] += 1
         progress.update(bar, advance=1, description=", ".join(f"{n} {outcome}" for outcome, n in ended.items()))
         trouble = result.error or next((f"{c.check}: {c.problem}" for c in result.checks if c.problem), "")
         if trouble or not live:
@@ -142,12 +162,26 @@ def _progress(total: int) -> Iterator[tuple[Callable[[TaskResult], None], Callab
         yield show, progress.stop
 
 
-def _tell(work: Batch, results: list[TaskResult], options: dict[str, Any]) -> int:
-    """Tells of all tasks together, in a table and as it was asked for; the exit code."""
+def _print_summary(work: Batch, results: Sequence[TaskResult]) -> None:
+    """Prints a table of how the tasks ended, what is left to do, and where it all is."""
     from rich.console import Console
-    from rich.table import Table
 
-    from magentic_kit.batch.runner import junit
+    Console(stderr=True).print(_table(results))
+    if left := len(work.tasks) - len(results):
+        fate = "not begun"
+        if work.queued:
+            name = f"{work.directory.name}-*"
+            fate = f"continue in the queue; --resume follows them, `magentic-kit cancel '{name}'` ends them"
+        say(f"{left} {fate}", err=True)
+    say(f"see {work.directory}", err=True)
+
+
+def _table(results: Sequence[TaskResult]) -> Table:
+    """Makes a table with a row for each outcome."""
+    from statistics import median
+
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table("outcome", "tasks", "tokens", "median time", "longest", "checks passed")
     for outcome in sorted({result.outcome for result in results}):
@@ -156,20 +190,17 @@ def _tell(work: Batch, results: list[TaskResult], options: dict[str, Any]) -> in
         times = [r.seconds for r in some]
         checks = [not check.problem for r in some for check in r.checks]
         passed = f"{sum(checks)} of {len(checks)}" if checks else ""
-        table.add_row(outcome, str(len(some)), f"{tokens:,}", duration(median(times)), duration(max(times)), passed)
-    Console(stderr=True).print(table)
-    if left := len(work.tasks) - len(results):
-        go_on = f"go on in the queue; --resume follows them, `magentic-kit cancel '{work.directory.name}-*'` ends them"
-        say(f"{left} {go_on if work.queued else 'not begun'}", aside=True)
-    say(f"see {work.directory}", aside=True)
-    if options["junit"]:
-        with options["junit"] as file:
-            file.write(junit(work, results))
-    if options["as_json"]:
-        say(json.dumps([asdict(result) for result in results], indent=2, default=str))
+        cells = (f"{len(some)}", f"{tokens:,}", duration(median(times)), duration(max(times)), passed)
+        table.add_row(Text(one_line(outcome)), *cells)
+    return table
+
+
+def _exit_code(work: Batch, results: Sequence[TaskResult]) -> int:
     outcomes = {result.outcome for result in results}
     if len(results) < len(work.tasks) or "cancelled" in outcomes:
         return 130
     if any(task.expect for task in work.tasks):
         return int(not all(result.passed for result in results))
-    return 0 if outcomes == {"satisfied"} else 1 if outcomes & {"failed", "parked"} else 3
+    if outcomes == {"satisfied"}:
+        return 0
+    return 1 if outcomes & {"failed", "parked"} else 3

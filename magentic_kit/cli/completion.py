@@ -1,37 +1,24 @@
-"""`completion`: a shell completes commands, options and paths, by argcomplete."""
+"""`completion`: what makes a shell complete commands, options and paths."""
 
 from __future__ import annotations
 
-import os
-from argparse import ArgumentParser
+import click
+from click.shell_completion import get_completion_class
 
-from magentic_kit.cli import app
-from magentic_kit.cli.arguments import Parser, argument, command
-from magentic_kit.cli.common import say
+from magentic_kit.cli.output import say
 from magentic_kit.errors import ConfigError
 
 _FILES = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/config.fish"}
 
 
-@command(argument("shell", choices=list(_FILES), metavar="{bash|zsh|fish}"))
-def completion(shell: str) -> None:
+@click.command()
+@click.argument("shell", type=click.Choice(list(_FILES)))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
     """Print what makes SHELL complete this command."""
-    try:
-        from argcomplete.shell_integration import shellcode
-    except ImportError:
-        raise ConfigError.one("needs pip install 'magentic-kit[completion]'", file="completion") from None
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise ConfigError.one(f"the installed click cannot complete in {shell}", file="completion")
+    root = ctx.find_root()
     say(f"# to install: magentic-kit completion {shell} >> {_FILES[shell]}")
-    say(shellcode(["magentic-kit"], shell=shell))
-
-
-def complete() -> None:
-    """Tells the shell that asks what could come next, and ends the process."""
-    from argcomplete import autocomplete
-
-    whole = ArgumentParser(allow_abbrev=False)
-    whole.add_argument("--version", action="store_true")
-    line = os.environ["COMP_LINE"].split()
-    commands = whole.add_subparsers(parser_class=Parser)
-    for name, (_, does) in app.COMMANDS.items():
-        commands.add_parser(name, help=does, arguments=app.load(name).arguments if name in line else ())
-    autocomplete(whole, always_complete_options=False)
+    say(kind(root.command, {}, "magentic-kit", "_MAGENTIC_KIT_COMPLETE").source())

@@ -1,28 +1,29 @@
-"""`doctor`: whether all that a team needs is there, and what its models can do; each fault with what mends it."""
+"""`doctor`: whether all that a team needs is there, and what its models can do; each fault with its remedy."""
 
 from __future__ import annotations
 
-import asyncio
 import platform
 from collections.abc import Iterator
 from importlib.metadata import metadata, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magentic_kit.cli.arguments import argument, command, flag
-from magentic_kit.cli.common import ENV_FILE, load_environment, quiet_logs, say
+import click
+
+from magentic_kit.cli.environment import load_environment
+from magentic_kit.cli.options import PATH, env_file_option
+from magentic_kit.cli.output import say
 from magentic_kit.errors import ConfigError
 from magentic_kit.text import one_line
 
 if TYPE_CHECKING:
-    from magentic_kit.cli.checkup import Finding
+    from magentic_kit.cli.probes import Finding
 
 
-@command(
-    argument("file", nargs="?", type=Path, metavar="[TEAM]"),
-    flag("--live", help="Ask each model for a reply, a ledger and a tool call; costs some tokens."),
-    ENV_FILE,
-)
+@click.command()
+@click.argument("file", type=PATH, required=False, metavar="[TEAM]")
+@click.option("--live", is_flag=True, help="Ask each model for a reply, a ledger and a tool call; costs some tokens.")
+@env_file_option
 def doctor(file: Path | None, live: bool, env_file: Path | None) -> int:
     """Check Python and Semantic Kernel, and whether the services of TEAM have all they need.
 
@@ -34,12 +35,16 @@ def doctor(file: Path | None, live: bool, env_file: Path | None) -> int:
         raise ConfigError.one("--live needs a TEAM whose services it can ask", file="command line")
     findings = list(_installed())
     if file is not None:
+        import asyncio
+
+        from magentic_kit.cli.process import quiet_logs
+
         load_environment(env_file, beside=file)
         team = load_team(file)
-        from magentic_kit.cli.checkup import check_services
+        from magentic_kit.cli.probes import probe_services
 
         quiet_logs()
-        findings += asyncio.run(check_services(team, live=live))
+        findings += asyncio.run(probe_services(team, live=live))
     _print(findings)
     return 0 if all(ok for _, ok, _, _ in findings) else 1
 
@@ -66,9 +71,10 @@ def _print(findings: list[Finding]) -> None:
 
     console, table = Console(), Table("", "what", "found", "mend it with")
     for what, ok, found, mend in findings:
-        cells = ("ok" if ok else "missing", what, one_line(found), "" if ok else mend)
+        cells = [one_line(cell) for cell in ("ok" if ok else "missing", what, found, "" if ok else mend)]
         table.add_row(*map(Text, cells), style="" if ok else "red")
         if not console.is_terminal:
-            say("{:8} {:24} {}{}".format(*cells[:3], "; " * bool(cells[3]) + cells[3]))
+            advice = f"; {cells[3]}" if cells[3] else ""
+            say(f"{cells[0]:8} {cells[1]:24} {cells[2]}{advice}")
     if console.is_terminal:
         console.print(table)

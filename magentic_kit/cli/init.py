@@ -8,8 +8,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from magentic_kit.cli.arguments import argument, command
-from magentic_kit.cli.common import say
+import click
+
+from magentic_kit.cli.options import PATH
+from magentic_kit.cli.output import say
 from magentic_kit.errors import ConfigError
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
@@ -28,15 +30,17 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
 _TEMPLATE = Path(__file__).parent / "templates" / "project"
 
 
-@command(
-    argument("directory", nargs="?", default=Path(), type=Path, metavar="[DIR]"),
-    argument(
-        "--provider", choices=[*PROVIDERS], metavar="P", help="Who serves the model: %(choices)s; default: openai."
-    ),
-    argument("--model", help="Model to ask; default: one of the provider's."),
-    argument("--name", help="Name of the team; default: the directory's."),
+@click.command()
+@click.argument("directory", type=PATH, default=Path(), metavar="[DIR]")
+@click.option(
+    "--provider",
+    type=click.Choice(list(PROVIDERS)),
+    metavar="P",
+    help=f"Who serves the model: {', '.join(PROVIDERS)}; default: openai.",
 )
-def init(directory: Path, provider: str | None, model: str | None, name: str | None) -> int:
+@click.option("--model", help="Model to ask; default: one of the provider's.")
+@click.option("--name", help="Name of the team; default: the directory's.")
+def init(directory: Path, provider: str | None, model: str | None, name: str | None) -> None:
     """Write a small team into DIR (default: here): it runs offline at once, and with your model and key.
 
     Asks for provider and model on a terminal. Never overwrites a file.
@@ -47,18 +51,19 @@ def init(directory: Path, provider: str | None, model: str | None, name: str | N
     files = _files(provider=provider, model=model, variables=variables, name=name or directory.resolve().name or "team")
     _write({directory / path: text for path, text in files.items()})
     say(f"wrote {len(files)} files; now:")
-    for line in [f"cd {directory}"] * (directory != Path()) + ["magentic-kit run team.yaml"]:
-        say(f"  {line}")
-    return 0
+    if directory != Path():
+        say(f"  cd {directory}")
+    say("  magentic-kit run team.yaml")
 
 
 def _ask(what: str, default: str, choices: Collection[str] = ()) -> str:
-    """The answer of the person at the terminal; the default if it is empty, or nobody is there."""
+    """Returns the answer of the person at the terminal; the default if it is empty, or nobody is there."""
     question = f"{what} ({', '.join(choices)}) [{default}]: " if choices else f"{what} [{default}]: "
     while sys.stdin.isatty():
-        say(question, aside=True, end="")
-        if not (line := sys.stdin.readline()):
-            raise KeyboardInterrupt  # Ctrl-D
+        say(question, err=True, end="")
+        line = sys.stdin.readline()
+        if not line:
+            raise click.Abort  # Ctrl-D
         answer = line.strip() or default
         if not choices or answer in choices:
             return answer
@@ -66,7 +71,7 @@ def _ask(what: str, default: str, choices: Collection[str] = ()) -> str:
 
 
 def _files(**values: Any) -> dict[str, str]:
-    """The project's files, as path -> text."""
+    """Returns the project's files, as path -> text."""
     from jinja2 import Environment, StrictUndefined
 
     from magentic_kit.team.schema import team_schema

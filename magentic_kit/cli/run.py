@@ -2,177 +2,155 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from magentic_kit.cli.arguments import PATH, argument, command, flag
-from magentic_kit.cli.common import (
-    OUT,
-    TASK_OPTIONS,
-    TEAM_OPTIONS,
-    VERBOSITY_OPTIONS,
-    WORD_OPTIONS,
-    overrides_of,
-    quiet_logs,
-    read,
-    run_to_end,
-    say,
-    task_of,
-    words_of,
-    writing,
+import click
+
+from magentic_kit.cli.announce import LOADING, announce, announce_again
+from magentic_kit.cli.environment import load_environment
+from magentic_kit.cli.files import read_text, writing
+from magentic_kit.cli.follow import OutputOptions, follow, output_options
+from magentic_kit.cli.options import (
+    PATH,
+    ConsoleOptions,
+    TaskOptions,
+    TeamOptions,
+    UnknownCallOptions,
+    console_options,
+    out_option,
+    run_argument,
+    task_options,
+    team_argument,
+    team_options,
+    unknown_call_options,
 )
-from magentic_kit.team.loading import Team, load_team
+from magentic_kit.cli.output import say
+from magentic_kit.team.loading import load_team
 
 if TYPE_CHECKING:
-    from magentic_kit.events import AnyEvent
     from magentic_kit.factory import TeamFactory
     from magentic_kit.orchestration.options import RunOptions
-    from magentic_kit.run import Run, RunResult
-
-EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}
-"""Outcome of a run -> exit code; 2 is a usage or configuration error, or a log that does not fit."""
-
-_REVIEW = "review.plan=true"
-_TEAM = argument("team", type=Path)
-_SHOW_OPTIONS = (
-    flag("--json", dest="form", const="json", help="Print the whole result as JSON in place of the answer."),
-    flag("--jsonl", dest="form", const="jsonl", help="Print every event as a line of JSON as it comes."),
-    flag("--quiet", dest="show", const="quiet", help="Show nothing of the run; print the answer."),
-    flag("--plain", dest="show", const="plain", help="Plain lines: no colour, no live display."),
-    *VERBOSITY_OPTIONS,
-    flag("--otel", help="Export traces and metrics by OTLP, as OTEL_* variables say."),
-)
+    from magentic_kit.run import Run
 
 
-@command(
-    _TEAM,
-    *TASK_OPTIONS,
-    *TEAM_OPTIONS,
-    *_SHOW_OPTIONS,
-    OUT,
-    flag("--review-plan", dest="settings", action="append_const", const=_REVIEW, help=f"Same as --set {_REVIEW}."),
-    argument("--plan", **PATH, help="Carry out this plan, made by `plan` and edited."),
-    argument("--from", dest="reuse", type=Path, metavar="RUN", help="Reuse the steps of this run that are unchanged."),
-)
-def run(team: Path, out: Path, plan: Path | None, reuse: Path | None, **given: Any) -> int:
+@click.command()
+@team_argument
+@task_options
+@team_options
+@output_options
+@console_options
+@out_option
+@click.option("--review-plan", is_flag=True, help="Same as --set review.plan=true.")
+@click.option("--plan", type=PATH, help="Carry out this plan, made by `plan` and edited.")
+@click.option("--from", "reuse", type=PATH, metavar="RUN", help="Reuse the steps of this run that are unchanged.")
+def run(
+    team: Path,
+    task: TaskOptions,
+    options: TeamOptions,
+    output: OutputOptions,
+    display: ConsoleOptions,
+    out: Path,
+    review_plan: bool,
+    plan: Path | None,
+    reuse: Path | None,
+) -> int:
     """Run TEAM (a YAML file) on TASK; `-` reads the task from standard input.
 
     Progress goes to standard error, the answer to standard output. Exit code: 0 satisfied, 3 limited or
     rejected, 1 failed, 130 cancelled, 2 nothing was started.
     """
-    task, inputs = task_of(**given)
-    overrides = overrides_of(beside=team, **given)
-    options: RunOptions = {"inputs": inputs, "out": out}
+    text, inputs = task.read()
+    load_environment(options.env_file, beside=team)
+    overrides = options.overrides()
+    if review_plan:
+        overrides["review.plan"] = True
+    run_options: RunOptions = {"inputs": inputs, "out": out}
     if plan is not None:
         from magentic_kit.team.plan import TaskLedger
 
-        options["plan"] = TaskLedger.from_markdown(read(plan), file=str(plan))
+        run_options["plan"] = TaskLedger.from_markdown(read_text(plan), file=str(plan))
+        if text is None:
+            text = run_options["plan"].task
     if reuse is not None:
-        options["reuse"] = reuse
-    checked = load_team(team, overrides=overrides)
+        run_options["reuse"] = reuse
+    loaded = load_team(team, overrides=overrides)  # its errors come before the seconds of Semantic Kernel's import
+    console = display.console(quiet=output.is_quiet)
+    announce(console, loaded, text, inputs)
 
-    def start(factory: TeamFactory, people: RunOptions) -> Run:
-        people.update(options)
-        return factory.start(task, **people)
+    def load() -> TeamFactory:
+        from magentic_kit.factory import TeamFactory
 
-    return _follow(partial(_factory, checked), start, given)
+        return TeamFactory(loaded)
+
+    def start(factory: TeamFactory, shared: RunOptions) -> Run:
+        shared.update(run_options)
+        return factory.start(text, **shared)
+
+    return follow(load, start, options, output, console)
 
 
-@command(argument("run_dir", type=Path, metavar="RUN"), *WORD_OPTIONS, *TEAM_OPTIONS, *_SHOW_OPTIONS)
-def resume(run_dir: Path, **given: Any) -> int:
-    """Go on with RUN (a run directory) from where it stopped; nothing that is in its log is paid again."""
-    overrides = overrides_of(beside=run_dir, **given)
+@click.command()
+@run_argument
+@unknown_call_options
+@team_options
+@output_options
+@console_options
+def resume(
+    run_dir: Path,
+    unknown_calls: UnknownCallOptions,
+    options: TeamOptions,
+    output: OutputOptions,
+    display: ConsoleOptions,
+) -> int:
+    """Continue RUN (a run directory) from where it stopped; nothing that is in its log is paid again."""
+    load_environment(options.env_file, beside=run_dir)
+    overrides = options.overrides()
+    console = display.console(quiet=output.is_quiet)
+    announce_again(console, run_dir)
 
     def load() -> TeamFactory:
         from magentic_kit.factory import TeamFactory
 
         return TeamFactory.from_run(run_dir, overrides=overrides)
 
-    def start(factory: TeamFactory, people: RunOptions) -> Run:
-        people["unknown_tools"] = words_of(**given)
-        return factory.resume(run_dir, **people)
+    def start(factory: TeamFactory, shared: RunOptions) -> Run:
+        shared["unknown_tools"] = unknown_calls.results()
+        return factory.resume(run_dir, **shared)
 
-    return _follow(load, start, given)
+    return follow(load, start, options, output, console)
 
 
-@command(
-    _TEAM,
-    *TASK_OPTIONS,
-    *TEAM_OPTIONS,
-    argument("-o", "--output", **PATH, default=Path("plan.md"), help="File to write; default: plan.md."),
-)
-def plan(team: Path, output: Path, **given: Any) -> int:
+@click.command()
+@team_argument
+@task_options
+@team_options
+@click.option("-o", "--output", type=PATH, default=Path("plan.md"), show_default=True, help="File to write.")
+def plan(team: Path, task: TaskOptions, options: TeamOptions, output: Path) -> None:
     """Make the task ledger of TEAM for TASK only, as Markdown to edit and to give to `run --plan`."""
-    task, inputs = task_of(**given)
-    checked = load_team(team, overrides=overrides_of(beside=team, **given))
-
-    async def make() -> str:
-        async with _factory(checked) as factory:
-            ledger = await factory.plan(task, inputs=inputs)
-            members = {agent.name: agent.description for agent in checked.config.agents}
-            return ledger.to_markdown(team=checked.config.name, members=members)
-
     import asyncio
 
+    from magentic_kit.cli.process import quiet_logs
+    from magentic_kit.views.console import make_console
+
+    text, inputs = task.read()
+    load_environment(options.env_file, beside=team)
+    loaded = load_team(team, overrides=options.overrides())
+    console = make_console()
+    announce(console, loaded, text, inputs)
+
+    async def make() -> str:
+        with console.waiting(LOADING):
+            from magentic_kit.factory import TeamFactory
+
+        async with TeamFactory(loaded) as factory:
+            ledger = await factory.plan(text, inputs=inputs)
+            members = {agent.name: agent.description for agent in loaded.config.agents}
+            return ledger.to_markdown(team=loaded.config.name, members=members)
+
     quiet_logs()
-    with writing(output), output.open("a", encoding="utf-8") as file:  # told before anything is paid
-        made = asyncio.run(make())
+    with writing(output), output.open("a", encoding="utf-8") as file:  # fails before anything is paid
+        markdown = asyncio.run(make())
         file.truncate(0)
-        file.write(made)
+        file.write(markdown)
     say(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")
-    return 0
-
-
-def _factory(checked: Team) -> TeamFactory:
-    from magentic_kit.factory import TeamFactory  # takes seconds to import: what is wrong with the file is told before
-
-    return TeamFactory(checked)
-
-
-def _follow(
-    load: Callable[[], TeamFactory], start: Callable[[TeamFactory, RunOptions], Run], given: Mapping[str, Any]
-) -> int:
-    """Runs to the end, with the console on standard error and the answer on standard output."""
-    from magentic_kit.cli.terminal import by_terminal, on_signals
-    from magentic_kit.views.console import Mode, make_console
-    from magentic_kit.views.otel import otel_sinks
-
-    form, show = given["form"], given["show"]
-    mode: Mode = "quiet" if show == "quiet" or form == "jsonl" else "plain" if show else "auto"
-    console = make_console(mode=mode, verbosity=given["verbosity"], show_reasons=given["show_reasons"])
-    people = by_terminal(console, approve=given["approve"], approve_plan=given["approve_plan"])
-    people["sinks"] = [console, *([_print_event] if form == "jsonl" else []), *otel_sinks(asked=given["otel"])]
-
-    async def whole() -> int:
-        try:
-            async with load() as factory:
-                run = start(factory, people)
-                on_signals(run.cancel, console.close)
-                result = await run.result()
-        finally:
-            console.close()
-        return _tell(result, form, quiet=show == "quiet")
-
-    quiet_logs()
-    return run_to_end(whole)
-
-
-def _tell(result: RunResult, form: str | None, *, quiet: bool) -> int:
-    from magentic_kit.text import printable
-
-    if form == "json":
-        say(json.dumps(result.record.to_dict(), indent=2, default=str))
-    elif form is None and result.answer:
-        say(printable(result.answer))
-    if result.run_dir and not quiet:
-        say(f"{result.outcome}: see {result.run_dir}", aside=True)
-    return EXIT_CODES[result.outcome]
-
-
-def _print_event(event: AnyEvent) -> None:
-    from magentic_kit.events import to_dict
-
-    say(json.dumps(to_dict(event)))

@@ -18,15 +18,16 @@ import yaml
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
 from magentic_kit import events as ev
-from magentic_kit.cli.terminal import by_flags
 from magentic_kit.cluster.adoption import Liveness
 from magentic_kit.cluster.database import APPLICATION, CONNECT, QUEUE, VERSION, WORKFLOW, Database, Spec
 from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.log import StreamLog
 from magentic_kit.errors import JournalError, KitError, UnknownToolError
 from magentic_kit.factory import TeamFactory
+from magentic_kit.orchestration.options import RunOptions
 from magentic_kit.run import Run
 from magentic_kit.services.pool import Pool
+from magentic_kit.team.people import by_flags
 from magentic_kit.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -153,9 +154,11 @@ class Worker:
             events = ev.effective(log.read())
             if events and isinstance(ended := events[-1], ev.RunFinished) and words is None:
                 return _state(ended.outcome, ended.error)
-            options = by_flags(**spec["people"])
-            options["inputs"] = spec["inputs"]
-            options["unknown_tools"] = words or {}
+            people = by_flags(**spec["people"])
+            options: RunOptions = {"inputs": spec["inputs"], "unknown_tools": words or {}}
+            options["approver"] = people["approver"]
+            if "reviewer" in people:
+                options["reviewer"] = people["reviewer"]
             run = Run.over(await self._factory(spec), log, spec["task"], options, id)
             log.on_broken = run.cancel  # no call more is paid for
             try:

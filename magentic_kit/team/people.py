@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from magentic_kit.events import ProgressLedger
 
@@ -107,3 +108,33 @@ async def ask(person: Callable[[Any], _T | Awaitable[_T]], request: Any) -> _T:
     """The person's answer, from a function or a coroutine function."""
     answer = person(request)
     return await answer if inspect.isawaitable(answer) else answer
+
+
+class PeopleOptions(TypedDict, total=False):
+    """The run options that say who answers."""
+
+    reviewer: Reviewer
+    approver: Approver
+    humans: Mapping[str, Speaker]
+
+
+def by_flags(*, approve: Sequence[str], approve_plan: bool) -> PeopleOptions:
+    """Returns who answers where nobody can be asked.
+
+    Calls of functions that match a pattern of `approve` are made, others denied; `approve_plan` approves every plan.
+    """
+
+    def judge(request: ToolReviewRequest) -> ToolReview:
+        if matches(request.function, approve):
+            return ToolReview.approve_for_run()
+        return ToolReview.deny("nobody is at a terminal; --approve names what may be called")
+
+    options: PeopleOptions = {"approver": judge}
+    if approve_plan:
+        options["reviewer"] = lambda request: PlanReview.approve()
+    return options
+
+
+def matches(function: str, patterns: Sequence[str]) -> bool:
+    """Says whether a function's name matches one of the patterns, such as `notes.*`."""
+    return any(fnmatch.fnmatchcase(function, pattern) for pattern in patterns)

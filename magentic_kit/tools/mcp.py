@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 import anyio
-from mcp import ClientSession, McpError, StdioServerParameters, stdio_client, types
+from mcp import ClientSession, McpError, StdioServerParameters, stdio_client
 from semantic_kernel.connectors.mcp import MCPSsePlugin, MCPStreamableHttpPlugin
 from semantic_kernel.exceptions import FunctionExecutionException
-from semantic_kernel.filters.functions.function_invocation_context import FunctionInvocationContext
-from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
+from semantic_kernel.functions import KernelPlugin
 
 from magentic_kit.text import one_line
-from magentic_kit.tools.openapi import function_name, openapi_plugin, resolved
+from magentic_kit.tools.mcp_tools import listed_tools, result_text, tools_plugin
+from magentic_kit.tools.openapi import openapi_plugin
+from magentic_kit.tools.stderr import telling_line
+from magentic_kit.tools.threads import in_stoppable_thread
 
 if TYPE_CHECKING:
     from magentic_kit.team.providers import MCPPlugin, OpenAPIPlugin
@@ -31,7 +33,10 @@ _START, _END = 30.0, 3.0
 _IDLE = 86_400.0
 """Seconds for which an HTTP stream of a server may be silent; calls are bounded by their callers."""
 
-_TELL_PID = 'echo $$ >&2; exec "$0" "$@"'
+_STDERR = 20_000
+"""Characters at the end of a server's stderr that are searched for the reason of its failure."""
+
+_WRITE_PID = 'echo $$ >&2; exec "$0" "$@"'
 
 
 class PluginServers:
@@ -95,9 +100,9 @@ class _Server:
                         await self._stop.wait()
                         self._life.deadline = anyio.current_time() + _END
                 if not self.plugin:
-                    self.failure = self._last_words(f"no answer within {seconds:g} s")
+                    self.failure = self._with_stderr(f"no answer within {seconds:g} s")
             except Exception as error:
-                self.failure = self._last_words(_reason(error))
+                self.failure = self._with_stderr(_reason(error))
             finally:
                 self.failure = self.failure or "it was closed"
                 self.ready.set()
@@ -124,96 +129,50 @@ class _Server:
         try:
             async with _transport(self.name, config, self._stderr) as streams, ClientSession(*streams[:2]) as session:
                 await session.initialize()
-                functions = [self._function(session, tool) for tool in await _tools(session)]
-                yield KernelPlugin(name=self.name, description=config.description, functions=functions)
+                tools = await listed_tools(session)
+                call = partial(self._call, session)
+                # In a thread, which stops after a tool if the start is given up: schemas are of any size.
+                yield await in_stoppable_thread(tools_plugin(self.name, config.description, tools, call))
         finally:
             self._stderr.seek(0)
             if (pid := self._stderr.readline().strip()).isdigit():
                 with suppress(OSError):  # what a server started is in its process group and may outlive it
                     os.killpg(int(pid), signal.SIGKILL)
 
-    def _function(self, session: ClientSession, tool: types.Tool) -> KernelFunctionFromMethod:
-        async def call(**arguments: Any) -> str:
-            if not self.failure:
-                with anyio.CancelScope() as scope:
-                    self._calls.add(scope)
-                    try:
-                        return _text(await session.call_tool(tool.name, arguments))
-                    except (McpError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
-                        if isinstance(error, McpError) and error.error.message != "Connection closed":
-                            raise
-                    finally:
-                        self._calls.discard(scope)
-            why = self.failure or self._last_words("it closed the connection")
-            raise FunctionExecutionException(f"the server of plugin {self.name!r} is gone: {why}")
+    async def _call(self, session: ClientSession, tool: str, arguments: dict[str, Any]) -> str:
+        if not self.failure:
+            with anyio.CancelScope() as scope:
+                self._calls.add(scope)
+                try:
+                    return result_text(await session.call_tool(tool, arguments))
+                except (McpError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
+                    if isinstance(error, McpError) and error.error.message != "Connection closed":
+                        raise
+                finally:
+                    self._calls.discard(scope)
+        reason = self.failure or self._with_stderr("it closed the connection")
+        raise FunctionExecutionException(f"the server of plugin {self.name!r} is gone: {reason}")
 
-        schema = tool.inputSchema
-        return _AsGiven(  # type: ignore[call-arg]  # pydantic's inherited signature
-            method=kernel_function(name=function_name(tool.name), description=tool.description)(call),
-            plugin_name=self.name,
-            # Not validated, as SK refuses parameter names such as `filter.name`.
-            parameters=[
-                KernelParameterMetadata.model_construct(
-                    name=name, is_required=name in schema.get("required", ()), schema_data=resolved(property, schema)
-                )
-                for name, property in schema.get("properties", {}).items()
-            ],
-        )
-
-    def _last_words(self, why: str) -> str:
-        """`why`, and the end of what the server wrote to its stderr, without the line that tells its process id."""
+    def _with_stderr(self, reason: str) -> str:
+        """`reason`, and the line of the server's stderr that explains it."""
         self._stderr.seek(0)
-        start = len(self._stderr.readline())
-        self._stderr.seek(max(start, self._stderr.seek(0, os.SEEK_END) - 500))
-        words = one_line(self._stderr.read())
-        return f"{why}; it wrote: {words}" if words else why
-
-
-class _AsGiven(KernelFunctionFromMethod):
-    """A function that gets the model's arguments; SK puts its own for those named kernel, service or arguments."""
-
-    def gather_function_parameters(self, context: FunctionInvocationContext) -> dict[str, Any]:
-        names = {parameter.name for parameter in self.parameters}
-        return {name: value for name, value in context.arguments.items() if name in names}
+        start = len(self._stderr.readline())  # our shell has written its process id there
+        self._stderr.seek(max(start, self._stderr.seek(0, os.SEEK_END) - _STDERR))
+        line = telling_line(self._stderr.read())
+        return f"{reason}; it wrote: {line}" if line else reason
 
 
 def _transport(name: str, config: MCPPlugin, stderr: TextIO) -> AbstractAsyncContextManager[Any]:
     if config.transport == "stdio":
         command, args = config.command, list(config.args)
         if os.name == "posix":
-            command, args = "/bin/sh", ["-c", _TELL_PID, command, *args]
+            command, args = "/bin/sh", ["-c", _WRITE_PID, command, *args]
         server = StdioServerParameters(
             command=command, args=args, env=config.env, cwd=config.cwd, encoding_error_handler="replace"
         )
         return stdio_client(server, errlog=stderr)
     kind = MCPStreamableHttpPlugin if config.transport == "http" else MCPSsePlugin
     return kind(name, config.url, headers=config.headers, sse_read_timeout=_IDLE).get_mcp_client()
-
-
-async def _tools(session: ClientSession) -> list[types.Tool]:
-    tools: list[types.Tool] = []
-    cursor = None
-    while True:
-        page = await session.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
-        tools += page.tools
-        if not (cursor := page.nextCursor):
-            return tools
-
-
-def _text(result: types.CallToolResult) -> str:
-    """What the model is told; of pictures and other bytes only what they are. Raises if the tool says it failed."""
-    blocks = [
-        block.text
-        if block.type == "text"
-        else block.model_dump_json(exclude={"data": True, "resource": {"blob": True}}, exclude_none=True)
-        for block in result.content
-    ]
-    if not blocks and result.structuredContent is not None:
-        blocks = [json.dumps(result.structuredContent, ensure_ascii=False)]
-    text = "\n".join(blocks)
-    if result.isError:
-        raise FunctionExecutionException(text or "the tool failed and did not say why")
-    return text
 
 
 def _reason(error: BaseException) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import TypeVar
+
+import anyio
 
 _T = TypeVar("_T")
 
@@ -28,3 +30,34 @@ async def in_daemon_thread(call: Callable[[], _T]) -> _T:
 
     threading.Thread(target=work, name="magentic-kit", daemon=True).start()
     return await asyncio.wrap_future(done)
+
+
+async def in_stoppable_thread(steps: Generator[None, None, _T]) -> _T:
+    """Runs `steps` in a thread and returns what it returns; if cancelled, it stops at its next `yield`.
+
+    The cancelled caller waits for that, up to a second: before Python 3.14, a thread that is in compiled code when
+    the process ends can make it abort.
+    """
+    stop = threading.Event()
+
+    def work() -> _T:
+        while not stop.is_set():
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: _T = end.value
+                return result
+        raise RuntimeError("the thread was stopped")
+
+    thread = asyncio.ensure_future(in_daemon_thread(work))
+    try:
+        return await asyncio.shield(thread)
+    finally:
+        stop.set()
+        if not thread.done():
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({thread}, timeout=1)
+        if not thread.done():
+            thread.cancel()
+        elif not thread.cancelled():
+            thread.exception()  # so that asyncio does not report that nobody asked for it

@@ -60,13 +60,15 @@ class Console:
         self._record = RunRecord()
         self._streamed = False  # whether this turn's text was shown as it came
         self._tail = ""  # the text that has no end yet: of the line, or of the Markdown block
+        self._announced = ""
 
     def __call__(self, event: ev.AnyEvent) -> None:
         """Shows what happened."""
         self._record.apply(event)
         match event:
             case ev.RunStarted():
-                self._line(f"{event.team}: {event.task}", "bold")
+                if self._announced != f"{event.team}: {event.task}":
+                    self.announce(event.team, event.task)
                 if names := ", ".join(self._record.scripted):
                     self._line(f"scripted replies: no model is called for {names}", "yellow")
             case ev.PlanCreated() | ev.Replanned():
@@ -83,6 +85,16 @@ class Console:
                 self._turn(event)
             case _:
                 self._show_call(event)
+
+    def announce(self, team: str, task: str) -> None:
+        """Shows whose run begins; called before the run's first event, that event does not show it again."""
+        self._announced = f"{team}: {task}"
+        self._line(self._announced, "bold")
+
+    @contextmanager
+    def waiting(self, reason: str) -> Iterator[None]:
+        """Shows on a terminal what is waited for, before the run's first event."""
+        yield
 
     def close(self) -> None:
         """Ends the output; may be called again."""
@@ -248,6 +260,9 @@ class Console:
 
 class QuietConsole(Console):
     """Shows nothing."""
+
+    def announce(self, team: str, task: str) -> None:
+        """Shows nothing."""
 
     def __call__(self, event: ev.AnyEvent) -> None:
         """Shows nothing."""

@@ -99,6 +99,12 @@ class RichConsole(Console):
                 self._live.stop()
 
     @contextmanager
+    def waiting(self, reason: str) -> Iterator[None]:
+        """Shows a spinner and what is waited for."""
+        with self._screen.status(Text(one_line(reason), style="dim")):
+            yield
+
+    @contextmanager
     def paused(self) -> Iterator[None]:
         """Leaves the terminal to somebody who asks a person."""
         with self._drawing:
@@ -130,7 +136,7 @@ class RichConsole(Console):
         timeline, limits, now = self._record.timeline, self._record.limits, self._clock()
         elapsed = now - timeline.began - sum(end - begin for begin, end in timeline.pauses)
         silent = int(now - self._since)
-        doing = f"{_SPINNER[int(now * 8) % len(_SPINNER)]} {self._doing}"
+        doing = f"{_SPINNER[int(now * 8) % len(_SPINNER)]} {one_line(self._doing, 60)}"
         manager, agents = self._used.values()
         rounds, resets = len(self._record.turns), self._record.resets
         most = f" of {duration(deadline)}" if (deadline := limits.get("deadline")) else ""

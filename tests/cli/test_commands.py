@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import click
 import pexpect
 import pytest
 from recordings.record import DEMO, WIDTHS, play, text_of
@@ -20,6 +21,7 @@ from support.console_text import GOLDEN
 
 from magentic_kit import events as ev
 from magentic_kit.cli import app
+from magentic_kit.cli.commands import COMMANDS
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.directory import LOG, Journal
 
@@ -103,7 +105,7 @@ def test_what_a_resumed_run_took_back_is_not_shown(invoke: Invoke, tmp_path: Pat
     resumed = [*log, *sample.stamp(*[begin[0]] * len(log), ev.RunResumed(from_seq=8))[-1:]]
     shown = invoke("show", write(tmp_path, "run", resumed))
     assert "round 1/20" in shown.err and "Writer" not in shown.err
-    assert f"the log ends here; `magentic-kit resume {tmp_path / 'run'}` goes on" in shown.err
+    assert f"the log ends here; `magentic-kit resume {tmp_path / 'run'}` continues it" in shown.err
 
 
 def test_a_run_is_played_at_the_speed_asked_for(invoke: Invoke, tmp_path: Path) -> None:
@@ -163,26 +165,39 @@ def test_the_command_alone_prints_a_page_that_helps(invoke: Invoke, tmp_path: Pa
 
 def test_every_command_is_listed_and_can_be_asked_for_help(invoke: Invoke) -> None:
     listed = invoke("--help").out
-    for name, (_, does) in app.COMMANDS.items():
+    for name, (_, does) in COMMANDS.items():
         assert does in listed
-        assert invoke(name, "--help").out.startswith(f"Usage: magentic-kit {name}")
+        page = invoke(name, "--help").out
+        assert page.startswith(f"Usage: magentic-kit {name}")
+        assert max(map(len, page.splitlines())) <= 80
 
 
+def click_says(make: Callable[[], object]) -> str:
+    """What click itself says of a wrong value: its wording is its own."""
+    with pytest.raises(click.UsageError) as caught:
+        make()
+    text = caught.value.message.rstrip(".")
+    return text[0].lower() + text[1:]
+
+
+NO_MORE = click_says(lambda: click.Command("list").make_context("list", ["b"]))
+TOO_SMALL = click_says(lambda: click.IntRange(min=1)("0"))
+TOO_SLOW = click_says(lambda: click.FloatRange(min=0, min_open=True)("0"))
 MISTAKES = {
     "shw": "magentic-kit: there is no command shw; did you mean 'show'?",
     "--verison": "magentic-kit: there is no option --verison; did you mean '--version'?",
     "list --jso": "magentic-kit list: there is no option --jso; did you mean '--json'?",
     "run team.yaml t --max-round=3": "magentic-kit run: there is no option --max-round; did you mean '--max-rounds'?",
-    "list a b": "magentic-kit list: that is more than it takes: b; see magentic-kit list --help",
-    "show": "magentic-kit show: the following arguments are required: RUN; see magentic-kit show --help",
-    "show r --speed 0": "magentic-kit show: argument --speed: '0' should be a number above 0; "
+    "list a b": f"magentic-kit list: {NO_MORE}; see magentic-kit list --help",
+    "show": "magentic-kit show: RUN is missing; see magentic-kit show --help",
+    "show r --speed 0": f"magentic-kit show: argument --speed: {TOO_SLOW}; see magentic-kit show --help",
+    "show r --speed nan": "magentic-kit show: argument --speed: nan is not a finite number; "
     "see magentic-kit show --help",
     "show r --speed 2 --follow": "command line: give --follow or --speed, not both",
     "batch": "command line: give TEAM and TASKS, or --resume DIR",
     "batch a b --junit no/where": "magentic-kit batch: argument --junit: 'no/where' cannot be written: "
     "No such file or directory; see magentic-kit batch --help",
-    "batch a b --rpm 0": "magentic-kit batch: argument --rpm: '0' should be a whole number from 1; "
-    "see magentic-kit batch --help",
+    "batch a b --rpm 0": f"magentic-kit batch: argument --rpm: {TOO_SMALL}; see magentic-kit batch --help",
     "status": "command line: which? Give --database, or set MAGENTIC_KIT_DATABASE",
 }
 
@@ -211,40 +226,48 @@ def test_trouble_is_red_on_a_terminal_that_shows_colours(tmp_path: Path) -> None
         assert child.read().decode().startswith(told)
 
 
-COMPLETED = {
-    "re": ["resume", "report", "result"],
-    "--v": ["--version "],
-    "run --re": ["--review-plan "],
-    "show --verbosity ": ["quiet", "normal", "full"],
-    "completion ": ["bash", "zsh", "fish"],
-    "run te": ["team.yaml "],
-    "report --format md te": ["team.yaml "],
+COMPLETED = {  # what is typed before Tab -> what the line is then, or what is offered
+    "re": ["report", "result", "resume"],
+    "--v": ["magentic-kit --version "],
+    "run --re": ["magentic-kit run --review-plan "],
+    "show --verbosity ": ["full", "normal", "quiet"],
+    "completion ": ["bash", "fish", "zsh"],
+    "run te": ["magentic-kit run team.yaml "],
+    "report --format md te": ["magentic-kit report --format md team.yaml "],
 }
 
 
-def test_bash_completes_commands_options_choices_and_paths(tmp_path: Path) -> None:
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[pexpect.spawn[str]]:
+    """An interactive bash in a folder with a team file, which completes the command."""
     (tmp_path / "team.yaml").touch()
-    script = 'eval "$(magentic-kit completion bash)"\nCOMP_TYPE=9\n'
-    for line in COMPLETED:
-        script += f"COMP_LINE='magentic-kit {line}'; COMP_POINT=${{#COMP_LINE}}; _python_argcomplete magentic-kit\n"
-        script += '(IFS="|"; echo "${COMPREPLY[*]}")\n'
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    told = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True
-    )
-    assert dict(zip(COMPLETED, (line.split("|") for line in told.stdout.splitlines()), strict=True)) == COMPLETED
+    env = {**os.environ, "PATH": path, "PS1": "ready> ", "TERM": "dumb", "INPUTRC": os.devnull}
+    child = pexpect.spawn("bash", ["--norc", "--noprofile"], cwd=tmp_path, env=env, encoding="utf-8", timeout=20)
+    child.setwinsize(50, 200)
+    child.sendline('eval "$(magentic-kit completion bash)"; bind "set bell-style none"; PS1="now""> "')
+    child.expect_exact("now> ")
+    yield child
+    child.close(force=True)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_what_a_shell_needs_says_where_it_goes(invoke: Invoke, shell: str) -> None:
-    source = invoke("completion", shell).out
-    assert source.startswith(f"# to install: magentic-kit completion {shell} >> ~/.") and "_ARGCOMPLETE" in source
+@pytest.mark.parametrize("typed", COMPLETED)
+def test_bash_completes_commands_options_choices_and_paths(shell: pexpect.spawn[str], typed: str) -> None:
+    line = f"magentic-kit {typed}"
+    shell.send(f"{line}\t\t")
+    if len(COMPLETED[typed]) == 1:
+        shell.expect_exact(COMPLETED[typed][0])
+    else:
+        shell.expect_exact("now> ")  # the choices stand above a new prompt
+        _, _, offered = shell.before.partition(line)
+        assert sorted(offered.split()) == COMPLETED[typed]
 
 
-def test_without_argcomplete_the_way_to_it_is_told(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "argcomplete.shell_integration", None)
-    with pytest.raises(ConfigError, match=r"pip install 'magentic-kit\[completion\]'"):
-        invoke("completion", "bash")
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_what_a_shell_needs_says_where_it_goes(invoke: Invoke, shell_name: str) -> None:
+    source = invoke("completion", shell_name).out
+    assert source.startswith(f"# to install: magentic-kit completion {shell_name} >> ~/.")
+    assert "_MAGENTIC_KIT_COMPLETE" in source
 
 
 TEAM = """
@@ -275,14 +298,14 @@ def test_validate_tells_editors_and_scripts_in_json(tmp_path: Path, invoke: Invo
     assert json.loads(invoke("validate", "--json", "--strict", tmp_path / "odd.yaml").out)[0]["level"] == "error"
 
 
-HEAVY = {"semantic_kernel", "pydantic", "click", "rich", "yaml", "jinja2", "asyncio", "logging", "argcomplete"}
+HEAVY = {"semantic_kernel", "pydantic", "rich", "yaml", "jinja2", "asyncio", "logging"}
 UNTOUCHED = {  # command -> what its start would pay for and never use
-    (): HEAVY | {"argparse", "json"},
-    ("--help",): HEAVY | {"argparse", "json"},
+    (): HEAVY | {"argparse", "json", "dataclasses", "pathlib"},
+    ("--help",): HEAVY | {"argparse", "json", "dataclasses", "pathlib", "shutil"},
     ("list", "."): HEAVY | {"filelock"},
     ("show", "run"): HEAVY | {"filelock"},
     ("report", "run"): HEAVY - {"jinja2", "yaml", "asyncio", "logging"},
-    ("validate", "team.yaml"): (HEAVY - {"yaml"}) | {"dataclasses", "json", "hashlib", "difflib"},
+    ("validate", "team.yaml"): (HEAVY - {"yaml"}) | {"difflib", "hashlib"},
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 from support.openai_server import OpenAIServer, TeamBrain
 from test_docs import ROOT, blocks, checkout, commands, type_in  # noqa: F401
 
-from magentic_kit.cli.app import COMMANDS
+from magentic_kit.cli.commands import COMMANDS
 from magentic_kit.team.loading import load_team
 
 README = ROOT / "README.md"

@@ -10,6 +10,7 @@ import time
 from typing import Any, Literal
 
 import anyio
+from bombs import SCHEMAS
 from mcp import types
 from mcp.server.fastmcp import Context, FastMCP, Image
 from mcp.server.lowlevel import Server
@@ -112,10 +113,25 @@ def many_pages() -> Server[Any, Any]:
     return app
 
 
-async def serve_pages() -> None:
+def hostile(fault: str) -> Server[Any, Any]:
+    """A server whose list of tools never ends, or whose tools have schemas that expand or are none."""
+    app: Server[Any, Any] = Server("hostile")
+
+    async def listed(request: types.ListToolsRequest) -> types.ServerResult:
+        schema: dict[str, Any] = {"type": "object", "properties": {"it": "text"}}
+        if fault in SCHEMAS:
+            schema = {"$defs": SCHEMAS[fault]("#/$defs"), "properties": {"it": {"$ref": "#/$defs/L0"}}}
+        tools = [types.Tool(name=f"t{i}", inputSchema=schema) for i in range(2)]
+        cursor = "again" if fault == "endless" else None
+        return types.ServerResult(types.ListToolsResult(tools=tools, nextCursor=cursor))
+
+    app.request_handlers[types.ListToolsRequest] = listed
+    return app
+
+
+async def serve(app: Server[Any, Any]) -> None:
     from mcp.server.stdio import stdio_server
 
-    app = many_pages()
     async with stdio_server() as (read, write):
         await app.run(read, write, app.create_initialization_options())
 
@@ -137,7 +153,11 @@ def main() -> None:
         case "exits":
             sys.exit("the database is not there")
         case "pages":
-            return anyio.run(serve_pages)
+            return anyio.run(serve, many_pages())
+        case "endless" | "no schema":
+            return anyio.run(serve, hostile(fault))
+        case _ if fault in SCHEMAS:
+            return anyio.run(serve, hostile(fault))
         case "family":
             subprocess.Popen(
                 [sys.executable, "-c", "import time; time.sleep(3600)", mark], stdin=subprocess.DEVNULL, stdout=2

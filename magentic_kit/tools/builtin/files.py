@@ -20,8 +20,15 @@ from magentic_kit.text import one_line
 
 MAX_BYTES = 5_000_000
 """Size of a file that is read or written."""
+MAX_DEPTH = 32
+MAX_PATH = 1_000
+"""Folders in each other, and characters of a path or pattern."""
 MAX_FOUND = 500
-"""Lines that `list` and `search` tell; they look at no more than 10,000 entries."""
+MAX_CHARACTERS = 100_000
+"""Lines that `list` and `search` return, and their characters."""
+MAX_ENTRIES = 10_000
+MAX_SEARCHED = 200_000_000
+"""Files and folders that `list` and `search` look at, and bytes that `search` reads."""
 
 Pattern = Annotated[str, "Which files: '*.md' by name; '**/' crosses folders, as in 'docs/**/*.md'"]
 
@@ -70,14 +77,16 @@ class FilesPlugin:
     def list_files(self, path: Annotated[str, "Relative path of a folder"] = ".", pattern: Pattern = "*") -> str:
         """One path a line, relative to `path`. Raises `OSError`."""
         with self._folder(path) as folder:
-            entries = (entry for _, entry in _below(folder, pattern))
-            return _lines(e for e in entries if "/" in pattern or "/" not in e.rstrip("/"))
+            walk = _Walk(folder, pattern)
+            entries = (entry for _, entry in walk.matches())
+            return _lines((e for e in entries if "/" in pattern or "/" not in e.rstrip("/")), walk)
 
     @kernel_function(name="search", description="Finds the lines of text files that contain a text, in any case.")
     def search(self, text: Annotated[str, "Text to find, taken literally"], pattern: Pattern = "**/*") -> str:
         """`path:line: text` for every hit, in readable files."""
         with self._folder(".") as folder:
-            return _lines(_hits(folder, text.lower(), pattern))
+            walk = _Walk(folder, pattern)
+            return _lines(_hits(walk, text.lower()), walk)
 
     def _write(self, path: str, text: str) -> str:
         data = text.encode()
@@ -110,20 +119,33 @@ class FilesPlugin:
                 if create:
                     with suppress(FileExistsError):
                         os.mkdir(part, dir_fd=folder)
-                inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+                inner = _open_folder(part, folder)
                 os.close(folder)
                 folder = inner
             yield folder
         except OSError as error:
             link = error.errno in (errno.ELOOP, errno.ENOTDIR)
             reason = "not a folder, or a symbolic link, which is not followed" if link else error.strerror
-            raise type(error)(f"{path!r}: {reason}") from None
+            shown = path if len(path) <= MAX_PATH else f"{path[:60]}…"
+            raise type(error)(f"{shown!r}: {reason}") from None
         finally:
             os.close(folder)
 
 
+def _open_folder(name: str, folder: int) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+
+
+def _check_length(path: str) -> None:
+    if len(path) > MAX_PATH:
+        raise OSError(errno.ENAMETOOLONG, f"refused; a path or pattern has no more than {MAX_PATH:,} characters")
+
+
 def _parts(path: str) -> tuple[str, ...]:
+    _check_length(path)
     pure = PurePosixPath(path)
+    if len(pure.parts) > MAX_DEPTH:
+        raise OSError(errno.ENAMETOOLONG, f"refused; a path has no more than {MAX_DEPTH} parts")
     odd = path.startswith("~") or "\\" in path or "\0" in path or PureWindowsPath(path).drive
     if odd or pure.is_absolute() or ".." in pure.parts:
         raise OSError(errno.EPERM, "refused; a path starts in the plugin's folder and stays there, as in 'notes/a.md'")
@@ -157,31 +179,74 @@ def _text(folder: int, path: str) -> str:
     raise OSError(errno.EINVAL, "not a UTF-8 text file")
 
 
-def _below(folder: int, pattern: str) -> Iterator[tuple[int, str]]:
-    """Descriptor of its folder and path of what matches below `folder`; a folder's path ends with a slash."""
-    patterns = (pattern, pattern.replace("**/", ""))
+class _Walk:
+    """A walk through all that is below a folder, as far as the bounds go; no symbolic link is followed."""
 
-    def entries() -> Iterator[tuple[int, str]]:
-        for top, folders, files, inner in os.fwalk(".", dir_fd=folder):
-            folders.sort()
-            for name in [*(f"{name}/" for name in folders), *sorted(files)]:
-                yield inner, f"{top}/{name}".removeprefix("./")
+    def __init__(self, folder: int, pattern: str) -> None:
+        self.left_out: dict[str, None] = {}
+        """What was not looked at, in words."""
+        self._folder = folder
+        _check_length(pattern)
+        self._patterns = (pattern, pattern.replace("**/", ""))
+        self._entries = 0
 
-    for inner, path in islice(entries(), 10_000):
-        if any(fnmatchcase(path.rstrip("/"), pattern) for pattern in patterns):
-            yield inner, path
+    def matches(self) -> Iterator[tuple[int, str]]:
+        """Descriptor of its folder and path of what matches; a folder's path ends with a slash."""
+        for folder, path in self._below(self._folder, "", 0):
+            if any(fnmatchcase(path.rstrip("/"), pattern) for pattern in self._patterns):
+                yield folder, path
+
+    def _below(self, folder: int, prefix: str, depth: int) -> Iterator[tuple[int, str]]:
+        """A folder's folders and files by name, then what is in each of its folders."""
+        with os.scandir(folder) as found:
+            entries = list(islice(found, MAX_ENTRIES - self._entries))
+            if next(found, None):
+                self.left_out[f"only the first {MAX_ENTRIES:,} files and folders were looked at"] = None
+        self._entries += len(entries)
+        folders = sorted(entry.name for entry in entries if _is_folder(entry))
+        files = sorted(entry.name for entry in entries if not _is_folder(entry))
+        for name in [*(f"{name}/" for name in folders), *files]:
+            yield folder, prefix + name
+        for name in folders:
+            with suppress(OSError):  # it is a link, gone by now, or not for us
+                inner = _open_folder(name, folder)
+                try:
+                    if depth + 1 < MAX_DEPTH:
+                        yield from self._below(inner, f"{prefix}{name}/", depth + 1)
+                    else:
+                        self.left_out[f"what is deeper than {MAX_DEPTH} folders was not looked at"] = None
+                finally:
+                    os.close(inner)
 
 
-def _hits(folder: int, text: str, pattern: str) -> Iterator[str]:
-    for inner, path in _below(folder, pattern):
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one, which is listed but not entered."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
+
+
+def _hits(walk: _Walk, text: str) -> Iterator[str]:
+    left = MAX_SEARCHED
+    for folder, path in walk.matches():
         with suppress(OSError):
-            for number, line in enumerate(_text(inner, path).splitlines(), 1):
+            content = _text(folder, path)
+            left -= len(content)
+            for number, line in enumerate(content.splitlines(), 1):
                 if text in line.lower():
                     yield f"{path}:{number}: {one_line(line, 300)}"
+        if left < 0:
+            walk.left_out[f"only the first {MAX_SEARCHED:,} characters were searched"] = None
+            return
 
 
-def _lines(found: Iterable[str]) -> str:
-    lines = [one_line(line) for line in islice(found, MAX_FOUND + 1)]
-    if len(lines) > MAX_FOUND:
-        lines[MAX_FOUND:] = [f"[only the first {MAX_FOUND}; narrow the pattern]"]
-    return "\n".join(lines) or "nothing found"
+def _lines(found: Iterable[str], walk: _Walk) -> str:
+    lines: list[str] = []
+    size = 0
+    for line in found:
+        size += len(line)
+        if len(lines) == MAX_FOUND or size > MAX_CHARACTERS:
+            return "\n".join([*lines, f"[only the first {len(lines)}; narrow the pattern]"])
+        lines.append(one_line(line))
+    return "\n".join([*(lines or ["nothing found"]), *(f"[{what}]" for what in walk.left_out)])

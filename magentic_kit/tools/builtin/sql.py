@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 60
 """How long SQLite and PostgreSQL let one statement run."""
+MAX_VALUE = 500_000
+MAX_COLUMNS = 64
+"""Bytes of one value that SQLite reads or makes, and columns of a result, unless a table has more."""
+MAX_CHARACTERS = 200_000
+"""Length of a result."""
 DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 """The driver for each database. Others, such as psycopg2, would run `COMMIT; DROP …` as two statements."""
 
@@ -96,6 +101,7 @@ class SqlPlugin:
         with self._connection(write=write) as connection:
             if self._kind == "sqlite":
                 connection.exec_driver_sql(f"PRAGMA query_only = {not write:d}")
+                _limit_sizes(connection.connection.driver_connection)
                 _confine(connection.connection.driver_connection)
             # stream_results: PostgreSQL then reads through a cursor, which takes one SELECT only, and row by row.
             options = {"no_parameters": True, "stream_results": not write}
@@ -125,11 +131,34 @@ class SqlPlugin:
 
     def _table(self, result: CursorResult[Any]) -> str:
         keys = list(result.keys())
-        rows = [[one_line(str(cell), 1_000) for cell in row] for row in islice(result, self._max_rows + 1)]
-        lines = [keys, ["---"] * len(keys), *rows[: self._max_rows]]
-        text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        more = f"\n\n[only the first {count(self._max_rows, 'row')}]" if len(rows) > self._max_rows else ""
-        return text + more if rows else f"{text}\n\n[no rows]"
+        lines = [_line(keys), _line(["---"] * len(keys))]
+        size, note = 0, "no rows"
+        for number, row in enumerate(result):
+            if number == self._max_rows or size > MAX_CHARACTERS:
+                note = f"only the first {count(number, 'row')}"
+                break
+            line = _line([one_line(str(cell), 1_000) for cell in row])
+            size += len(line)
+            lines.append(line)
+            note = ""
+        return "\n".join(lines) + (f"\n\n[{note}]" if note else "")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _limit_sizes(connection: Any) -> None:
+    """Keep what one statement takes of memory within some hundred MB: values may have a GB each by default."""
+    if sys.version_info >= (3, 11):
+        # This also reads the schema, which has to happen under the usual limits.
+        widest = "SELECT count(*) FROM sqlite_master AS m, pragma_table_info(m.name) GROUP BY m.name ORDER BY 1 DESC"
+        columns = connection.execute(widest).fetchone() or (0,)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, max(columns[0], MAX_COLUMNS))
+    else:
+        # Python 3.10 has no limits for one connection. This one is for all SQLite databases of the process.
+        connection.execute(f"PRAGMA hard_heap_limit = {400 * MAX_VALUE}")
 
 
 def _confine(connection: Any) -> None:
@@ -143,4 +172,4 @@ def _confine(connection: Any) -> None:
 
     connection.set_authorizer(authorize)
     until = time.monotonic() + MAX_SECONDS
-    connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
+    connection.set_progress_handler(lambda: time.monotonic() > until, 1_000)  # one step may take a second

@@ -1,4 +1,4 @@
-"""Looks whether a team's services can be used, and asks their models three tiny questions."""
+"""Probes whether a team's services can be used, and asks their models three tiny questions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PASSING = (None, 408, 429)
 """Statuses that say nothing about what a server can do."""
 
 
-async def check_services(team: Team, *, live: bool) -> list[Finding]:
+async def probe_services(team: Team, *, live: bool) -> list[Finding]:
     """What can be said of each service of the team; `live` asks its model too, which costs tokens."""
     limits = Limits(deadline=None, retries=0, model_timeout=team.config.limits.model_timeout)
     context = RunContext(run_id="checkup", limits=limits, sinks=[])
