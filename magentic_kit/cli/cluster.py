@@ -186,3 +186,15 @@ def limits(url: str | None, concurrency: int | None, rpm: int | None, tpm: int |
 def settle(run_id: str, url: str | None, unknown_calls: UnknownCallOptions) -> None:
     """Let run ID continue that is parked, failed or was cancelled, once the cause has been dealt with."""
     open_database(url).settle(run_id, unknown_calls.results())
+
+
+@click.command()
+@database_option
+@click.option("--older-than", "days", type=FiniteRange(min=0), required=True, metavar="DAYS", help="Since they ended.")
+def purge(url: str | None, days: float) -> None:
+    """Delete runs that ended some time ago, with their logs; prints their ids. Runs that wait for a person stay."""
+    from datetime import datetime, timedelta, timezone
+
+    database = open_database(url)
+    for run_id in database.purge(datetime.now(timezone.utc) - timedelta(days=days)):
+        say(run_id)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import sqlalchemy as sa
@@ -209,6 +210,14 @@ class Database:
             self.client.rewind_workflow(id, queue_name=QUEUE)
         except dbos_error.DBOSException as error:
             raise ConfigError.one(f"somebody else has just settled run '{id}'", file=id) from error
+
+    def purge(self, ended_before: datetime) -> list[str]:
+        """Deletes the runs that have ended before then, with their logs, and returns their ids. Parked ones stay."""
+        before = ended_before.isoformat()
+        found = self.client.list_workflows(name=WORKFLOW, completed_before=before, load_input=False)
+        ids = [status.workflow_id for status in found if Entry.of(status).state in OUTCOMES]
+        self.client.delete_workflows(ids)
+        return ids
 
     def limit(self, **limits: int | None) -> dict[str, int]:
         """Sets those limits that are not None; 0 lifts one. Returns all.

@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import run as call
 
 import pytest
+import sqlalchemy as sa
 import yaml
 from support.cluster import at_work, brain, state, states, team, wait_for
 from support.openai_server import OpenAIServer, Reply
@@ -80,6 +81,27 @@ def test_a_run_is_cancelled_wherever_it_is(database: Database, tmp_path: Path) -
         record, run_dir = derive(database, "running", tmp_path / "out", ["json"])
         assert record.outcome == "cancelled" and read_log(run_dir)[0] == database.history("running").log()
         assert '"outcome": "cancelled"' in (run_dir / "result.json").read_text()
+
+
+def test_runs_that_ended_long_ago_are_deleted_with_their_logs(
+    database: Database, url: str, tmp_path: Path, server: OpenAIServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database.submit(team(tmp_path, server), "job", id="done")
+    database.submit(team(tmp_path, server), id="queued", delay=60)
+    (tmp_path / "broken").mkdir()
+    broken = team(tmp_path / "broken")
+    (tmp_path / "broken" / "notes.py").unlink()
+    database.submit(broken, id="parked")
+    with at_work(database):
+        wait_for(lambda: state(database, "done") == "satisfied" and state(database, "parked") == "parked")
+    assert app.run(["purge", "--older-than", "1", "--database", url]) == 0 and not capsys.readouterr().out
+    assert app.run(["purge", "--older-than", "0", "--database", url]) == 0
+    assert capsys.readouterr().out == "done\n" and {entry.id for entry in database.entries()} == {"queued", "parked"}
+    with pytest.raises(ConfigError, match="there is no run 'done'"):
+        database.history("done")
+    with database.engine.connect() as connection:
+        logs = connection.execute(sa.text("SELECT DISTINCT workflow_uuid FROM dbos.streams")).scalars().all()
+    assert logs == ["parked"]
 
 
 # -- limits
