@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from support.cluster import brain
 from support.openai_server import OpenAIServer
 from support.postgres import Postgres, installed
-
-pytest.importorskip("dbos")
-
-from support.cluster import brain
 
 from magentic_kit.cluster.database import Database
 

@@ -19,6 +19,7 @@ from support.openai_server import OpenAIServer, Reply
 
 from magentic_kit import ConfigError
 from magentic_kit.cli import app
+from magentic_kit.cli.commands import COMMANDS
 from magentic_kit.cluster.database import Database
 from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.queued import derive
@@ -245,4 +246,4 @@ def test_the_container_example_starts_what_there_is() -> None:
     assert url == f"postgresql://postgres:{services['database']['environment']['POSTGRES_PASSWORD']}@database/runs"
     last = (EXAMPLE / "Dockerfile").read_text().splitlines()[-1]
     program, command = json.loads(last.removeprefix("CMD "))
-    assert program == "magentic-kit" and command in app.COMMANDS
+    assert program == "magentic-kit" and command in COMMANDS

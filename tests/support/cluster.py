@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -83,6 +84,7 @@ def states(database: Database) -> set[str]:
 @contextmanager
 def at_work(database: Database, **options: Any) -> Iterator[list[str]]:
     """A worker in a thread of this process; gives what it tells."""
+    logging.getLogger("dbos").handlers.clear()  # DBOS keeps the first, which may be of another test's stderr
     told: list[str] = []
     raised: list[BaseException] = []
     ready = threading.Event()
