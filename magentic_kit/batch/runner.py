@@ -22,7 +22,6 @@ from magentic_kit.batch.tasks import Check, Task, judge
 from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.runlog.directory import LOG, new_run_id, read_log
 from magentic_kit.runlog.record import RunRecord
-from magentic_kit.team.strict import plain
 from magentic_kit.text import printable
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ class Batch:
         directory = Path(directory)
         try:
             data = json.loads((directory / "batch.json").read_text(encoding="utf-8"))
-            tasks = [Task(**task) for task in data["tasks"]]
+            tasks = [Task.read(task) for task in data["tasks"]]
             team = dict(yaml.safe_load((directory / "team.yaml").read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, ConfigError) as error:
             raise ConfigError.one(f"there is no batch here: {error}", file=str(directory)) from error
@@ -143,7 +142,7 @@ class Batch:
         """Writes what the batch is made from, and keeps others away from it. Raises `ConfigError`."""
         team, lock = self.factory.team, FileLock(self.directory / ".lock", timeout=0)
         data = {"team_dir": str(team.base_dir), "base_dir": str(self.base_dir), "queued": self.queued}
-        data |= {"limits": self._limits, "tasks": [plain(task) for task in self.tasks]}
+        data |= {"limits": self._limits, "tasks": [task.model_dump(exclude_defaults=True) for task in self.tasks]}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock.acquire()

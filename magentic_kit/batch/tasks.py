@@ -1,30 +1,32 @@
-"""The tasks of a batch: read from a file, every mistake told with its line, and the checks of their answers."""
+"""The tasks of a batch: read from a file, every error reported with its line, and the checks of their answers."""
 
 import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from typing_extensions import Self
 from yaml.constructor import SafeConstructor
 
 from magentic_kit.errors import ConfigError, Problem
 from magentic_kit.team.problems import clip
-from magentic_kit.team.providers import Target, Text
-from magentic_kit.team.strict import Field, Model, need, opt, read
 from magentic_kit.team.targets import module_object
+from magentic_kit.team.validation import validate
+from magentic_kit.team.values import ListOf, Model, Target, Text
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
     from magentic_kit.run import RunResult
 
 
-def _pattern(text: Any) -> re.Pattern[str]:
+def _compiled(text: Any) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except (re.error, TypeError) as error:
@@ -44,49 +46,59 @@ def _schema(schema: Any) -> Any:
 
 def _json(value: Any) -> Any:
     try:
-        held = json.loads(json.dumps(value))
+        read_back = json.loads(json.dumps(value))
     except TypeError:  # a date, say, in YAML
-        held = None
-    if held != value:
+        read_back = None
+    if read_back != value:
         raise ValueError("should be what JSON can hold")
     return value
-
-
-Pattern = Annotated[re.Pattern[str], Field(parse=_pattern)]
-Schema = Annotated[dict[str, Any], Field(parse=_schema)]
-Json = Annotated[Any, Field(parse=_json)]
-
-
-class Expect(Model):
-    """What an answer has to be; every key that is given is a check of its own."""
-
-    contains: str | None = opt(None, "Text that the answer contains.")
-    regex: Pattern | None = opt(None, "Regular expression that is found in the answer.")
-    json_schema: Schema | None = opt(None, "JSON Schema of the answer, which is JSON then, fenced or not.")
-    python: Target | None = opt(None, "Function beside the tasks file; gets the RunResult, returns bool or raises.")
-
-    @classmethod
-    def _prepare(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        if all(wanted is None for wanted in data.values()):
-            raise ValueError(f"needs a check: {', '.join(cls.fields)}")
-        return data
-
-    def given(self) -> dict[str, Any]:
-        """The checks by their kinds."""
-        return {kind: wanted for kind, wanted in vars(self).items() if wanted is not None}
 
 
 def _one_or_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-class Task(Model):
-    """One task of a batch."""
+Pattern = Annotated[re.Pattern[str], BeforeValidator(_compiled), PlainSerializer(lambda pattern: pattern.pattern)]
+Schema = Annotated[dict[str, Any], BeforeValidator(_schema)]
+Json = Annotated[Any, BeforeValidator(_json)]
 
-    id: Text = need("Unique name; default: the line number.")
-    task: str | None = opt(None, "What is to be done; default: the team's own task.")
-    inputs: dict[str, Json] = opt({}, "Values for the team's inputs.")
-    expect: Annotated[tuple[Expect, ...], Field(parse=_one_or_list)] = opt((), "Checks.")
+
+class Expect(Model):
+    """What an answer has to be; every key that is given is a check of its own."""
+
+    contains: str | None = Field(default=None, description="Text that the answer contains.")
+    regex: Pattern | None = Field(default=None, description="Regular expression that is found in the answer.")
+    json_schema: Schema | None = Field(default=None, description="JSON Schema of the answer, which may be fenced.")
+    python: Target | None = Field(
+        default=None, description="Function beside the tasks file; gets the RunResult, returns bool or raises."
+    )
+
+    @model_validator(mode="after")
+    def _has_a_check(self) -> Self:
+        if not self.given():
+            raise ValueError(f"needs a check: {', '.join(type(self).model_fields)}")
+        return self
+
+    def given(self) -> dict[str, Any]:
+        """The checks by their kinds."""
+        return {kind: wanted for kind, wanted in self if wanted is not None}
+
+
+class Task(Model):
+    """One task of a batch. Raises pydantic's `ValidationError` if it is made of something else."""
+
+    id: Text = Field(description="Unique name; default: the line number.")
+    task: str | None = Field(default=None, description="What is to be done; default: the team's own task.")
+    inputs: dict[str, Json] = Field(default={}, description="Values for the team's inputs.")
+    expect: Annotated[ListOf[Expect], BeforeValidator(_one_or_list)] = Field(default=(), description="Checks.")
+
+    @classmethod
+    def read(cls, data: Any) -> Self:
+        """The task that plain data holds. Raises `ConfigError` with every problem."""
+        task, problems = validate(cls, data, root="the task")
+        if task is None:
+            raise ConfigError([Problem("the task", 0, 0, message) for _, message in problems])
+        return task
 
 
 @dataclass(frozen=True)
@@ -146,9 +158,7 @@ def load_tasks(path: Path, factory: "TeamFactory") -> list[Task]:
     for line, load in _rows(path):
         try:
             row = load()
-            task, wrong = read(Task, {"id": line, **row} if isinstance(row, dict) else row, root="the task")
-            if wrong:
-                raise ConfigError([Problem(str(path), line, 1, message) for _, message in wrong])
+            task = Task.read({"id": line, **row} if isinstance(row, dict) else row)
             factory.task(task.task, factory.fill_inputs(task.inputs))
             for expect in task.expect:
                 module_object(expect.python, path.parent) if expect.python else None

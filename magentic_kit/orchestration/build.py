@@ -24,10 +24,9 @@ from magentic_kit.orchestration.manager_calls import NAME, Voice
 from magentic_kit.orchestration.model_calls import Lane
 from magentic_kit.runlog.context import RunContext
 from magentic_kit.services.human import HumanChatCompletion
-from magentic_kit.team.models import AgentConfig, ContextConfig
+from magentic_kit.team.agents import AgentConfig, ContextConfig
 from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
-from magentic_kit.team.strict import plain
 from magentic_kit.tools.permissions import GateKernel, ToolGate
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ class Assembly:
 
     def _seat(self, name: str, model: str | None, window: ContextConfig | None) -> dict[str, Any]:
         service = self._factory.service(name, model)
-        more = {"context": plain(window)} if window else {}
+        more = {"context": window.model_dump(exclude_defaults=True)} if window else {}
         return {"service": name, "provider": self._factory.provider(name), "model": service.ai_model_id, **more}
 
 

@@ -21,7 +21,7 @@ from semantic_kernel.exceptions.content_exceptions import ChatHistoryReducerExce
 
 from magentic_kit.errors import ServiceError
 from magentic_kit.services.messages import characters, plain
-from magentic_kit.team.models import ContextConfig
+from magentic_kit.team.agents import ContextConfig
 
 if TYPE_CHECKING:
     from magentic_kit.orchestration.model_calls import Lane

@@ -22,7 +22,7 @@ from semantic_kernel.contents import ChatHistory, FunctionCallContent, Streaming
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.services.openai_client import azure_client, openai_client
-from magentic_kit.team.providers import Service
+from magentic_kit.team.services import Service
 from magentic_kit.team.targets import module_object
 from magentic_kit.text import one_line
 

@@ -10,7 +10,7 @@ from semantic_kernel.connectors.ai.chat_completion_client_base import ChatComple
 
 from magentic_kit.services.connectors import build_service, close_service
 from magentic_kit.services.rate_limits import Pace, Throttle
-from magentic_kit.team.providers import Service
+from magentic_kit.team.services import Service
 
 
 class Pool:
@@ -33,7 +33,7 @@ class Pool:
         """The service of that name, asking another model if one is named. Raises `ConfigError`."""
         key = (name, repr(config), model, base_dir if config.provider == "python" else None)
         if key not in self._made:
-            config = config.replace(model=model) if model else config
+            config = config.model_copy(update={"model": model}) if model else config
             self._made[key] = build_service(name, config, search_path=base_dir)
         return self._made[key]
 

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from pathlib import Path, PurePath
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any
 
 import yaml
-from yaml.constructor import SafeConstructor
 
 from magentic_kit.errors import ConfigError, Problem
 from magentic_kit.team.problems import KEY, Route, clip, get, label, nearest
+from magentic_kit.team.yaml_nodes import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    TOO_MUCH,
+    Place,
+    compose,
+    dump,
+    node_of,
+    place_of,
+    read_bytes,
+    scalar_value,
+    text_node,
+)  # fmt: skip
 from magentic_kit.text import one_line
 
-Place: TypeAlias = tuple[str, int, int]
-"""File, line and column, which count from 1; 0 means the file as a whole."""
-
-MAX_DEPTH = 60
-MAX_VALUES = 100_000
-"""Bounds that no honest team file meets; aliases count as often as they are used."""
-
-_SAFE_DEPTH = 500
-"""libyaml's composer crashes the process at some more than 1000 levels on a thread's stack of 512 kB."""
-
-_TOO_MUCH = "this is nested too deep or too large"
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_TAG = "tag:yaml.org,2002:"
-_READ: dict[str, Any] = {
-    f"{_TAG}{kind}": getattr(SafeConstructor, f"construct_yaml_{kind}")
-    for kind in ("null", "bool", "int", "float", "str")
-}
-"""How to read a scalar of each known tag."""
-
-_YAML: Any = yaml.SafeLoader("")
 _PATHS: dict[Route, Callable[[Any], bool]] = {
     ("agents", "team"): os.path.isfile,
     ("services", "script"): os.path.isfile,
@@ -49,7 +40,7 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?")
 _SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 
 
-class Source:
+class Document:
     """A team's data, the places of its values, and what was found wrong with it so far.
 
     `shown` has the text of each value that is to be shown differently: with its secrets as `${NAME}`.
@@ -64,7 +55,7 @@ class Source:
         self._named: dict[Route, bytes | str] = {}
         self._broken: set[Route] = set()
         self._count = 0
-        root = compose(team) if isinstance(team, Path) else _node(dict(team), "team")
+        root = compose(team) if isinstance(team, Path) else node_of(dict(team), "team")
         self.data: Any = self._read(root, ())
 
     def problem(self, route: Route, message: str) -> Problem:
@@ -86,7 +77,7 @@ class Source:
         at = inside = self.data
         while steps and inside is not None:
             at, step = inside, steps.pop(0)
-            keys = {get(item, "name"): n for n, item in enumerate(at)} if isinstance(at, list) else {}
+            keys = {get(item, "name"): n for n, item in enumerate(at if isinstance(at, list) else ())}
             if not isinstance(at, dict) and step not in keys:
                 self.problems.append(Problem(place, 0, 0, f"{label(route)} has no '{step}'{nearest(step, keys)}"))
                 return
@@ -95,12 +86,11 @@ class Source:
         for step in reversed(steps):
             value = {step: value}
         self.places[(*route, KEY)] = (place, 0, 0)
-        at[route[-1]] = self._read(_node(value, place), route)
+        at[route[-1]] = self._read(node_of(value, place), route)
 
     def resolved(self) -> str:
         """The data as YAML that is read back as it is: agent files taken in, paths absolute, secrets as `${NAME}`."""
-        data = self._copy(self.data, (), {})
-        return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+        return dump(self._copy(self.data, (), {}))
 
     @cached_property
     def digest(self) -> str:
@@ -108,17 +98,17 @@ class Source:
         import hashlib  # OpenSSL takes milliseconds
         import json
 
-        def told(it: Any) -> Any:
-            return hashlib.sha256(it).hexdigest() if isinstance(it, bytes) else it.value
+        def encode(value: bytes | yaml.ScalarNode) -> Any:
+            return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else value.value
 
-        text = json.dumps(self._copy(self.data, (), self._named), sort_keys=True, default=told)
+        text = json.dumps(self._copy(self.data, (), self._named), sort_keys=True, default=encode)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _copy(self, data: Any, route: Route, instead: Mapping[Route, bytes | str]) -> Any:
         if route in instead:
             return instead[route]
         if route in self.shown:
-            return yaml.ScalarNode(f"{_TAG}str", self.shown[route], style='"' if isinstance(data, str) else None)
+            return text_node(self.shown[route], quoted=isinstance(data, str))
         if isinstance(data, dict):
             return {key: self._copy(value, (*route, key), instead) for key, value in data.items()}
         if isinstance(data, list):
@@ -127,7 +117,7 @@ class Source:
 
     def _read(self, node: yaml.Node, route: Route) -> Any:
         """The data of a node, which is to stand at `route`."""
-        self.places[route] = _place(node) or self.places[route[:-1]]
+        self.places[route] = place_of(node) or self.places[route[:-1]]
         self.shown.pop(route, None)
         self._named.pop(route, None)
         self._bound(route)
@@ -137,14 +127,14 @@ class Source:
             return [self._read(item, (*route, n)) for n, item in enumerate(node.value)]
         data: dict[str, Any] = {}
         for key, (key_node, value) in self._pairs(node, route).items():
-            self.places[(*route, key, KEY)] = _place(key_node) or self.places[route]
+            self.places[(*route, key, KEY)] = place_of(key_node) or self.places[route]
             data[key] = self._read(value, (*route, key))
         return data
 
     def _bound(self, route: Route) -> None:
         self._count += 1
         if len(route) > MAX_DEPTH or self._count > MAX_VALUES:
-            raise ConfigError([self.problem(route, _TOO_MUCH)])
+            raise ConfigError([self.problem(route, TOO_MUCH)])
 
     def _pairs(self, node: yaml.Node, route: Route) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         """Key -> its node and its value's; what `<<` or an agent's `file` brings in stands behind a mapping's own."""
@@ -153,7 +143,7 @@ class Source:
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError([self.problem(route, "<< should name a mapping")])
         for key, value in node.value:
-            name, place = str(key.value), _place(key) or self.places[route]
+            name, place = str(key.value), place_of(key) or self.places[route]
             if not isinstance(key, yaml.ScalarNode):
                 raise ConfigError([Problem(*place, "a key should be plain text")])
             if name in pairs:
@@ -173,30 +163,33 @@ class Source:
         return pairs
 
     def _scalar(self, node: yaml.ScalarNode, route: Route) -> Any:
-        text, tag = node.value, node.tag.replace("timestamp", "str")  # since JSON has no dates
+        text = node.value
         if "${" in text:
             text, shown = self._filled(node.value, route), self._filled(node.value, route, show=True)
-            self.shown.update({route: shown} if shown != text else {})
-            tag = tag if node.style or text == node.value else _YAML.resolve(yaml.ScalarNode, text, (True, False))
+            if shown != text:
+                self.shown[route] = shown
         try:
-            value = _READ[tag](_YAML, yaml.ScalarNode(tag, text))
-            if isinstance(value, int) and value.bit_length() > 63:  # too long to be written down
-                raise ValueError(text)
-        except (ValueError, KeyError, IndexError):  # as PyYAML raises for `!!bool x`, `!!int ''`
-            self.report(route, f"{clip(node.value)} cannot be read as {tag.replace(_TAG, '!!')}")
+            value = scalar_value(node, text)
+        except ValueError as error:
+            self.report(route, f"{clip(node.value)} cannot be read as {error}")
             return None
         exists = _PATHS.get(route[:1] + route[2:])
         if exists and isinstance(value, str) and "://" not in value:
-            try:
-                path = self._find(route, value, exists)
-                if route[-1] == "script":
-                    self._pairs(compose(path), ())
-                self._named[route] = _content(path) if exists is os.path.isfile else path.name
-                value = str(path.resolve())
-            except ConfigError as error:
-                self.problems += error.problems
-                self._broken.add(route)
+            return self._path(route, value, exists)
         return value
+
+    def _path(self, route: Route, name: str, exists: Callable[[Any], bool]) -> str:
+        """The absolute path that is named at `route`; the name itself if there is no such file or folder."""
+        try:
+            path = self._find(route, name, exists)
+            if route[-1] == "script":
+                self._pairs(compose(path), ())
+            self._named[route] = read_bytes(path) if exists is os.path.isfile else path.name
+        except ConfigError as error:
+            self.problems += error.problems
+            self._broken.add(route)
+            return name
+        return str(path.resolve())
 
     def _filled(self, text: str, route: Route, *, show: bool = False) -> str:
         """The text with its `${NAME}` filled in; with `show`, as it may be shown and is read back."""
@@ -204,17 +197,21 @@ class Source:
         def fill(match: re.Match[str]) -> str:
             name, default = match.groups()
             if match[0] == "$${":
-                return "$${" if show else "${"
+                return escaped("${")
             if not name:
                 self.report(route, "${ should begin a reference such as ${NAME}; write $${ for the characters")
                 return ""
             if show and _SECRET.search(name):
                 return f"${{{name}}}" if default is None else f"${{{name}:-}}"
             value = self.env.get(name)
-            value = value or default[2:] if default else value
+            if not value and default:
+                value = default.removeprefix(":-")
             if value is None:
                 self.report(route, f"environment variable {name} is not set; set it or write ${{{name}:-default}}")
                 return ""
+            return escaped(value)
+
+        def escaped(value: str) -> str:
             return value.replace("${", "$${") if show else value
 
         return _REFERENCE.sub(fill, text)
@@ -229,66 +226,3 @@ class Source:
         kind = "file" if exists is os.path.isfile else "folder"
         hint = nearest(str(name), near, list_all=False)
         raise ConfigError([self.problem(route, f"there is no {kind} {clip(name)}{hint}")])
-
-
-def _place(node: yaml.Node) -> Place | None:
-    mark = node.start_mark
-    return (mark.name, mark.line + 1, mark.column + 1) if mark else None
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError.one(f"cannot be read: {error.strerror}", file=str(path)) from None
-
-
-def compose(path: Path) -> yaml.Node:
-    """The mapping that a YAML file holds. Raises `ConfigError` if it holds none."""
-    file, raw, depth = str(path), _content(path), 0
-    event: Any
-    try:
-        # A bracket or a column makes two levels at most: `[a: …` or a list that stands right below its key.
-        if 2 * (raw.count(b"[") + raw.count(b"{") + max(map(len, raw.splitlines()), default=0)) > _SAFE_DEPTH:
-            for event in yaml.parse(raw, Loader=_LOADER):
-                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-                if depth > MAX_DEPTH:
-                    raise yaml.MarkedYAMLError(problem=_TOO_MUCH, problem_mark=event.start_mark)
-        stream: Any = io.BytesIO(raw)
-        stream.name = file  # which marks then tell
-        root = yaml.compose(stream, Loader=_LOADER)
-    except yaml.YAMLError as error:
-        mark: Any = getattr(error, "problem_mark", None)
-        line = mark.line if mark else raw.count(b"\n", 0, getattr(error, "position", 0))
-        column = mark.column + 1 if mark else 1
-        before = raw.decode(errors="replace").split("\n")[line][:column]
-        what = getattr(error, "problem", None) or getattr(error, "reason", "")
-        what = "a tab stands where YAML wants spaces" if "\t" in before else what
-        what = "inside { } and [ ], ${…} has to stand in quotes" if re.search(r"[{\[,:] *\$\{", before) else what
-        raise ConfigError([Problem(file, line + 1, column, f"this is not valid YAML: {what}")]) from None
-    if not isinstance(root, yaml.MappingNode):
-        raise ConfigError.one("the file should hold keys with values", file=file)
-    return root
-
-
-class _Dumper(yaml.SafeDumper):
-    """Takes any mapping and paths too, nodes as they are, and writes long texts line by line."""
-
-
-_Dumper.add_multi_representer(Mapping, yaml.SafeDumper.represent_dict)  # type: ignore[type-abstract]
-_Dumper.add_multi_representer(PurePath, lambda dumper, path: dumper.represent_str(str(path)))
-_Dumper.add_representer(yaml.ScalarNode, lambda _, node: node)
-_Dumper.add_representer(
-    str, lambda dumper, text: dumper.represent_scalar(f"{_TAG}str", text, style="|" if "\n" in text else None)
-)
-
-
-def _node(value: Any, file: str) -> yaml.Node:
-    """A value made in Python as a node that stands in `file`. Raises `ConfigError` if YAML cannot hold it."""
-    try:
-        node: yaml.Node = _Dumper(io.StringIO(), sort_keys=False).represent_data(value)
-    except yaml.representer.RepresenterError as error:
-        what = f"a {type(error.args[1]).__name__} cannot stand in a team; inject it as a service or plugin"
-        raise ConfigError.one(what, file=file) from None
-    node.start_mark = yaml.Mark(file, 0, -1, -1, None, 0)
-    return node

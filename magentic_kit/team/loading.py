@@ -1,4 +1,4 @@
-"""Loading a team: file, then plain data, then models; every problem found is told at once."""
+"""Loading a team: file, then plain data, then models; every problem found is reported at once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from magentic_kit.errors import ConfigError, Problem
-from magentic_kit.team.document import Source
-from magentic_kit.team.models import AgentConfig, TeamConfig
+from magentic_kit.team.agents import AgentConfig
+from magentic_kit.team.document import Document
+from magentic_kit.team.models import TeamConfig
 from magentic_kit.team.problems import Route
-from magentic_kit.team.references import choose_service, cross_check
-from magentic_kit.team.strict import read
+from magentic_kit.team.references import check_references, choose_service
+from magentic_kit.team.validation import validate
 
 
 class Team(NamedTuple):
@@ -22,7 +23,7 @@ class Team(NamedTuple):
     path: Path | None
     base_dir: Path
     warnings: tuple[Problem, ...]
-    source: Source
+    source: Document
     known_services: tuple[str, ...] = ()
 
     def problem(self, route: Route, message: str) -> Problem:
@@ -72,16 +73,17 @@ def load_team(
     members are checked too; `above` are the files that it is itself a member of.
     """
     team = Path(team) if isinstance(team, str) else team
-    path = team if isinstance(team, Path) else None
-    base_dir = base_dir or (path.parent if path else Path.cwd())
-    source = Source(team, base_dir, os.environ if env is None else env)
+    path = team.resolve() if isinstance(team, Path) else None
+    if base_dir is None:
+        base_dir = team.parent if isinstance(team, Path) else Path.cwd()
+    source = Document(team, base_dir, os.environ if env is None else env)
     for dotted, value in overrides.items():
         source.override(dotted, value)
-    config, problems = read(TeamConfig, source.data, source.shown)
-    for problem in problems:
-        source.report(*problem)
-    warnings = cross_check(source, known_services, known_plugins)
-    above = (*above, path.resolve()) if path else above
+    config, problems = validate(TeamConfig, source.data, source.shown)
+    for route, message in problems:
+        source.report(route, message)
+    warnings = check_references(source, known_services, known_plugins)
+    above = (*above, path) if path else above
     for n, agent in enumerate(config.agents if config else ()):
         if agent.team in above:
             names = " > ".join(file.name for file in (*above[above.index(agent.team) :], agent.team))
@@ -93,5 +95,4 @@ def load_team(
                 source.problems += error.problems
     if config is None or source.problems:
         raise ConfigError(sorted(set(source.problems), key=lambda p: (p.file, p.line, p.column, p.message)))
-    where = (path and path.resolve(), base_dir.resolve())
-    return Team(config, *where, tuple(warnings), source, tuple(known_services))
+    return Team(config, path, base_dir.resolve(), tuple(warnings), source, tuple(known_services))

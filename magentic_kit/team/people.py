@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar
 
+from typing_extensions import Self
+
 from magentic_kit.events import ProgressLedger
 
 
@@ -23,29 +25,6 @@ class PlanReviewRequest:
     progress: ProgressLedger | None = None
 
 
-@dataclass(frozen=True)
-class PlanReview:
-    """The answer to a `PlanReviewRequest`."""
-
-    decision: str
-    feedback: str = ""
-
-    @classmethod
-    def approve(cls) -> PlanReview:
-        """The plan is carried out."""
-        return cls("approve")
-
-    @classmethod
-    def revise(cls, text: str) -> PlanReview:
-        """The manager plans again with these words, and the new plan is reviewed."""
-        return cls("revise", text)
-
-    @classmethod
-    def reject(cls, text: str = "") -> PlanReview:
-        """The run ends as `rejected`."""
-        return cls("reject", text)
-
-
 @dataclass(frozen=True, kw_only=True)
 class ToolReviewRequest:
     """A function call to judge before it is made."""
@@ -56,26 +35,49 @@ class ToolReviewRequest:
 
 
 @dataclass(frozen=True)
-class ToolReview:
-    """The answer to a `ToolReviewRequest`."""
+class _Review:
+    """A decision, and what the person says about it for the model to read."""
 
     decision: str
-    reason: str = ""
+    feedback: str = ""
 
     @classmethod
-    def approve(cls) -> ToolReview:
-        """This call is made."""
+    def approve(cls) -> Self:
+        """The plan is carried out; the call is made."""
         return cls("approve")
 
+
+class PlanReview(_Review):
+    """The answer to a `PlanReviewRequest`."""
+
     @classmethod
-    def approve_for_run(cls) -> ToolReview:
+    def revise(cls, text: str) -> Self:
+        """The manager plans again with this feedback, and the new plan is reviewed."""
+        return cls("revise", text)
+
+    @classmethod
+    def reject(cls, text: str = "") -> Self:
+        """The run ends as `rejected`."""
+        return cls("reject", text)
+
+
+class ToolReview(_Review):
+    """The answer to a `ToolReviewRequest`."""
+
+    @classmethod
+    def approve_for_run(cls) -> Self:
         """This call is made, and every later one of the same function in this run."""
         return cls("approve_for_run")
 
     @classmethod
-    def deny(cls, reason: str = "") -> ToolReview:
-        """The call is not made; the model hears the reason."""
+    def deny(cls, reason: str = "") -> Self:
+        """The call is not made; the model reads the reason."""
         return cls("deny", reason)
+
+    @property
+    def reason(self) -> str:
+        """Why the call is denied."""
+        return self.feedback
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from magentic_kit.tools.stderr import telling_line
 from magentic_kit.tools.threads import in_stoppable_thread
 
 if TYPE_CHECKING:
-    from magentic_kit.team.providers import MCPPlugin, OpenAPIPlugin
+    from magentic_kit.team.plugins import MCPPlugin, OpenAPIPlugin
 
 _START, _END = 30.0, 3.0
 """Seconds for a service without `start_timeout` to start, and for any to end before it is killed."""

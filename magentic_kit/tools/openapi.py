@@ -23,7 +23,7 @@ from magentic_kit.tools.schemas import SchemaReferences
 from magentic_kit.tools.threads import in_daemon_thread, in_stoppable_thread
 
 if TYPE_CHECKING:
-    from magentic_kit.team.providers import OpenAPIPlugin
+    from magentic_kit.team.plugins import OpenAPIPlugin
 
 MAX_BYTES = 16_000_000
 """Size of a document."""

@@ -27,7 +27,7 @@ from magentic_kit.team.people import People, ToolReview, ToolReviewRequest, ask
 from magentic_kit.text import sendable
 
 if TYPE_CHECKING:
-    from magentic_kit.team.providers import Plugin
+    from magentic_kit.team.plugins import Plugin
 
 Next = Callable[[AutoFunctionInvocationContext], Awaitable[None]]
 

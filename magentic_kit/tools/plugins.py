@@ -21,9 +21,9 @@ from magentic_kit.team.targets import module_object
 from magentic_kit.tools.threads import in_daemon_thread
 
 if TYPE_CHECKING:
+    from magentic_kit.team.agents import AgentConfig
     from magentic_kit.team.loading import Team
-    from magentic_kit.team.models import AgentConfig
-    from magentic_kit.team.providers import Plugin
+    from magentic_kit.team.plugins import Plugin
     from magentic_kit.tools.mcp import PluginServers
 
 BUILT_IN = {"files": "FilesPlugin", "sql": "SqlPlugin", "fetch": "FetchPlugin", "math": "MathPlugin"}

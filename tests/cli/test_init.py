@@ -19,8 +19,8 @@ from magentic_kit.cli import app
 from magentic_kit.cli.init import PROVIDERS
 from magentic_kit.errors import ConfigError
 from magentic_kit.team.loading import load_team
-from magentic_kit.team.providers import Service
 from magentic_kit.team.schema import team_schema
+from magentic_kit.team.services import Service
 
 PYTHON = [sys.executable, "-m"]
 
@@ -88,7 +88,7 @@ def test_every_provider_makes_a_valid_team(provider: str, tmp_path: Path) -> Non
 
 def test_providers_are_those_that_ask_a_model() -> None:
     models = get_args(get_args(Service)[0])
-    names = {name for model in models for name in get_args(model.fields["provider"].kind)}
+    names = {name for model in models for name in get_args(model.model_fields["provider"].annotation)}
     assert set(PROVIDERS) == names - {"python", "scripted", "replay"}
 
 

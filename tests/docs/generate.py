@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import jinja2
 
-from magentic_kit.team import models as config
-from magentic_kit.team import providers
+from magentic_kit.team import agents, models, plugins, services
 from magentic_kit.team.schema import REFERENCE, schema_of
+from magentic_kit.team.values import Model
 
 TARGET = Path(__file__).parents[2] / "configs" / "README.md"
 TEMPLATE = Path(__file__).with_name("reference.md.j2")
@@ -40,20 +40,20 @@ def reference() -> str:
         about=lambda name: _schema(name)["description"],
         kinds=kinds,
         sections=SECTIONS,
-        services=[model.__name__ for model in _models(providers.Service)],
-        plugins=[model.__name__ for model in _models(providers.Plugin)],
+        services=[model.__name__ for model in _models(services.Service)],
+        plugins=[model.__name__ for model in _models(plugins.Plugin)],
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
 def table(name: str, *, besides: str = "") -> str:
     """The model's fields; `besides` is a base whose fields have a table of their own."""
-    schema = _schema(name)
+    model, schema = _model(name), _schema(name)
     known = _schema(besides)["properties"] if besides else {}
     fields = {k: v for k, v in schema["properties"].items() if known.get(k) != v and not v.get("const")}
     unused = [f"`{key}`" for key, field in fields.items() if field.get("description", "").startswith(UNUSED)]
     rows = [
-        f"| `{key}` | {kind(field)} | {default(key, field, schema)} | {field['description']} |"
+        f"| `{key}` | {kind(field)} | {default(key, field, model)} | {field['description']} |"
         for key, field in fields.items()
         if f"`{key}`" not in unused and key not in ("provider", "transport")
     ]
@@ -91,9 +91,9 @@ def kind(field: dict[str, Any]) -> str:
     return NAMES.get(field.get("type", ""), field.get("type", "anything"))
 
 
-def default(key: str, field: dict[str, Any], schema: dict[str, Any]) -> str:
+def default(key: str, field: dict[str, Any], model: type[Model]) -> str:
     """The value that an absent key stands for."""
-    if key in schema.get("required", ()):
+    if model.model_fields[key].is_required():
         return "**required**"
     if "$ref" in field:
         return "as below"
@@ -113,10 +113,14 @@ def _values(field: dict[str, Any]) -> list[str]:
     return single or list(field.get("enum", [])) or list(field.get("items", {}).get("enum", []))
 
 
+def _model(name: str) -> type[Model]:
+    return next(vars(room)[name] for room in (models, agents, services, plugins) if name in vars(room))
+
+
 def _schema(name: str) -> dict[str, Any]:
-    model = getattr(config, name, None) or getattr(providers, name)
+    model = _model(name)
     schema: dict[str, Any] = _without_references(schema_of(model))
-    return {**schema, "properties": {key: schema["properties"][key] for key in model.fields}}
+    return {**schema, "properties": {key: schema["properties"][key] for key in model.model_fields}}
 
 
 def _without_references(node: Any) -> Any:

@@ -28,7 +28,8 @@ from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.model_calls import Lane
 from magentic_kit.runlog.context import RunContext
 from magentic_kit.runlog.directory import read_log
-from magentic_kit.team.models import ContextConfig, Limits
+from magentic_kit.team.agents import ContextConfig
+from magentic_kit.team.models import Limits
 from magentic_kit.testing import ScriptedChatCompletion
 
 LEDGER = "We are working to address the following user request:"  # how SK's task ledger begins

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
 from semantic_kernel.contents import ChatHistory
@@ -20,8 +21,7 @@ from semantic_kernel.contents import ChatHistory
 from magentic_kit.errors import ConfigError
 from magentic_kit.services.connectors import build_service, close_service, usage_of
 from magentic_kit.services.errors import as_service_error
-from magentic_kit.team.providers import Service
-from magentic_kit.team.strict import read
+from magentic_kit.team.services import Service
 from magentic_kit.team.targets import module_object
 
 SDK = {
@@ -50,8 +50,7 @@ KEYS = dict.fromkeys(
 def service(
     provider: str, *, env: dict[str, str] | None = None, folder: Path | None = None, **options: Any
 ) -> ChatCompletionClientBase:
-    config, problems = read(Service, {"provider": provider, **options})
-    assert not problems
+    config = TypeAdapter(Service).validate_python({"provider": provider, **options})
     with pytest.MonkeyPatch.context() as patch:
         for name in KEYS:
             patch.delenv(name, raising=False)

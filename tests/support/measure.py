@@ -15,7 +15,7 @@ from typing import Any
 from bombs import spent
 from semantic_kernel.connectors.ai.function_calling_utils import kernel_function_metadata_to_function_call_format
 
-from magentic_kit.team.providers import MCPStdioPlugin, OpenAPIPlugin
+from magentic_kit.team.plugins import MCPStdioPlugin, OpenAPIPlugin
 from magentic_kit.tools import mcp
 from magentic_kit.tools.builtin.files import FilesPlugin
 from magentic_kit.tools.builtin.sql import SqlPlugin

@@ -26,7 +26,7 @@ from semantic_kernel.connectors.ai.function_calling_utils import kernel_function
 from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelArguments
 
-from magentic_kit.team.providers import MCPHttpPlugin, MCPStdioPlugin, OpenAPIPlugin
+from magentic_kit.team.plugins import MCPHttpPlugin, MCPStdioPlugin, OpenAPIPlugin
 from magentic_kit.tools.mcp import PluginServers
 
 SCRIPT = str(Path(__file__).parents[1] / "support" / "mcp_server.py")

@@ -1,0 +1,162 @@
+"""An agent of the team file: SK's declarative spec, a person, or another team; and its inputs, model and tools."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from magentic_kit.team.values import AgentName, FilePath, Identifier, ListOf, Model, Options, part
+
+
+def _unused(default: Any) -> Any:
+    return Field(default=default, description="Part of SK's declarative spec; not used here.")
+
+
+class InputSpec(Model):
+    """A value that task, instructions and prompts may use as `{{$name}}`."""
+
+    default: Any = Field(default=None, description="Value if the run gives none.")
+    description: str | None = Field(default="", description="What the value is for.")
+    required: bool = Field(default=False, description="Whether a run must give a value.")
+    type: str | None = Field(default=None, description="Type of the value; for readers only.")
+
+
+def _bare_input(value: Any) -> Any:
+    """`year: 2025` is short for `year: {default: 2025}`."""
+    if isinstance(value, list):
+        raise ValueError("should be a single value or {default: …, description: …, required: …}")
+    return value if isinstance(value, Mapping | InputSpec) else {"default": value}
+
+
+TeamInput = Annotated[
+    InputSpec, BeforeValidator(_bare_input, json_schema_input_type=str | float | bool | None | InputSpec)
+]
+
+
+class ModelConnection(Model):
+    """Which service an agent talks to."""
+
+    service_id: str | None = Field(default=None, description="Name of a service of the team.")
+    type: Any = _unused(None)
+    extras: Any = _unused({})
+
+
+class ModelSpec(Model):
+    """The model an agent thinks with."""
+
+    id: str | None = Field(default=None, description="Model to ask in place of the service's own.")
+    connection: ModelConnection = part("Which service to use.")
+    options: Options = Field(default={}, description="Execution settings, such as temperature.")
+    api: Any = _unused("chat")
+
+
+class ToolSpec(Model):
+    """One function, or a whole plugin, that an agent may call."""
+
+    id: str | None = Field(default=None, description="plugin.function, or plugin.* for all of a plugin.")
+    type: str = Field(default="function", description="function; SK ignores other kinds.")
+    description: str | None = Field(default=None, description="For readers only.")
+    options: Any = _unused({})
+    extras: Any = _unused({})
+
+
+def _with_format(schema: dict[str, Any]) -> None:
+    """SK's other word for `template_format`."""
+    schema["properties"]["format"] = schema["properties"]["template_format"]
+
+
+class PromptTemplate(Model):
+    """SK's PromptTemplateConfig."""
+
+    model_config = ConfigDict(json_schema_extra=_with_format)
+
+    template: str | None = Field(default=None, description="Text of the template; instructions win over it.")
+    template_format: Literal["semantic-kernel", "jinja2", "handlebars"] = Field(
+        default="semantic-kernel",
+        validation_alias=AliasChoices("template_format", "format"),
+        description="Template language.",
+    )
+    name: str = Field(default="", description="Name of the template.")
+    description: str | None = Field(default="", description="For readers only.")
+    input_variables: list[Options] = Field(default=[], description="Variables, each {name, description, default, …}.")
+    allow_dangerously_set_content: bool = Field(default=False, description="Put values in as they are, unescaped.")
+    execution_settings: Any = _unused(None)
+
+
+class ContextConfig(Model):
+    """How much of a long conversation is sent: either `messages` or `tokens`, besides instructions and task ledger."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["messages"]}, {"required": ["tokens"]}]})
+
+    messages: int | None = Field(
+        default=None, ge=2, description="Most messages to send; past it, they are cut to half."
+    )
+    tokens: int | None = Field(
+        default=None, ge=1, description="Most tokens to send, taken as four characters each; past it, cut to half."
+    )
+    summarize: bool = Field(
+        default=False, description="Whether a summary stands for what is left out, made by a call for each cut."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_size(self) -> Self:
+        if (self.messages is None) == (self.tokens is None):
+            raise ValueError("needs one of 'messages' and 'tokens'")
+        return self
+
+
+def _from_file(schema: dict[str, Any]) -> None:
+    """`file`, which is resolved before an agent is validated, may bring in what is required."""
+    schema["properties"]["file"] = {"type": "string", "description": "Agent spec file; other keys override it."}
+    schema["anyOf"] = [{"required": schema.pop("required")}, {"required": ["file"]}]
+
+
+class AgentConfig(Model):
+    """An agent: SK's declarative spec, with name and description required; or a person, or a team in a file."""
+
+    model_config = ConfigDict(json_schema_extra=_from_file)
+
+    type: Literal["chat_completion_agent", "human", "team"] = Field(
+        default="chat_completion_agent", description="Kind of agent; human is a person, team another team file."
+    )
+    name: AgentName = Field(description="Unique name; the manager addresses the agent by it.")
+    description: str = Field(min_length=1, description="What it is good at; the manager chooses by it.")
+    team: FilePath | None = Field(default=None, description="Team file of an agent of type team.")
+    instructions: str | None = Field(
+        default=None, description="System prompt, a template over the inputs; shown to a person."
+    )
+    model: ModelSpec = part("Service, model and options.")
+    tools: ListOf[ToolSpec] = Field(default=(), description="What the agent may call; nothing else is offered.")
+    context: ContextConfig | None = Field(
+        default=None, description="What is sent of a long conversation; default: all of it."
+    )
+    inputs: dict[Identifier, InputSpec] = Field(default={}, description="Values for this agent's instructions.")
+    template: PromptTemplate | None = Field(default=None, description="Prompt template settings.")
+    prompt_template: PromptTemplate | None = Field(default=None, description="Another word for template; it wins.")
+    id: Any = _unused(None)
+    outputs: Any = _unused({})
+    extras: Any = _unused({})
+    metadata: Any = _unused({})
+    version: Any = _unused(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_keys(cls, data: Any) -> Any:
+        """SK's loader reads `model:` with nothing behind it as no model at all."""
+        if not isinstance(data, Mapping):
+            return data
+        return {key: value for key, value in data.items() if value is not None}
+
+    @property
+    def functions(self) -> list[str]:
+        """The functions it lists, as `plugin.function`; SK ignores other kinds of tools."""
+        return [tool.id for tool in self.tools if tool.id and tool.type == "function"]
+
+    @property
+    def prompt(self) -> PromptTemplate:
+        """The template with its text filled in: instructions win over the template's own, as in SK."""
+        template = self.prompt_template or self.template or PromptTemplate()
+        if self.instructions is None:
+            return template
+        return template.model_copy(update={"template": self.instructions})

@@ -1,0 +1,62 @@
+"""The functions of a plugin, as far as its settings and a Python class's source text show them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magentic_kit.team.problems import get
+
+if TYPE_CHECKING:
+    import ast
+
+_BUILT_IN = {"files": ["read", "list", "search"], "sql": ["query", "schema"], "fetch": ["get"], "math": ["calculate"]}
+
+
+def functions_of(plugin: Any, base_dir: Path) -> Collection[str] | None:
+    """The names of the functions of a plugin, in any data; None where only running it would show them."""
+    kind = get(plugin, "type", kind=str)
+    if kind == "python":
+        return _functions_of_class(get(plugin, "target", kind=str), base_dir)
+    if kind == "files" and get(plugin, "write") is True:
+        return [*_BUILT_IN[kind], "write"]
+    return _BUILT_IN.get(kind)
+
+
+def _functions_of_class(target: str, base_dir: Path) -> list[str] | None:
+    import ast
+
+    module, _, name = target.partition(":")
+    parts = Path(*module.split("."))
+    roots = [base_dir, *map(Path, sys.path)]
+    files = [root / file for root in roots for file in (f"{parts}.py", parts / "__init__.py")]
+    try:
+        tree = ast.parse(next(file for file in files if file.is_file()).read_bytes())
+    except (StopIteration, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    owner = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    if owner is None or owner.bases or owner.keywords or owner.decorator_list:
+        return None
+    names = [_name(method, decorator) for method in owner.body for decorator in _kernel_functions(method)]
+    # A kernel function may also be made in another way than by a decorator that we see.
+    if len(names) != ast.unparse(owner).count("kernel_function"):
+        return None
+    known = [name for name in names if name is not None]
+    return known if len(known) == len(names) else None
+
+
+def _kernel_functions(method: ast.stmt) -> list[ast.expr]:
+    """The decorators of a method that make it a kernel function."""
+    import ast
+
+    decorators: list[ast.expr] = getattr(method, "decorator_list", [])
+    return [one for one in decorators if "kernel_function" in ast.unparse(getattr(one, "func", one))]
+
+
+def _name(method: ast.stmt, decorator: ast.expr) -> str | None:
+    """The function's name; None where it is computed."""
+    keywords = {keyword.arg: keyword.value for keyword in getattr(decorator, "keywords", ())}
+    name = getattr(keywords["name"], "value", None) if "name" in keywords else getattr(method, "name", None)
+    return name if isinstance(name, str) else None
