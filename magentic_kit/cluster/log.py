@@ -71,8 +71,13 @@ class StreamLog:
             try:
                 await DBOS.write_stream_async(STREAM, value)
             except dbos_error.DBOSWorkflowConflictIDError:
-                self.broken = JournalError(f"another worker has taken {DBOS.workflow_id} over")
-                self.on_broken()
+                self._break(f"another worker has taken {DBOS.workflow_id} over")
+            except Exception as error:
+                self._break(f"the log of {DBOS.workflow_id} cannot be written: {error}")
+
+    def _break(self, why: str) -> None:
+        self.broken = JournalError(why)
+        self.on_broken()
 
     def inside(self, call: str, team: str) -> StreamLog:
         """The log of the run that this call of the run begins, or began earlier."""
