@@ -7,7 +7,7 @@ from pathlib import Path
 from dotenv import load_dotenv
 
 from magentic_kit import ConfigError, TeamFactory
-from magentic_kit.views.console import make_console
+from magentic_kit.views.display import make_console
 
 TEAM = Path(__file__).parent.parent / "configs" / "research_writing.yaml"
 
@@ -17,7 +17,7 @@ async def main() -> str:
     console = make_console()  # shows the run on standard error
     try:
         async with TeamFactory.from_yaml(TEAM) as factory:
-            result = await factory.run(inputs=inputs, sinks=[console])
+            result = await factory.run(inputs=inputs, views=[console])
     finally:
         console.close()
     print(result.answer)

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from magentic_kit.errors import ConfigError, JournalError, KitError, LedgerError, Problem, ReplayError, ServiceError
     from magentic_kit.events import AnyEvent, Event
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.run import Run, RunResult
-    from magentic_kit.runlog.context import Sink
+    from magentic_kit.run import Run
+    from magentic_kit.runlog.emitter import Sink
+    from magentic_kit.runlog.result import RunResult
 
 _HOME = {
     "batch.runner": ["run_batch"],
-    "runlog.context": ["Sink"],
+    "runlog.emitter": ["Sink"],
+    "runlog.result": ["RunResult"],
     "errors": ["ConfigError", "JournalError", "KitError", "LedgerError", "Problem", "ReplayError", "ServiceError"],
     "events": ["AnyEvent", "Event"],
     "factory": ["TeamFactory"],
-    "run": ["Run", "RunResult"],
+    "run": ["Run"],
     "batch.tasks": ["Task"],
 }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import anyio
 from pydantic import PrivateAttr
@@ -17,24 +18,23 @@ from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterM
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
 from magentic_kit.events import AnyEvent
-from magentic_kit.runlog.context import CALL, RunContext
-from magentic_kit.runlog.directory import new_run_id
+from magentic_kit.orchestration.options import RunOptions
+from magentic_kit.runlog.directory import RunLog
+from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
+from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.runlog.result import RunResult
 from magentic_kit.runlog.settle import within
-from magentic_kit.services.reply import Answer, OwnChatCompletion
+from magentic_kit.services.reply import Answer, InProcessChatCompletion
+from magentic_kit.team.models import TeamConfig
 from magentic_kit.text import one_line
 from magentic_kit.tools.openapi import function_name
-
-if TYPE_CHECKING:
-    from magentic_kit.factory import TeamFactory
-    from magentic_kit.orchestration.options import RunOptions
-    from magentic_kit.run import Run, RunResult
 
 logger = logging.getLogger(__name__)
 
 OnEvent = Callable[[AnyEvent], Awaitable[None] | None]
-"""Is told every event of a team's run, in order; one that raises is logged and never harms the run."""
+"""Is called with every event of a team's run, in order; one that raises is logged and never harms the run."""
 
-_SAYS = {
+_ANSWERS = {
     "satisfied": "{answer}",
     "limited": "The team had to stop early ({reason}). The best answer it has:\n\n{answer}",
     "rejected": "A person rejected the team's plan; there is no answer. {reason}",
@@ -44,34 +44,118 @@ _SAYS = {
 _JSON = {bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 
 
-def as_plugin(factory: TeamFactory, name: str | None, on_event: OnEvent | None, options: RunOptions) -> KernelPlugin:
+class RunUnderWay(Protocol):
+    """A run that was started; `magentic_kit.run.Run` is one."""
+
+    def events(self) -> AsyncIterator[AnyEvent]:
+        """Every event as it comes."""
+
+    async def result(self) -> RunResult:
+        """Waits for the end."""
+
+    def cancel(self) -> None:
+        """Ends the run."""
+
+
+class StartRun(Protocol):
+    """Starts a run of a team, or goes on with the one that a log has."""
+
+    def __call__(self, task: str | None, options: RunOptions, log: RunLog | None = None) -> RunUnderWay:
+        """Raises `ConfigError` if the run cannot begin or go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedTeam:
+    """A team that others call: its config, how its runs start and with which options, and who follows them."""
+
+    config: TeamConfig
+    start: StartRun
+    options: RunOptions
+    on_event: OnEvent | None = None
+
+    @property
+    def description(self) -> str:
+        """What the team is for, or what its agents are for."""
+        config = self.config
+        if config.description:
+            return config.description
+        return "A team of agents: " + " ".join(f"{agent.name}: {agent.description}" for agent in config.agents)
+
+    async def call(self, task: str | None, options: RunOptions) -> RunResult:
+        """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
+        parent = PARENT_CALL.get()
+        name = parent.next_run() if parent else ""
+        run = self._start_inside(parent, name, task, options) if parent else self.start(task, options)
+        try:
+            async for event in run.events():
+                if parent and (text := progress_of(event)):
+                    progress = ev.TeamProgress(call=name, team=self.config.name, at=event.seq, text=text)
+                    parent.emitter.emit(progress)
+                await self._follow(event)
+            return await run.result()
+        except BaseException:
+            run.cancel()
+            with anyio.CancelScope(shield=True), suppress(ReplayError):
+                await run.result()
+            raise
+
+    def _start_inside(self, parent: ParentCall, name: str, task: str | None, options: RunOptions) -> RunUnderWay:
+        """Starts a run inside the log of the run whose call this is.
+
+        If that run is resumed and this call was under way when it stopped, the run that the call had begun goes on.
+        """
+        outer = parent.emitter.log
+        if outer is None:
+            unlogged: RunOptions = {**options, "out": None}
+            return self.start(task, unlogged)
+        answers = within(parent.steps.unknown_tools, name)
+        if answers:
+            options = {**options, "unknown_tools": answers}
+        log = outer.inside(name, self.config.name)
+        has_begun = bool(log.read())
+        try:
+            return self.start(task, options, log)
+        except UnknownToolError as error:
+            raise UnknownToolError({f"{name}/{call}": what for call, what in error.calls.items()}) from error
+        except ConfigError as error:
+            if not has_begun or not log.directory:
+                raise
+            raise ConfigError.one(f"resume this run first: {error}", file=str(log.directory)) from error
+
+    async def _follow(self, event: AnyEvent) -> None:
+        if self.on_event is None:
+            return
+        try:
+            waiting = self.on_event(event)
+            if inspect.isawaitable(waiting):
+                await waiting
+        except Exception:
+            logger.warning("%r raised; the run goes on", self.on_event, exc_info=True)
+
+
+def as_plugin(team: EmbeddedTeam, name: str | None) -> KernelPlugin:
     """See `TeamFactory.as_plugin`."""
-    function = as_function(factory, "run", on_event, options)
-    name = name or function_name(factory.team.config.name).replace("-", "_")
+    function = as_function(team, "run")
+    name = name or function_name(team.config.name).replace("-", "_")
     return KernelPlugin(name=name, description=function.description, functions=[function])
 
 
-def as_agent(
-    factory: TeamFactory, name: str | None, on_event: OnEvent | None, options: RunOptions
-) -> ChatCompletionAgent:
+def as_agent(team: EmbeddedTeam, name: str | None) -> ChatCompletionAgent:
     """See `TeamFactory.as_agent`."""
-    name = name or function_name(factory.team.config.name)
-    service = TeamChatCompletion(factory, on_event, options)
-    return ChatCompletionAgent(name=name, description=_description(factory), service=service)
+    name = name or function_name(team.config.name)
+    return ChatCompletionAgent(name=name, description=team.description, service=TeamChatCompletion(team))
 
 
-def as_function(
-    factory: TeamFactory, name: str, on_event: OnEvent | None, options: RunOptions
-) -> KernelFunctionFromMethod:
-    """The team as one kernel function: its parameters are the task and those inputs that `options` leaves open."""
-    given = options.get("inputs", {})
+def as_function(team: EmbeddedTeam, name: str) -> KernelFunctionFromMethod:
+    """The team as one kernel function: its parameters are the task and those inputs that its options leave open."""
+    given = team.options.get("inputs", {})
 
-    @kernel_function(name=name, description=_description(factory))
+    @kernel_function(name=name, description=team.description)
     async def run(task: str | None = None, **inputs: Any) -> str:
-        ended = await _call(factory, task, {**options, "inputs": {**inputs, **given}}, on_event)
-        return _says(ended)
+        inputs.update(given)
+        return _answer(await team.call(task, {**team.options, "inputs": inputs}))
 
-    config = factory.team.config
+    config = team.config
     about = "What the team is to do, with all it has to know."
     parameters = [_parameter("task", about, config.task or None, is_required=not config.task)]
     for key, spec in config.inputs.items():
@@ -80,70 +164,28 @@ def as_function(
     return KernelFunctionFromMethod(run, parameters=parameters)
 
 
-class TeamChatCompletion(OwnChatCompletion):
-    """Answers a conversation by a team's run; so a team's turn is logged, cancelled and resumed like a model's."""
+class TeamChatCompletion(InProcessChatCompletion):
+    """Answers a conversation by a team's run; so a team's turn is logged, cancelled and resumed like a model's.
 
-    _factory: TeamFactory = PrivateAttr()
-    _on_event: OnEvent | None = PrivateAttr()
-    _options: RunOptions = PrivateAttr()
+    As a member of another team, its runs are parts of the run with this emitter and these recorded steps.
+    """
 
-    def __init__(self, factory: TeamFactory, on_event: OnEvent | None, options: RunOptions) -> None:
-        super().__init__(ai_model_id=factory.team.config.name, service_id="team")
-        self._factory, self._on_event, self._options = factory, on_event, options
+    _team: EmbeddedTeam = PrivateAttr()
+    _emitter: RunEmitter | None = PrivateAttr()
+    _steps: RecordedSteps | None = PrivateAttr()
+
+    def __init__(
+        self, team: EmbeddedTeam, emitter: RunEmitter | None = None, steps: RecordedSteps | None = None
+    ) -> None:
+        super().__init__(ai_model_id=team.config.name, service_id="team")
+        self._team, self._emitter, self._steps = team, emitter, steps
 
     async def _reply(self, history: ChatHistory) -> Answer:
-        if lane := getattr(self, "_lane", None):
-            lane.context.enter(lane.call)
-        ended = await _call(self._factory, _task(history), self._options, self._on_event)
-        usage = ev.Usage(prompt_tokens=ended.prompt_tokens, completion_tokens=ended.completion_tokens)
-        return Answer(text=_says(ended), usage=usage)
-
-
-async def _call(factory: TeamFactory, task: str | None, options: RunOptions, on_event: OnEvent | None) -> RunResult:
-    """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
-    outer, name = (call[0], next(call[1])) if (call := CALL.get()) else (None, "")
-    run = _begin(factory, task, options, outer, name)
-    try:
-        async for event in run.events():
-            if outer and (told := progress_of(event)):
-                outer.emit(ev.TeamProgress(call=name, team=factory.team.config.name, at=event.seq, text=told))
-            try:
-                if on_event and inspect.isawaitable(waiting := on_event(event)):
-                    await waiting
-            except Exception:
-                logger.warning("%r raised; the run goes on", on_event, exc_info=True)
-        return await run.result()
-    except BaseException:
-        run.cancel()
-        with anyio.CancelScope(shield=True), suppress(ReplayError):
-            await run.result()
-        raise
-
-
-def _begin(factory: TeamFactory, task: str | None, options: RunOptions, outer: RunContext | None, name: str) -> Run:
-    """Begins a run, inside the log of the run whose call this is.
-
-    If that run is resumed and this call was under way when it stopped, the run that the call had begun goes on.
-    """
-    if outer is None:
-        return factory.start(task, **options)
-    if outer.log is None:
-        outside: RunOptions = {**options, "out": None}
-        return factory.start(task, **outside)
-    from magentic_kit.run import Run  # which is made of parts that import this
-
-    if words := within(outer.unknown_tools, name):
-        options = {**options, "unknown_tools": words}
-    log = outer.log.inside(name, factory.team.config.name)
-    has_begun = bool(log.read())
-    try:
-        return Run.over(factory, log, task, options, new_run_id(factory.team.config.name))
-    except UnknownToolError as error:
-        raise UnknownToolError({f"{name}/{call}": what for call, what in error.calls.items()}) from error
-    except ConfigError as error:
-        if not has_begun or not log.directory:
-            raise
-        raise ConfigError.one(f"resume this run first: {error}", file=str(log.directory)) from error
+        if self._call and self._emitter and self._steps:
+            PARENT_CALL.set(ParentCall(self._emitter, self._steps, self._call.name))
+        result = await self._team.call(_task(history), self._team.options)
+        usage = ev.Usage(prompt_tokens=result.prompt_tokens, completion_tokens=result.completion_tokens)
+        return Answer(text=_answer(result), usage=usage)
 
 
 def progress_of(event: AnyEvent) -> str:
@@ -160,26 +202,25 @@ def progress_of(event: AnyEvent) -> str:
     return ""
 
 
-def _says(ended: RunResult) -> str:
-    error = (ended.error or {}).get("message", "")
-    return _SAYS[ended.outcome].format(answer=ended.answer, reason=ended.reason, error=error).rstrip()
+def _answer(result: RunResult) -> str:
+    error = (result.error or {}).get("message", "")
+    return _ANSWERS[result.outcome].format(answer=result.answer, reason=result.reason, error=error).rstrip()
 
 
 def _task(history: ChatHistory) -> str:
     """What a conversation asks for: its last message, and all that was said before it."""
-    said = [message for message in history.messages if message.content.strip()]
-    if len(said) < 2:
-        return "".join(message.content for message in said)
-    before = "\n\n".join(f"{message.name or message.role.value}: {message.content}" for message in said[:-1])
-    return f"{said[-1].content}\n\nThis was said before:\n\n{before}"
-
-
-def _description(factory: TeamFactory) -> str:
-    config = factory.team.config
-    return config.description or "A team of agents: " + " ".join(f"{a.name}: {a.description}" for a in config.agents)
+    messages = [message for message in history.messages if message.content.strip()]
+    if len(messages) < 2:
+        return "".join(message.content for message in messages)
+    before = "\n\n".join(f"{message.name or message.role.value}: {message.content}" for message in messages[:-1])
+    return f"{messages[-1].content}\n\nThis was said before:\n\n{before}"
 
 
 def _parameter(name: str, about: str | None, default: Any, *, is_required: bool) -> KernelParameterMetadata:
-    description = " ".join(filter(None, (about, "" if default is None else f"Default: {default}")))
-    schema = {"type": _JSON.get(type(default), "string"), "description": description}
-    return KernelParameterMetadata(name=name, description=description, is_required=is_required, schema_data=schema)
+    parts = [about] if about else []
+    if default is not None:
+        parts.append(f"Default: {default}")
+    schema = {"type": _JSON.get(type(default), "string"), "description": " ".join(parts)}
+    return KernelParameterMetadata(
+        name=name, description=schema["description"], is_required=is_required, schema_data=schema
+    )

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Iterable
-from dataclasses import MISSING, FrozenInstanceError, dataclass, field
+import json
+import types
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
+from functools import cache, partial
+from typing import Annotated, Any, ClassVar, TypeAlias, TypedDict, TypeVar
 
-if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
-else:  # costs milliseconds of every command that reads a log
-
-    def dataclass_transform(**_):
-        """Says nothing while the program runs."""
-        return lambda cls: cls
-
+_T = TypeVar("_T")
 
 VERSION = 1
 """Version of the event format, written as `v` on every line of events.jsonl."""
@@ -24,116 +19,131 @@ VERSION = 1
 MANAGER = "manager"
 """The manager's name wherever an event says who acted; no agent may be called so."""
 
+_DEEPEST = 200  # levels of nesting in plain data that is read: what walks it does so by recursion
+_LARGEST = 2**53  # of numbers that are read: the range in which JSON's are exact everywhere
 
-@dataclass_transform(kw_only_default=True, frozen_default=True)
-class Frozen:
-    """Makes its subclasses frozen dataclasses with keywords only.
-
-    What `dataclass` would compile for each of them stands here once for all; `list` and `show` start sooner by that.
-    """
-
-    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
-
-    def __init_subclass__(cls) -> None:
-        dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
-
-    def __init__(self, **values: Any) -> None:
-        held = vars(self)
-        for spec in dataclasses.fields(self):
-            if spec.name in values:
-                held[spec.name] = values.pop(spec.name)
-            elif spec.default_factory is not MISSING:
-                held[spec.name] = spec.default_factory()
-            elif spec.default is not MISSING:
-                held[spec.name] = spec.default
-            else:
-                raise TypeError(f"{type(self).__name__} needs {spec.name}")
-        if values:
-            raise TypeError(f"{type(self).__name__} has no {', '.join(values)}")
-
-    def __setattr__(self, name: str, value: object = None) -> NoReturn:
-        raise FrozenInstanceError(f"cannot change {name}")
-
-    __delattr__ = __setattr__
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash((type(self), *vars(self).values()))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+Identity: TypeAlias = tuple[str, ...] | None
+"""The fields that tell an event from others of its type and run, the same when the run is replayed; None: each is new.
+"""
 
 
-class Event(Frozen):
+class _ErrorKeys(TypedDict):
+    kind: str
+    message: str
+
+
+class _PlanKeys(TypedDict):
+    facts: str
+    plan: str
+
+
+class _CallKeys(TypedDict):
+    id: str | None
+    index: int | None
+    name: str | None
+    arguments: str | dict[str, Any] | None
+
+
+ErrorDetails: TypeAlias = Annotated[dict[str, str], _ErrorKeys]
+"""`{kind, message}`: which part failed (`KitError.kind`), and how."""
+
+GivenPlan: TypeAlias = Annotated[dict[str, str], _PlanKeys]
+"""`{facts, plan}` of a run that carries out a plan made before, else empty."""
+
+FunctionCall: TypeAlias = Annotated[dict[str, Any], _CallKeys]
+"""`{id, index, name, arguments}` of a function call, as the model asked for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
     """Base: the run stamps `seq` (from 0, no gaps), `time` (UTC, ISO 8601) and `run_id` when it emits.
 
-    Each event's `type` in the log is its class's name in snake case.
+    `type` names the event in the log, to which only `logged` events are written.
     """
 
     type: ClassVar[str]
+    identity: ClassVar[Identity] = None
     logged: ClassVar[bool] = True
     seq: int = -1
     time: str = ""
     run_id: str = ""
 
-    def __init_subclass__(cls) -> None:
-        cls.type = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        super().__init_subclass__()
-
     @property
     def key(self) -> tuple[Any, ...] | None:
-        """What tells this event from others of its run; the same when a run is replayed. None: always new."""
-        if self.type in ("limit_reached", "model_call_retried", "model_call_failed", "run_resumed", "run_finished"):
-            return None
-        names = ("call", "version", "round", "agent", "attempt", "at")
-        return (self.type, *(getattr(self, name, None) for name in names))
+        """The type and the values of `identity`; None if the event has no counterpart in another run of the log."""
+        return None if self.identity is None else (self.type, *(getattr(self, name) for name in self.identity))
 
 
-class Judgement(Frozen):
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
     """One answer of a progress ledger and the manager's reason for it."""
 
     answer: bool | str
     reason: str = ""
 
 
-class Usage(Frozen):
+@dataclass(frozen=True, kw_only=True)
+class Usage:
     """Tokens of one call as the provider counted them; None where it did not say."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunLimits:
+    """Every limit of a run, as `manager:` and `limits:` of the team file have it; times in seconds, None: no limit."""
+
+    max_rounds: int | None = None
+    max_stalls: int | None = None
+    max_resets: int | None = None
+    max_tokens: int | None = None
+    deadline: float | None = None
+    model_timeout: float | None = None
+    tool_timeout: float | None = None
+    tool_rounds: int | None = None
+    retries: int | None = None
+    result_chars: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
     """A run began. `agents` and `manager` give each participant's service, provider, model and tools."""
 
+    type: ClassVar[str] = "run_started"
+    identity: ClassVar[Identity] = ()
     team: str
     task: str
     agents: dict[str, dict[str, Any]]
     manager: dict[str, Any]
-    limits: dict[str, Any] = field(default_factory=dict)
+    limits: RunLimits = field(default_factory=RunLimits)
     inputs: dict[str, Any] = field(default_factory=dict)
-    plan: dict[str, str] = field(default_factory=dict)
+    plan: GivenPlan = field(default_factory=dict)
     base_dir: str = ""
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
 class PlanCreated(Event):
     """The manager wrote the first task ledger; `version` is 1."""
 
+    type: ClassVar[str] = "plan_created"
+    identity: ClassVar[Identity] = ("version",)
     facts: str
     plan: str
     version: int = 1
 
 
+@dataclass(frozen=True, kw_only=True)
 class Replanned(Event):
     """The manager wrote a new task ledger, because of stalls (`is_stalled`) or of a review.
 
     `version` counts on from the first.
     """
 
+    type: ClassVar[str] = "replanned"
+    identity: ClassVar[Identity] = ("version",)
     facts: str
     plan: str
     version: int
@@ -141,14 +151,18 @@ class Replanned(Event):
     is_stalled: bool = True
 
 
+@dataclass(frozen=True, kw_only=True)
 class PlanReviewed(Event):
     """A person judged the plan `version`: `approve`, `revise` or `reject`, with words."""
 
+    type: ClassVar[str] = "plan_reviewed"
+    identity: ClassVar[Identity] = ("version",)
     version: int
     decision: str
     feedback: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
 class ProgressLedger(Event):
     """The manager judged where the run stands and chose the next speaker.
 
@@ -157,6 +171,8 @@ class ProgressLedger(Event):
     `stalls` counts stalls including this round's.
     """
 
+    type: ClassVar[str] = "progress_ledger"
+    identity: ClassVar[Identity] = ("round",)
     round: int
     is_request_satisfied: Judgement
     is_in_loop: Judgement
@@ -169,41 +185,53 @@ class ProgressLedger(Event):
     tier: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
 class LedgerRejected(Event):
     """A reply could not be used as a progress ledger; the manager is asked again with `error`."""
 
+    type: ClassVar[str] = "ledger_rejected"
+    identity: ClassVar[Identity] = ("round", "attempt")
     round: int
     attempt: int
     error: str
     text: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class AgentStarted(Event):
     """An agent's turn began."""
 
+    type: ClassVar[str] = "agent_started"
+    identity: ClassVar[Identity] = ("round", "agent")
     agent: str
     round: int
     instruction: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class AgentMessage(Event):
     """An agent's turn ended with `text`; `note` says what was odd about it (an empty reply, a cut one)."""
 
+    type: ClassVar[str] = "agent_message"
+    identity: ClassVar[Identity] = ("round", "agent")
     agent: str
     round: int
     text: str
     note: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
 class TextDelta(Event):
     """A piece of streamed text, for live sinks only. `purpose` is `turn` or a manager's step."""
 
+    type: ClassVar[str] = "text_delta"
     logged: ClassVar[bool] = False
     who: str
     purpose: str
     text: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class ModelCallStarted(Event):
     """A request to a model is about to be sent. `call` names it within the run, `who#n`; `request` is packed.
 
@@ -211,6 +239,8 @@ class ModelCallStarted(Event):
     `characters` counts what is sent, `saved` what a window (`context:`) keeps back, less what its summaries take.
     """
 
+    type: ClassVar[str] = "model_call_started"
+    identity: ClassVar[Identity] = ("call",)
     call: str
     who: str
     purpose: str
@@ -221,9 +251,11 @@ class ModelCallStarted(Event):
     request: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
 class ModelCallRetried(Event):
     """An attempt failed in a way that may pass; the next follows after `wait` seconds."""
 
+    type: ClassVar[str] = "model_call_retried"
     call: str
     who: str
     attempt: int
@@ -231,26 +263,31 @@ class ModelCallRetried(Event):
     error: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class ModelCallFinished(Event):
     """A model answered. `seconds` includes retries; `tool_calls` are `{id, index, name, arguments}`.
 
     `reused` tells that the reply was taken from an earlier run and nothing was paid.
     """
 
+    type: ClassVar[str] = "model_call_finished"
+    identity: ClassVar[Identity] = ("call",)
     call: str
     who: str
     purpose: str
     seconds: float
     usage: Usage
     text: str
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    tool_calls: list[FunctionCall] = field(default_factory=list)
     finish_reason: str = ""
     reused: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
 class ModelCallFailed(Event):
     """A model call ended without an answer: an error, a limit or a cancel (`kind`)."""
 
+    type: ClassVar[str] = "model_call_failed"
     call: str
     who: str
     purpose: str
@@ -260,9 +297,12 @@ class ModelCallFailed(Event):
     status: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
 class ToolReviewed(Event):
     """A person judged a tool call: `approve`, `approve_for_run` or `deny`, with a reason."""
 
+    type: ClassVar[str] = "tool_reviewed"
+    identity: ClassVar[Identity] = ("call",)
     call: str
     who: str
     function: str
@@ -270,18 +310,24 @@ class ToolReviewed(Event):
     reason: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
 class ToolCallStarted(Event):
     """A function is about to be called for `who`; `arguments` as the model gave them."""
 
+    type: ClassVar[str] = "tool_call_started"
+    identity: ClassVar[Identity] = ("call",)
     call: str
     who: str
     function: str
     arguments: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
 class ToolCallFinished(Event):
     """A function returned; the model is given `result`, cut if it is very long."""
 
+    type: ClassVar[str] = "tool_call_finished"
+    identity: ClassVar[Identity] = ("call",)
     call: str
     who: str
     function: str
@@ -290,9 +336,12 @@ class ToolCallFinished(Event):
     reused: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
 class ToolCallFailed(Event):
     """A function raised or timed out; the model is told `error`."""
 
+    type: ClassVar[str] = "tool_call_failed"
+    identity: ClassVar[Identity] = ("call",)
     call: str
     who: str
     function: str
@@ -300,47 +349,59 @@ class ToolCallFailed(Event):
     error: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class ToolCallDenied(Event):
     """A call was refused before it reached any function; the model is told `reason`."""
 
+    type: ClassVar[str] = "tool_call_denied"
+    identity: ClassVar[Identity] = ("call",)
     call: str
     who: str
     function: str
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class TeamProgress(Event):
     """A run that this run's `call` has begun has come further; `text` is one line on its event number `at`."""
 
+    type: ClassVar[str] = "team_progress"
+    identity: ClassVar[Identity] = ("call", "at")
     call: str
     team: str
     at: int
     text: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class LimitReached(Event):
     """A limit ends the run; `limit` is `max_rounds`, `max_resets`, `max_tokens` or `deadline`."""
 
+    type: ClassVar[str] = "limit_reached"
     limit: str
     detail: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class RunResumed(Event):
     """The run goes on live from here; logged events after `from_seq` and before this one no longer hold."""
 
+    type: ClassVar[str] = "run_resumed"
     from_seq: int
 
 
+@dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
     """The run ended. `outcome` is `satisfied`, `limited`, `rejected`, `cancelled` or `failed`.
 
     `reason` is the limit's name or a person's words, `error` what failed (`{kind, message}`) or None.
     """
 
+    type: ClassVar[str] = "run_finished"
     outcome: str
     answer: str
     reason: str = ""
-    error: dict[str, str] | None = None
+    error: ErrorDetails | None = None
     seconds: float = 0.0
 
 
@@ -350,14 +411,7 @@ _OfModels: TypeAlias = ModelCallStarted | ModelCallRetried | ModelCallFinished |
 _OfTools: TypeAlias = ToolReviewed | ToolCallStarted | ToolCallFinished | ToolCallFailed | ToolCallDenied | TeamProgress
 AnyEvent: TypeAlias = RunStarted | _OfPlans | _OfRounds | _OfModels | _OfTools | LimitReached | RunResumed | RunFinished
 
-_TYPES: dict[str, type[Event]] = {cls.type: cls for cls in AnyEvent.__args__}
-_NESTED: dict[str, type[Frozen]] = {
-    spec.name: part
-    for part in (Judgement, Usage)
-    for cls in _TYPES.values()
-    for spec in dataclasses.fields(cls)
-    if spec.type == part.__name__
-}
+_TYPES: dict[str, type[Event]] = {cls.type: cls for cls in typing.get_args(AnyEvent)}
 
 
 def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
@@ -376,29 +430,178 @@ def now() -> str:
 
 
 def seconds(time: str) -> float:
-    """An event's time in seconds since 1970."""
-    return datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
+    """An event's time in seconds since 1970. Raises `ValueError` if it is no time, or has no time zone."""
+    parsed = datetime.fromisoformat(time.replace("Z", "+00:00"))
+    if parsed.tzinfo is None:
+        raise ValueError(f"{time!r} has no time zone")
+    return parsed.timestamp()
 
 
 def to_dict(event: Event) -> dict[str, Any]:
-    """The event as plain data, envelope first."""
-    data = dataclasses.asdict(event)
-    head = {"v": VERSION, "seq": data.pop("seq"), "time": data.pop("time"), "run_id": data.pop("run_id")}
-    return {**head, "type": event.type, **data}
+    """The event as plain data, envelope first. Shares what the event holds: change it in a copy only."""
+    envelope = {"v": VERSION, "seq": event.seq, "time": event.time, "run_id": event.run_id, "type": event.type}
+    return envelope | as_data(event)
+
+
+def as_data(part: object) -> dict[str, Any]:
+    """The fields of a dataclass, and of those that it holds, as plain data that is shared with it."""
+    data = dict(vars(part))
+    for name, value in data.items():
+        if is_dataclass(value):
+            data[name] = dict(vars(value))
+    return data
 
 
 def from_dict(data: dict[str, Any]) -> AnyEvent:
-    """The event that `to_dict` wrote. Raises `ValueError` on an unknown type, version or field."""
-    fields = dict(data)
-    if (version := fields.pop("v", None)) != VERSION:
+    """The event that `to_dict` wrote. Raises `ValueError` on an unknown type or version, or a field that is wrong."""
+    values = dict(data)
+    if (version := values.pop("v", None)) != VERSION:
         raise ValueError(f"event format {version!r} is not {VERSION}; read it with the release that wrote it")
-    cls = _TYPES.get(kind := fields.pop("type", ""))
+    kind = values.pop("type", "")
+    cls = _TYPES.get(kind) if isinstance(kind, str) else None
     if cls is None:
         raise ValueError(f"unknown event type {kind!r}")
-    for name, nested in _NESTED.items():
-        if isinstance(fields.get(name), dict):
-            fields[name] = nested(**fields[name])
     try:
-        return cls(**fields)  # type: ignore[return-value]
-    except TypeError as error:
+        event: AnyEvent = read_dataclass(cls, values)  # type: ignore[assignment]
+        if event.time:
+            seconds(event.time)
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"bad {kind} event: {error}") from None
+    return event
+
+
+def event_of(text: str) -> AnyEvent:
+    """The event that is written as JSON. Raises `ValueError` if it is none."""
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("should be an object")
+    return from_dict(data)
+
+
+_Read: TypeAlias = Callable[[Any], Any]
+"""Returns a value as an event holds it, or raises `ValueError`."""
+
+# Types are checked where a log is read, and nowhere else: whoever made it, those who use it may trust it.
+
+
+@cache
+def _fields(cls: type[Any]) -> dict[str, tuple[_Read, bool]]:
+    """Of each field what reads it, and whether it has to be there."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    needed = {spec.name: spec.default is MISSING and spec.default_factory is MISSING for spec in fields(cls)}
+    return {name: (_reader(hints[name]), is_needed) for name, is_needed in needed.items()}
+
+
+def read_dataclass(cls: type[_T], data: object) -> _T:
+    """A dataclass from the plain data of its fields. Raises `ValueError` on one that is unknown, missing or wrong.
+
+    Types may be those of JSON, dataclasses, `X | Y`, and `Annotated[dict[…], T]` for an object that is empty or has
+    the keys of the `TypedDict` T.
+    """
+    if type(data) is not dict:
+        raise ValueError("should be an object")
+    expected = _fields(cls)  # type: ignore[arg-type]  # for mypy a class is not hashable
+    if unknown := data.keys() - expected.keys():
+        raise ValueError(f"unknown field {min(unknown)!r}")
+    values = {}
+    for name, (read, is_needed) in expected.items():
+        if name in data:
+            try:
+                values[name] = read(data[name])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        elif is_needed:
+            raise ValueError(f"{name} is missing")
+    return cls(**values)
+
+
+def _reader(hint: Any) -> _Read:
+    """What returns a value of this type as an event holds it, or raises `ValueError`."""
+    if hint in _SCALARS:
+        return _SCALARS[hint]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return partial(read_dataclass, hint)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        keys = typing.get_type_hints(args[1])
+        return partial(_keyed, {key: _reader(kind) for key, kind in keys.items()})
+    if origin is dict:
+        return partial(_dict, _reader(args[1]))
+    if origin is list:
+        return partial(_list, _reader(args[0]))
+    assert origin in (types.UnionType, typing.Union), hint
+    return partial(_one_of, [_reader(arg) for arg in args])
+
+
+def _one_of(readers: list[_Read], value: object) -> object:
+    problems = []
+    for read in readers:
+        try:
+            return read(value)
+        except ValueError as error:
+            problems.append(str(error))
+    raise ValueError(" or ".join(problems))
+
+
+def _dict(read: _Read, value: object) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise ValueError("should be an object")
+    return {key: read(item) for key, item in value.items()}
+
+
+def _list(read: _Read, value: object) -> list[Any]:
+    if type(value) is not list:
+        raise ValueError("should be a list")
+    return [read(item) for item in value]
+
+
+def _keyed(readers: dict[str, _Read], value: object) -> dict[str, Any]:
+    if type(value) is not dict or (value and value.keys() != readers.keys()):
+        raise ValueError(f"should be an object with {', '.join(readers)}")
+    return {key: readers[key](item) for key, item in value.items()}
+
+
+def _scalar(kind: type, name: str, value: object) -> object:
+    if type(value) is not kind:
+        raise ValueError(f"should be {name}")
+    return value
+
+
+def _int(value: object) -> int:
+    if type(value) is not int or abs(value) > _LARGEST:
+        raise ValueError("should be a whole number")
+    return value
+
+
+def _float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("should be a number")
+    if not abs(value) <= _LARGEST:  # nor NaN, which is not less than anything
+        raise ValueError("should be a number")
+    return float(value)
+
+
+def _plain(value: object, depth: int = 0) -> object:
+    """Any data of JSON."""
+    if depth > _DEEPEST:
+        raise ValueError(f"is nested more than {_DEEPEST} levels deep")
+    if type(value) is dict:
+        for item in value.values():
+            _plain(item, depth + 1)
+    elif type(value) is list:
+        for item in value:
+            _plain(item, depth + 1)
+    return value
+
+
+_SCALARS: dict[Any, _Read] = {
+    str: partial(_scalar, str, "text"),
+    bool: partial(_scalar, bool, "true or false"),
+    types.NoneType: partial(_scalar, types.NoneType, "null"),
+    int: _int,
+    float: _float,
+    Any: _plain,
+}

@@ -23,7 +23,7 @@ from magentic_kit.team.values import ListOf, Model, Target, Text
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.run import RunResult
+    from magentic_kit.runlog.result import RunResult
 
 
 def _compiled(text: Any) -> re.Pattern[str]:
@@ -153,13 +153,14 @@ def load_tasks(path: Path, factory: "TeamFactory") -> list[Task]:
 
     A table's columns are `id`, `task` and `expect` (YAML, such as `contains: East`); all others are inputs.
     """
+    blueprint = factory.blueprint
     tasks: dict[str, Task] = {}
     problems: list[Problem] = []
     for line, load in _rows(path):
         try:
             row = load()
             task = Task.read({"id": line, **row} if isinstance(row, dict) else row)
-            factory.task(task.task, factory.fill_inputs(task.inputs))
+            blueprint.fill_task(task.task, blueprint.fill_inputs(task.inputs))
             for expect in task.expect:
                 module_object(expect.python, path.parent) if expect.python else None
             if tasks.setdefault(task.id, task) is not task:

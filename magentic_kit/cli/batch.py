@@ -16,6 +16,7 @@ from magentic_kit.cli.environment import database_url, load_environment, open_da
 from magentic_kit.cli.options import PATH, POSITIVE, TeamOptions, database_option, json_option, team_options
 from magentic_kit.cli.output import say, say_json
 from magentic_kit.errors import ConfigError
+from magentic_kit.runlog.usage import sum_known
 from magentic_kit.text import duration, one_line
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def batch(
     from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
     from magentic_kit.team.loading import load_team
     from magentic_kit.team.people import by_flags
-    from magentic_kit.views.console import make_console
+    from magentic_kit.views.display import make_console
 
     load_environment(options.env_file, beside=team or resume or Path())
     overrides = options.overrides()
@@ -80,7 +81,7 @@ def batch(
 
         if resume is not None:
             work = Batch.load(resume, overrides=overrides)
-            other_team = loaded and loaded.config_hash != work.factory.team.config_hash
+            other_team = loaded and loaded.config_hash != work.factory.blueprint.team.config_hash
             if other_team or (tasks and load_tasks(tasks, work.factory) != work.tasks):
                 problem = "the batch began with another team or other tasks: leave them out"
                 raise ConfigError.one(problem, file=str(resume))
@@ -109,7 +110,7 @@ def batch(
                     show(result)
         _print_summary(work, results)
         if junit_file:
-            from magentic_kit.batch.runner import junit as junit_xml
+            from magentic_kit.batch.junit import junit as junit_xml
 
             with junit_file:
                 junit_file.write(junit_xml(work, results))
@@ -186,7 +187,7 @@ def _table(results: Sequence[TaskResult]) -> Table:
     table = Table("outcome", "tasks", "tokens", "median time", "longest", "checks passed")
     for outcome in sorted({result.outcome for result in results}):
         some = [result for result in results if result.outcome == outcome]
-        tokens = sum((r.prompt_tokens or 0) + (r.completion_tokens or 0) for r in some)
+        tokens = sum_known(result.tokens for result in some) or 0
         times = [r.seconds for r in some]
         checks = [not check.problem for r in some for check in r.checks]
         passed = f"{sum(checks)} of {len(checks)}" if checks else ""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from magentic_kit.events import AnyEvent
     from magentic_kit.factory import TeamFactory
     from magentic_kit.orchestration.options import RunOptions
-    from magentic_kit.run import Run, RunResult
-    from magentic_kit.runlog.context import Sink
+    from magentic_kit.run import Run
+    from magentic_kit.runlog.result import RunResult
     from magentic_kit.views.console import Console
 
 EXIT_CODES = {"satisfied": 0, "limited": 3, "rejected": 3, "cancelled": 130, "failed": 1}
@@ -59,14 +59,13 @@ def follow(
     """Runs to the end, with the console on standard error and the answer on standard output."""
     from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
     from magentic_kit.cli.terminal import by_terminal
-    from magentic_kit.views.otel import otel_sinks
+    from magentic_kit.views.otel import otel_views
 
     shared = by_terminal(console, approve=options.approve, approve_plan=options.approve_plan)
-    sinks: list[Sink] = [console, *otel_sinks(asked=output.otel)]
+    shared["views"] = [console, *otel_views(asked=output.otel)]
     printer = EventPrinter()
     if output.form == "jsonl":
-        sinks.append(printer)
-    shared["sinks"] = sinks
+        shared["sinks"] = [printer]
 
     async def whole() -> int:
         try:

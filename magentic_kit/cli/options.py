@@ -187,7 +187,7 @@ class ConsoleOptions:
 
     def console(self, *, quiet: bool = False, **more: Any) -> Console:
         """Makes the console; one that is `quiet` shows nothing."""
-        from magentic_kit.views.console import Mode, make_console
+        from magentic_kit.views.display import Mode, make_console
 
         mode: Mode = "plain" if self.plain else "auto"
         if quiet:

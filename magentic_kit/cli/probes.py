@@ -17,14 +17,17 @@ from semantic_kernel.functions import kernel_function
 
 from magentic_kit.cli.init import PROVIDERS
 from magentic_kit.errors import ConfigError, LedgerError, ServiceError
+from magentic_kit.events import RunLimits
 from magentic_kit.orchestration.ledger import tier_settings
-from magentic_kit.orchestration.manager_calls import Voice
-from magentic_kit.orchestration.model_calls import Lane
+from magentic_kit.orchestration.manager_model import ManagerModel
+from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.prompts import PROMPTS, fill
-from magentic_kit.runlog.context import RunContext
+from magentic_kit.runlog.control import RunControl
+from magentic_kit.runlog.emitter import RunEmitter
+from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services.connectors import build_service, close_service
 from magentic_kit.team.loading import Team
-from magentic_kit.team.models import Limits
 
 Finding: TypeAlias = tuple[str, bool, str, str]
 """What was looked at, whether it is well, what was found, and what mends it if it is not."""
@@ -38,13 +41,19 @@ _PASSING = (None, 408, 429)
 
 async def probe_services(team: Team, *, live: bool) -> list[Finding]:
     """What can be said of each service of the team; `live` asks its model too, which costs tokens."""
-    limits = Limits(deadline=None, retries=0, model_timeout=team.config.limits.model_timeout)
-    context = RunContext(run_id="checkup", limits=limits, sinks=[])
-    found = [it for name in team.config.services async for it in _service(team, name, context if live else None)]
-    return [*found, ("tokens", True, f"{context.tokens:,} spent", "")] if live else found
+    steps = RecordedSteps()
+    emitter = RunEmitter("doctor", redactor=Redactor.from_environment(), steps=steps)
+    limits = RunLimits(retries=0, model_timeout=team.config.limits.model_timeout)
+    control = RunControl(limits, emitter)
+
+    def calls(name: str) -> ParticipantCalls:
+        return ParticipantCalls(name, name, emitter=emitter, control=control, steps=steps)
+
+    found = [it for name in team.config.services async for it in _service(team, name, calls(name) if live else None)]
+    return [*found, ("tokens", True, f"{control.tokens:,} spent", "")] if live else found
 
 
-async def _service(team: Team, name: str, context: RunContext | None) -> AsyncIterator[Finding]:
+async def _service(team: Team, name: str, calls: ParticipantCalls | None) -> AsyncIterator[Finding]:
     config: Any = team.config.services[name]
     try:
         service = build_service(name, config, search_path=team.base_dir)
@@ -64,8 +73,8 @@ async def _service(team: Team, name: str, context: RunContext | None) -> AsyncIt
             fault = _unreachable(url)
             mend = f"start the server, or correct its address in services.{name}"
             yield f"{name}: endpoint", not fault, f"{url}: {fault or 'reachable'}", mend
-        if context and not fault and not offline:
-            async for finding in _Questions(team, name, service, context).ask(keys):
+        if calls and not fault and not offline:
+            async for finding in _Questions(team, name, service, calls).ask(keys):
                 yield finding
     finally:
         await close_service(service)
@@ -87,14 +96,14 @@ def _unreachable(url: str) -> str | None:
 class _Questions:
     """What one service's model is asked, and the answers."""
 
-    def __init__(self, team: Team, name: str, service: ChatCompletionClientBase, context: RunContext) -> None:
+    def __init__(self, team: Team, name: str, service: ChatCompletionClientBase, calls: ParticipantCalls) -> None:
         self._team, self._name, self._service = team, name, service
-        self._config, self._lane = team.config.services[name], Lane(name, name, context)
+        self._config, self._calls = team.config.services[name], calls
 
     async def ask(self, keys: str) -> AsyncIterator[Finding]:
         """The answers; a fault of the service itself is the last of them. `keys` are the variables it uses."""
         try:
-            text = await self._voice("prompt").ask("answer", ChatHistory(), "Reply with the single word: ready")
+            text = await self._manager("prompt").ask("answer", ChatHistory(), "Reply with the single word: ready")
             yield f"{self._name}: reply", bool(text.strip()), text[:40].strip() or "empty", "choose another model"
             yield await self._ledgers()
             yield await self._tools()
@@ -110,7 +119,7 @@ class _Questions:
         prompt = await fill(PROMPTS["progress_ledger"], values)
         told: dict[str, str] = {}
         for tier in tier_settings(self._service.get_prompt_execution_settings_class(), ()):
-            ledger = self._voice(tier).ask_ledger(ChatHistory(), prompt, list(members), round=0, attempts=1)
+            ledger = self._manager(tier).ask_ledger(ChatHistory(), prompt, list(members), round=0, attempts=1)
             told[tier] = await _attempt(ledger)
         best = next((tier for tier, answer in told.items() if answer == "yes"), None)
         mend = f"put `structured_output: {best}` into services.{self._name}"
@@ -137,7 +146,7 @@ class _Questions:
         auto = FunctionChoiceBehavior.Auto(maximum_auto_invoke_attempts=2)
         options = {**self._config.options, "function_choice_behavior": auto}
         settings = self._service.instantiate_prompt_execution_settings(**options)
-        model = self._lane.connect(self._service)
+        model = self._calls.connect(self._service, self._calls.describe("turn", self._config.options))
 
         async def call() -> None:
             async for _ in model.get_streaming_chat_message_contents(history, settings, kernel=kernel):
@@ -150,8 +159,8 @@ class _Questions:
         found = "function called" if works else "no function called" if told == "yes" else told
         return f"{self._name}: tools", works or not needed, found, mend
 
-    def _voice(self, tier: str) -> Voice:
-        return Voice(self._lane, self._service, self._config.options, tier)
+    def _manager(self, tier: str) -> ManagerModel:
+        return ManagerModel(self._calls, self._service, self._config.options, tier)
 
 
 async def _attempt(question: Awaitable[object]) -> str:

@@ -131,7 +131,7 @@ def plan(team: Path, task: TaskOptions, options: TeamOptions, output: Path) -> N
     import asyncio
 
     from magentic_kit.cli.process import quiet_logs
-    from magentic_kit.views.console import make_console
+    from magentic_kit.views.display import make_console
 
     text, inputs = task.read()
     load_environment(options.env_file, beside=team)

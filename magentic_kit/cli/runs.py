@@ -48,7 +48,9 @@ def show(run_dir: Path, follow: bool, speed: float | None, display: ConsoleOptio
     """Play RUN (a run directory) on the console as it was, at once, or live from another terminal."""
     if follow and speed:
         raise ConfigError.one("give --follow or --speed, not both", file="command line")
-    now, event = 0.0, None
+    from magentic_kit.runlog.record import RunRecord
+
+    now, event, record = 0.0, None, RunRecord()
     console = display.console(clock=time.time if follow else lambda: now)
     try:
         for at, event in _timed(_follow_log(run_dir) if follow else _effective_events(run_dir)):
@@ -56,7 +58,8 @@ def show(run_dir: Path, follow: bool, speed: float | None, display: ConsoleOptio
                 time.sleep(min(_FRAME, (at - now) / speed))
                 now = min(at, now + _FRAME * speed)
             now = at
-            console(event)
+            record.apply(event)
+            console(event, record)
     finally:
         console.close()
     if event is None or event.type != "run_finished":
@@ -151,11 +154,10 @@ def _summary(run_dir: Path) -> dict[str, Any]:
         record = RunRecord.of(_effective_events(run_dir))
     except KitError as problem:
         record, error = RunRecord(outcome="damaged"), str(problem)
-    known = [n for name in ("prompt_tokens", "completion_tokens") if (n := record.totals[name]) is not None]
     return {
         "run": str(run_dir),
         "outcome": record.outcome or "unfinished",
-        "tokens": sum(known) if known else None,
+        "tokens": record.tokens,
         "error": error,
         "team": record.team,
         "task": record.task,

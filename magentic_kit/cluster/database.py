@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -15,7 +14,7 @@ from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, W
 from dbos import error as dbos_error
 
 from magentic_kit.cluster.limits import TABLES
-from magentic_kit.errors import ConfigError
+from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, from_dict
 from magentic_kit.runlog.directory import new_run_id
 
@@ -144,13 +143,14 @@ class Database:
         `priority` begin first, then those of a lower number (from 1); none begins before `delay` seconds have
         passed. Raises `ConfigError`, also if that id is taken by a run of something else.
         """
-        run = id or new_run_id(factory.team.config.name)
+        blueprint = factory.blueprint
+        run = id or new_run_id(blueprint.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
         spec: Spec = {
-            "team": factory.redactor().text(factory.team.resolved()),
-            "base_dir": str(factory.team.base_dir.resolve()),
-            "task": factory.task(task, factory.fill_inputs(inputs or {})),
+            "team": blueprint.redactor().text(blueprint.team.resolved()),
+            "base_dir": str(blueprint.team.base_dir.resolve()),
+            "task": blueprint.fill_task(task, blueprint.fill_inputs(inputs or {})),
             "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),
             "people": {"approve": [*approve], "approve_plan": approve_plan},
         }
@@ -181,12 +181,16 @@ class Database:
         return spec
 
     def history(self, id: str) -> History:
-        """The log of a run so far. Raises `ConfigError` if there is none."""
+        """The log of a run so far. Raises `ConfigError` if there is none, `JournalError` if it is damaged."""
         history = History()
         self._status(id, load_input=False)
-        with suppress(dbos_error.DBOSStreamTimeoutError):  # the run goes on
+        try:
             for value in self.client.read_stream(id, STREAM, timeout_seconds=0):
                 history.read(value)
+        except dbos_error.DBOSStreamTimeoutError:
+            pass  # the run goes on
+        except (ValueError, KeyError, TypeError) as error:
+            raise JournalError(f"the log of {id} is damaged: {error}") from error
         return history
 
     def cancel(self, id: str) -> str:

@@ -28,7 +28,7 @@ class StreamLog:
     def __init__(self, history: History, run: str = "", outer: StreamLog | None = None) -> None:
         self._history, self._run = history, run
         self._root: StreamLog = outer._root if outer else self
-        self._unwritten: list[dict[str, Any]] = []
+        self._unwritten: list[str] = []
         self._writing: asyncio.Future[None] | None = None
         self.broken: JournalError | None = None
         self.on_broken: Callable[[], None] = lambda: None
@@ -45,12 +45,12 @@ class StreamLog:
         if self._root.broken is not None:
             raise self._root.broken
         self._history.add(self._run, event)
-        self._root._unwritten.append({"run": self._run, "event": to_dict(event)})
+        self._root._unwritten.append(_as_json({"run": self._run, "event": to_dict(event)}))
         self._root._start()  # though nobody waits: a run that is lost should end before its next call
 
     async def take(self, worker: str) -> None:
         """Notes that this worker takes the run. Raises `JournalError`."""
-        self._unwritten.append({"worker": worker})
+        self._unwritten.append(_as_json({"worker": worker}))
         await self.sync()
 
     async def sync(self) -> None:
@@ -67,7 +67,7 @@ class StreamLog:
 
     async def _write(self) -> None:
         while self._unwritten and self.broken is None:
-            value, self._unwritten = json.dumps(self._unwritten, default=str), []
+            value, self._unwritten = f"[{','.join(self._unwritten)}]", []
             try:
                 await DBOS.write_stream_async(STREAM, value)
             except dbos_error.DBOSWorkflowConflictIDError:
@@ -85,3 +85,7 @@ class StreamLog:
 
     def close(self) -> None:
         """Does nothing: the worker syncs once more when the run has ended."""
+
+
+def _as_json(item: dict[str, Any]) -> str:
+    return json.dumps(item, default=str)  # at once: an event shares what it holds

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from magentic_kit.cluster.database import OUTCOMES, Database, Entry
 from magentic_kit.runlog.directory import Journal
+from magentic_kit.runlog.files import make_directory
 from magentic_kit.runlog.record import RunRecord
+from magentic_kit.runlog.result import RunResult
 from magentic_kit.views.report import write_reports
 
 if TYPE_CHECKING:
     from magentic_kit.batch.runner import Batch
     from magentic_kit.batch.tasks import Task
-    from magentic_kit.run import RunResult
 
 _POLL = 0.5
 """Seconds between looks at the states of runs."""
@@ -49,8 +50,6 @@ class Queue:
 
     async def run(self, task: Task, home: Path) -> RunResult | None:
         """Queues the run if it is not; waits for its end, and derives its directory. None once cancelled."""
-        from magentic_kit.run import RunResult  # brings Semantic Kernel
-
         id = self.prefix + home.name.partition("-")[0]
         if id not in self._entries:
             await asyncio.to_thread(
@@ -60,7 +59,7 @@ class Queue:
             if self._stopped:
                 return None
             await self._next_look()
-        formats = self._factory.team.config.report.formats
+        formats = self._factory.blueprint.config.report.formats
         record, run_dir = await asyncio.to_thread(derive, self._database, id, home, formats)
         if entry.state == "parked":
             message = f"{entry.note}; then magentic-kit settle {id}"
@@ -91,7 +90,7 @@ def derive(database: Database, id: str, out: Path, formats: Sequence[str]) -> tu
     Returns its record and its directory. Raises `ConfigError`.
     """
     entry, history = database.entry(id), database.history(id)
-    (out / id).mkdir(parents=True, exist_ok=True)
+    make_directory(out / id, exist_ok=True)
     journals, records = {"": Journal(out / id)}, dict[str, RunRecord]()
     journals[""].describe(database.spec(id)["team"])
     try:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -27,6 +28,7 @@ from magentic_kit.factory import TeamFactory
 from magentic_kit.orchestration.options import RunOptions
 from magentic_kit.run import Run
 from magentic_kit.services.pool import Pool
+from magentic_kit.team.loading import load_team
 from magentic_kit.team.people import by_flags
 from magentic_kit.text import one_line
 
@@ -159,7 +161,8 @@ class Worker:
             options["approver"] = people["approver"]
             if "reviewer" in people:
                 options["reviewer"] = people["reviewer"]
-            run = Run.over(await self._factory(spec), log, spec["task"], options, id)
+            factory = await self._factory(spec)
+            run = Run.over(factory.blueprint, log, spec["task"], options, id)
             log.on_broken = run.cancel  # no call more is paid for
             try:
                 result = await run.result()
@@ -182,8 +185,8 @@ class Worker:
         """One factory for the runs of a team. Raises `ConfigError`."""
         key = spec["team"], spec["base_dir"]
         if key not in self._factories:
-            factory = TeamFactory.from_dict(yaml.safe_load(key[0]), base_dir=key[1])
-            factory.share(self._pool)
+            team = load_team(yaml.safe_load(key[0]), base_dir=Path(key[1]))
+            factory = TeamFactory(team, pool=self._pool)
             self._factories[key] = await self._opened.enter_async_context(factory)
         return self._factories[key]
 

@@ -1,9 +1,10 @@
-"""The parts of one run: fresh agents, a fresh manager and their tools, wired into SK's orchestration."""
+"""The parts of one run: fresh agents, a fresh manager and their tools, built into SK's orchestration."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from semantic_kernel.agents import MagenticOrchestration
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
@@ -14,55 +15,75 @@ from semantic_kernel.filters.filter_types import FilterTypes
 from semantic_kernel.functions.kernel_arguments import KernelArguments
 from semantic_kernel.prompt_template.prompt_template_config import PromptTemplateConfig
 
-from magentic_kit.embed import TeamChatCompletion
 from magentic_kit.errors import ConfigError
 from magentic_kit.events import MANAGER, ToolCallFailed
 from magentic_kit.orchestration.agent import TeamAgent
+from magentic_kit.orchestration.blueprint import TeamBlueprint
+from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.manager import TeamManager
-from magentic_kit.orchestration.manager_calls import NAME, Voice
-from magentic_kit.orchestration.model_calls import Lane
-from magentic_kit.runlog.context import RunContext
+from magentic_kit.orchestration.manager_model import NAME, ManagerModel
+from magentic_kit.orchestration.model_calls import ParticipantCalls
+from magentic_kit.orchestration.options import RunOptions, options_for_member
+from magentic_kit.runlog.control import RunControl
+from magentic_kit.runlog.emitter import RunEmitter
+from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services.human import HumanChatCompletion
 from magentic_kit.team.agents import AgentConfig, ContextConfig
 from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
-from magentic_kit.tools.permissions import GateKernel, ToolGate
+from magentic_kit.tools.kernel import AgentKernel
+from magentic_kit.tools.permissions import ToolPermissions
 
 if TYPE_CHECKING:
-    from magentic_kit.factory import TeamFactory
-    from magentic_kit.orchestration.options import RunOptions
-    from magentic_kit.tools.mcp import PluginServers
+    from magentic_kit.tools.mcp import PluginServers  # a third of a second, for MCP's own package
+
+MemberService = Callable[[TeamBlueprint, RunOptions, RunEmitter, RecordedSteps], ChatCompletionClientBase]
+"""Makes the chat service that answers by runs of a member team, as parts of the run with this emitter and steps."""
 
 
-_Place = tuple[Lane, ChatCompletionClientBase, dict[str, Any]]
-"""An agent's lane and service, and what the log tells of them."""
+@dataclass(frozen=True)
+class _Source:
+    """Where one agent's replies come from: its calls, the service and what is asked of it."""
+
+    calls: ParticipantCalls
+    service: ChatCompletionClientBase
+    call: ModelCall
+    participant: dict[str, Any]
+    """How the log describes it."""
 
 
-class Assembly:
+class RunParts:
     """One run's orchestration and what it is made of. Raises `ConfigError` if the parts do not fit together."""
 
     def __init__(
         self,
-        factory: TeamFactory,
-        context: RunContext,
+        blueprint: TeamBlueprint,
+        emitter: RunEmitter,
+        control: RunControl,
+        steps: RecordedSteps,
+        *,
         inputs: Mapping[str, Any],
         people: People,
+        member_service: MemberService,
         plan: TaskLedger | None = None,
     ) -> None:
-        config = factory.team.config
+        config = blueprint.config
         if config.review.plan and people.reviewer is None:
             raise ConfigError.one("`review.plan` asks for a person: give a reviewer, --approve-plan, or a terminal")
-        self._factory, self._context, self._inputs, self._people = factory, context, inputs, people
-        self._gate = ToolGate(context, config.plugins, config.review.tools, people)
+        self._blueprint, self._inputs, self._people = blueprint, inputs, people
+        self._emitter, self._control, self._steps = emitter, control, steps
+        self._member_service = member_service
+        self._permissions = ToolPermissions(
+            emitter, control, steps, plugins=config.plugins, patterns=config.review.tools, people=people
+        )
         self._servers: PluginServers | None = None
-        if factory.tools.remote:
-            from magentic_kit.tools.mcp import PluginServers  # a third of a second, for MCP's own package
+        if blueprint.tools.remote:
+            from magentic_kit.tools.mcp import PluginServers
 
-            self._servers = PluginServers(factory.tools.remote)
-        self.seats: dict[str, dict[str, Any]] = {
-            MANAGER: self._seat(factory.team.manager_service, None, config.manager.context)
-        }
+            self._servers = PluginServers(blueprint.tools.remote)
+        self.participants: dict[str, dict[str, Any]] = {}
+        """The manager and each agent as the log describes them, by name."""
         self.manager = self._manager(plan)
         self.agents = [self._agent(index, agent) for index, agent in enumerate(config.agents)]
         self.orchestration = MagenticOrchestration[str, ChatMessageContent](
@@ -77,107 +98,139 @@ class Assembly:
         if self._servers is not None:
             await self._servers.close()
 
-    async def _equip(self) -> None:
-        """Starts what has to be connected to, and gives the agents the functions that come from there."""
+    async def _start_plugins(self) -> None:
+        """Connects to the plugins that need it, and offers the agents the functions that come from there."""
         if self._servers is None:
             return
-        with self._context.interruptible():
+        with self._control.step():
             await self._servers.open()
+        took = self._control.clock.elapsed
         for plugin, reason in self._servers.failures.items():
-            call, function, took = f"start of {plugin}", f"{plugin}.*", self._context.elapsed
-            self._context.emit(ToolCallFailed(call=call, who=MANAGER, function=function, seconds=took, error=reason))
-        for agent, config in zip(self.agents, self._factory.team.config.agents, strict=True):
-            plugins, missing = self._factory.tools.connected(config.functions, self._servers)
-            agent.equip(plugins, missing=missing)
+            call, function = f"start of {plugin}", f"{plugin}.*"
+            self._emitter.emit(ToolCallFailed(call=call, who=MANAGER, function=function, seconds=took, error=reason))
+        for agent, config in zip(self.agents, self._blueprint.config.agents, strict=True):
+            plugins, missing = self._blueprint.tools.connected(config.functions, self._servers)
+            agent.offer(plugins, missing=missing)
 
     def _manager(self, plan: TaskLedger | None) -> TeamManager:
-        factory, config = self._factory, self._factory.team.config
-        name = factory.team.manager_service
-        entry = config.services.get(name)
-        options = factory.options(name, config.manager.options, ("manager", "options"))
-        lane = self._lane(MANAGER, name, options, config.manager.context, as_name=NAME)
+        blueprint, config = self._blueprint, self._blueprint.config.manager
+        name = blueprint.team.manager_service
+        options = blueprint.settings(name, config.options, ("manager", "options"))
+        calls = self._calls(MANAGER, name, options, config.context, history_name=NAME)
+        self.participants[MANAGER] = self._participant(name, None, config.context)
         return TeamManager(
             # SK's own round and reset limits end a run with whatever was said last (DESIGN.md, defect 6).
-            max_stall_count=config.manager.max_stalls,
-            config=config.manager,
-            context=self._context,
-            voice=Voice(lane, factory.service(name), options, entry.structured_output if entry else "auto"),
+            max_stall_count=config.max_stalls,
+            config=config,
+            emitter=self._emitter,
+            control=self._control,
+            steps=self._steps,
+            model=ManagerModel(calls, blueprint.service(name), options, blueprint.structured_output(name)),
             inputs=self._inputs,
-            given=plan,
-            reviewer=self._people.reviewer if config.review.plan else None,
-            equip=self._equip,
+            first_plan=plan,
+            reviewer=self._people.reviewer if self._blueprint.config.review.plan else None,
+            start_plugins=self._start_plugins,
         )
 
     def _agent(self, index: int, config: AgentConfig) -> TeamAgent:
         match config.type:
             case "human":
-                lane, service, seat = self._human(config)
+                source = self._human(config)
             case "team":
-                lane, service, seat = self._team(config)
+                source = self._team(config)
             case _:
-                lane, service, seat = self._model(index, config)
-        self.seats[config.name] = {"description": config.description, **seat}
+                source = self._model(index, config)
+        self.participants[config.name] = {"description": config.description, **source.participant}
         inputs = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
-        settings = PromptExecutionSettings(**lane.options)
+        inputs.update(self._inputs)
         agent = TeamAgent(  # type: ignore[call-arg]  # mypy sees pydantic's __init__
             name=config.name,
             description=config.description,
-            kernel=self._kernel(lane),
-            service=lane.connect(service),
-            arguments=KernelArguments(settings=settings, **{**inputs, **self._inputs}),
+            kernel=self._kernel(source.calls),
+            arguments=KernelArguments(settings=PromptExecutionSettings(**source.call.options), **inputs),
             function_choice_behavior=FunctionChoiceBehavior.Auto(
-                maximum_auto_invoke_attempts=self._context.limits.tool_rounds
+                maximum_auto_invoke_attempts=self._blueprint.config.limits.tool_rounds
             ),
             prompt_template_config=_template(config),
         )
-        agent.join(lane, self.manager.turn)
-        agent.equip(self._factory.tools.local(index, config))
+        agent.join(source.calls, source.service, source.call, self.manager.turn)
+        agent.offer(self._blueprint.tools.local(index, config))
         return agent
 
-    def _kernel(self, lane: Lane) -> GateKernel:
-        kernel, given = GateKernel(), self._factory.kernel
-        for kind in FilterTypes if given else ():
-            for _, function in getattr(given, f"{kind.value}_filters"):
-                kernel.add_filter(kind, function)
-        kernel.add_filter(FilterTypes.AUTO_FUNCTION_INVOCATION, self._gate.filter(lane))
+    def _kernel(self, calls: ParticipantCalls) -> AgentKernel:
+        kernel, injected = AgentKernel(), self._blueprint.kernel
+        if injected is not None:
+            for kind in FilterTypes:
+                for _, function in getattr(injected, f"{kind.value}_filters"):
+                    kernel.add_filter(kind, function)
+        kernel.guard(self._permissions, calls.who, lambda: calls.last_call)
         return kernel
 
-    def _lane(
-        self, who: str, service: str, options: Mapping[str, Any], window: ContextConfig | None, *, as_name: str = ""
-    ) -> Lane:
-        seen = Window(window, options) if window else None
-        throttle = self._factory.throttle(service)
-        return Lane(who, service, self._context, options=options, as_name=as_name, throttle=throttle, window=seen)
+    def _calls(
+        self,
+        who: str,
+        service: str,
+        options: Mapping[str, Any],
+        context: ContextConfig | None,
+        *,
+        history_name: str = "",
+    ) -> ParticipantCalls:
+        window = Window(context, me=history_name or who, options=options) if context else None
+        return ParticipantCalls(
+            who,
+            service,
+            emitter=self._emitter,
+            control=self._control,
+            steps=self._steps,
+            throttle=self._blueprint.throttle(service),
+            window=window,
+            history_name=history_name,
+        )
 
-    def _model(self, index: int, config: AgentConfig) -> _Place:
-        factory, model = self._factory, config.model
-        name = factory.team.service_of(config)
-        options = factory.options(name, model.options, ("agents", index, "model", "options"))
-        seat = {**self._seat(name, model.id, config.context), "tools": config.functions}
-        return self._lane(config.name, name, options, config.context), factory.service(name, model.id), seat
+    def _model(self, index: int, config: AgentConfig) -> _Source:
+        blueprint, model = self._blueprint, config.model
+        name = blueprint.team.service_of(config)
+        options = blueprint.settings(name, model.options, ("agents", index, "model", "options"))
+        calls = self._calls(config.name, name, options, config.context)
+        participant = self._participant(name, model.id, config.context)
+        participant["tools"] = config.functions
+        return _Source(calls, blueprint.service(name, model.id), calls.describe("turn", options), participant)
 
-    def _human(self, config: AgentConfig) -> _Place:
+    def _human(self, config: AgentConfig) -> _Source:
         speaker = self._people.humans.get(config.name) or self._people.humans.get("*")
         if speaker is None:
             raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
-        lane = Lane(config.name, config.type, self._context)
-        lane.person, lane.silence = True, None
-        return lane, HumanChatCompletion(config.name, speaker), {"service": "", "provider": "human", "model": ""}
+        source = self._in_process(config, HumanChatCompletion(config.name, speaker), provider="human")
+        return replace(source, call=replace(source.call, person=True))
 
-    def _team(self, config: AgentConfig) -> _Place:
-        """The nested team, with this run's people, and those of its inputs that the nested team has too."""
-        factory = self._factory.member(str(config.team))
-        inputs = {name: self._inputs[name] for name in factory.team.config.inputs if name in self._inputs}
-        options = {key: value for key, value in vars(self._people).items() if value} | {"inputs": inputs}
-        service = TeamChatCompletion(factory, None, cast("RunOptions", options))
-        lane = Lane(config.name, config.type, self._context)
-        lane.silence = None
-        return lane, service, {"service": "", "provider": "team", "model": service.ai_model_id}
+    def _team(self, config: AgentConfig) -> _Source:
+        """The member team, with this run's people, and those of its inputs that the member has too."""
+        member = self._blueprint.members[config.name]
+        inputs = {name: self._inputs[name] for name in member.config.inputs if name in self._inputs}
+        options = options_for_member(self._people, inputs)
+        service = self._member_service(member, options, self._emitter, self._steps)
+        return self._in_process(config, service, provider="team", model=service.ai_model_id)
 
-    def _seat(self, name: str, model: str | None, window: ContextConfig | None) -> dict[str, Any]:
-        service = self._factory.service(name, model)
-        more = {"context": window.model_dump(exclude_defaults=True)} if window else {}
-        return {"service": name, "provider": self._factory.provider(name), "model": service.ai_model_id, **more}
+    def _in_process(
+        self, config: AgentConfig, service: ChatCompletionClientBase, *, provider: str, model: str = ""
+    ) -> _Source:
+        """An agent that no model answers for, and that may take its time."""
+        calls = ParticipantCalls(
+            config.name, config.type, emitter=self._emitter, control=self._control, steps=self._steps
+        )
+        call = replace(calls.describe("turn", {}), silence=None)
+        return _Source(calls, service, call, {"service": "", "provider": provider, "model": model})
+
+    def _participant(self, name: str, model: str | None, context: ContextConfig | None) -> dict[str, Any]:
+        service = self._blueprint.service(name, model)
+        participant: dict[str, Any] = {
+            "service": name,
+            "provider": self._blueprint.provider(name),
+            "model": service.ai_model_id,
+        }
+        if context is not None:
+            participant["context"] = context.model_dump(exclude_defaults=True)
+        return participant
 
 
 def _template(config: AgentConfig) -> PromptTemplateConfig | None:
@@ -186,4 +239,5 @@ def _template(config: AgentConfig) -> PromptTemplateConfig | None:
         return None
     # Inputs come from the team's own people: sent as written (DESIGN.md, defect 11).
     data = {key: value for key, value in vars(prompt).items() if key != "execution_settings" and value is not None}
-    return PromptTemplateConfig(**{**data, "allow_dangerously_set_content": True})
+    data["allow_dangerously_set_content"] = True
+    return PromptTemplateConfig(**data)

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from pydantic import PrivateAttr
-from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import (
     ChatHistory,
-    ChatHistorySummarizationReducer,
     ChatHistoryTruncationReducer,
     ChatMessageContent,
 )
-from semantic_kernel.contents.history_reducer.chat_history_reducer_utils import SUMMARY_METADATA_KEY
+from semantic_kernel.contents.history_reducer.chat_history_summarization_reducer import DEFAULT_SUMMARIZATION_PROMPT
 from semantic_kernel.contents.utils.author_role import AuthorRole
-from semantic_kernel.exceptions.content_exceptions import ChatHistoryReducerException
 
-from magentic_kit.errors import ServiceError
+from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.services.messages import characters, plain
 from magentic_kit.team.agents import ContextConfig
-
-if TYPE_CHECKING:
-    from magentic_kit.orchestration.model_calls import Lane
 
 _TOKEN = 4
 """Characters that are taken for one token; what a token is, only the model's own tokenizer knows."""
 
 _SUMMARY = "Summary of what was said before the next message:\n\n"
+Summarize = Callable[[ChatHistory, Mapping[str, Any]], Awaitable[str]]
+"""Asks the participant's model, with these execution settings; "" if it gave no summary."""
+
+
+class Selection(NamedTuple):
+    """What is sent, and by how many characters it is shorter than the whole; a summary is asked for besides it."""
+
+    history: ChatHistory
+    saved: int = 0
 
 
 class Window:
@@ -40,47 +41,47 @@ class Window:
     so that up to the next cut each request begins as the one before and a provider's prompt cache is of use.
     """
 
-    def __init__(self, config: ContextConfig, options: Mapping[str, Any]) -> None:
+    def __init__(self, config: ContextConfig, *, me: str, options: Mapping[str, Any]) -> None:
         self._config = config
+        self._me = me
         self._options = options
-        self._cut, self._gone, self._summary = 0, list[dict[str, Any]](), ""
-        self.saved = 0
-        """Characters that what was heard last is shorter than the whole; a summary is asked for besides it."""
+        self._cut, self._summary = 0, ""
+        self._left_out: list[dict[str, Any]] = []
 
-    async def hear(self, whole: ChatHistory, lane: Lane, service: ChatCompletionClientBase) -> ChatHistory:
-        """What is sent of the `whole` conversation. Raises what ends a run, not what fails a summary."""
-        messages, size = whole.messages, characters(whole.messages, lane.context.redactor)
-        if lane.purpose == "summary":
-            self.saved = -size
-            return whole
+    async def select(
+        self, conversation: ChatHistory, redactor: Redactor, summarize: Summarize, *, may_cut: bool = True
+    ) -> Selection:
+        """The part of the conversation that is sent. Raises what ends a run, not what fails a summary."""
+        messages = conversation.messages
         instructions = (AuthorRole.SYSTEM, AuthorRole.DEVELOPER)
         head = 1 + next((i for i, message in enumerate(messages) if message.role not in instructions), 0)
-        if plain(messages[: head + self._cut]) != self._gone:  # a new plan begins the conversation anew
+        if plain(messages[: head + self._cut]) != self._left_out:  # a new plan begins the conversation anew
             self._cut, self._summary = 0, ""
         rest = messages[head + self._cut :]
-        # The answer is asked for over what the last ledger was; after a limit nothing else may be asked.
-        if lane.purpose != "answer" and (cut := await self._excess(rest, lane)):
+        cut = await self._excess(rest, redactor) if may_cut else 0
+        if cut:
             if self._config.summarize:
-                self._summary = await self._sum_up(rest, cut, lane, service) or self._summary
-            self._cut, rest = self._cut + cut, rest[cut:]
-        self._gone = plain(messages[: head + self._cut])
-        summary = [_heard(_SUMMARY + self._summary)] if self._summary else []
-        heard = [*messages[:head], *summary, *rest]
-        self.saved = size - characters(heard, lane.context.redactor)
-        return ChatHistory(messages=heard)
+                self._summary = await self._sum_up(rest[:cut], redactor, summarize) or self._summary
+            self._cut += cut
+            rest = rest[cut:]
+        self._left_out = plain(messages[: head + self._cut])
+        sent = [*messages[:head]]
+        if self._summary:
+            sent.append(_said(_SUMMARY + self._summary))
+        sent += rest
+        saved = characters(messages, redactor) - characters(sent, redactor)
+        return Selection(ChatHistory(messages=sent), saved)
 
-    async def _excess(self, rest: list[ChatMessageContent], lane: Lane) -> int:
+    async def _excess(self, rest: list[ChatMessageContent], redactor: Redactor) -> int:
         """How many of these messages to leave out: by SK's reducer, which keeps calls with their results."""
         if self._config.messages is not None:
             most, sizes = self._config.messages, [1] * len(rest)
         else:
-            most, sizes = (
-                (self._config.tokens or 0) * _TOKEN,
-                [characters([message], lane.context.redactor) for message in rest],
-            )
+            most = (self._config.tokens or 0) * _TOKEN
+            sizes = [characters([message], redactor) for message in rest]
         if sum(sizes) <= most:
             return 0
-        others = (i for i, m in enumerate(rest) if m.role == AuthorRole.USER and m.name not in (None, lane.name))
+        others = (i for i, m in enumerate(rest) if m.role == AuthorRole.USER and m.name not in (None, self._me))
         under_way = len(rest) - max(others, default=0)
         keep = max(under_way, sum(total <= most // 2 for total in accumulate(reversed(sizes))))
         if keep >= len(rest):
@@ -90,64 +91,26 @@ class Window:
         await reducer.reduce()
         return len(rest) - len(reducer.messages)
 
-    async def _sum_up(
-        self, rest: list[ChatMessageContent], cut: int, lane: Lane, service: ChatCompletionClientBase
-    ) -> str:
-        """The summary, by SK's reducer, of the summary so far and the messages to be left out; "" if there is none.
+    async def _sum_up(self, messages: list[ChatMessageContent], redactor: Redactor, summarize: Summarize) -> str:
+        """The summary of the summary so far and these messages; "" if there is none.
 
-        They are given as one text: SK 1.45 leaves function calls out of a summary, providers refuse them where
-        no functions are on offer, and the order of parallel results may be another when a run is resumed.
+        They are given as one text, in place of SK's reducer for summaries: SK 1.45 leaves function calls out of a
+        summary, providers refuse them where no functions are on offer, and the order of parallel results may be
+        another when a run is resumed.
         """
-
-        async def ask(prompt: str) -> str:
-            before = lane.purpose, lane.options, lane.tools
-            lane.purpose, lane.options, lane.tools = "summary", self._options, []
-            try:
-                settings = service.instantiate_prompt_execution_settings(**self._options)
-                pieces = service.get_streaming_chat_message_contents(ChatHistory(messages=[_heard(prompt)]), settings)
-                return "".join([content.content async for contents in pieces for content in contents[:1]])
-            except ServiceError:  # told in an event already
-                return ""
-            finally:
-                lane.purpose, lane.options, lane.tools = before
-
-        old = [_heard(self._summary, metadata={SUMMARY_METADATA_KEY: True})] if self._summary else []
-        reducer = ChatHistorySummarizationReducer(
-            messages=[*old, *_told(lane.context.redactor.value(plain(rest[:cut]))), *rest[cut:]],
-            target_count=len(rest) - cut,
-            service=_Summarizer(ask),
-        )
-        try:
-            return reducer.messages[0].content if await reducer.reduce() else ""
-        except ChatHistoryReducerException as error:
-            raise (error.__cause__ or error) from None
+        texts = [DEFAULT_SUMMARIZATION_PROMPT, self._summary, *_written_down(redactor.value(plain(messages)))]
+        prompt = _said("\n\n".join(text.strip() for text in texts if text))
+        return (await summarize(ChatHistory(messages=[prompt]), self._options)).strip()
 
 
-class _Summarizer(ChatCompletionClientBase):
-    """What SK's reducer asks for a summary: passes its instructions and the messages on as one text."""
-
-    _ask: Callable[[str], Awaitable[str]] = PrivateAttr()
-
-    def __init__(self, ask: Callable[[str], Awaitable[str]]) -> None:
-        super().__init__(ai_model_id="summary")
-        self._ask = ask
-
-    async def _inner_get_chat_message_contents(
-        self, chat_history: ChatHistory, settings: PromptExecutionSettings
-    ) -> list[ChatMessageContent]:
-        *said, instructions = (message.content.strip() for message in chat_history.messages)
-        text = (await self._ask("\n\n".join([instructions, *said]))).strip()
-        return [_heard(text)] if text else []
-
-
-def _told(messages: list[dict[str, Any]]) -> Iterator[ChatMessageContent]:
+def _written_down(messages: list[dict[str, Any]]) -> Iterator[str]:
     """The messages as a person would write them down."""
     for message in messages:
         calls = [f"calls {call['name']} with {call['arguments']}" for call in message.get("calls", ())]
         results = [result["result"] for result in message.get("results", ())]
         text = "\n".join([message.get("text", ""), *calls, *results]).strip()
-        yield _heard(f"{message.get('name', message['role'])}: {text}")
+        yield f"{message.get('name', message['role'])}: {text}"
 
 
-def _heard(text: str, **more: Any) -> ChatMessageContent:
-    return ChatMessageContent(role=AuthorRole.USER, content=text, **more)
+def _said(text: str) -> ChatMessageContent:
+    return ChatMessageContent(role=AuthorRole.USER, content=text)

@@ -14,8 +14,10 @@ from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, PlanRejected, ServiceError
 from magentic_kit.orchestration import prompts
 from magentic_kit.orchestration.ledger import QUESTIONS
-from magentic_kit.orchestration.manager_calls import NAME, Voice, asked, said
-from magentic_kit.runlog.context import RunContext
+from magentic_kit.orchestration.manager_model import NAME, ManagerModel, asked, said
+from magentic_kit.runlog.control import RunControl
+from magentic_kit.runlog.emitter import RunEmitter
+from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.team.models import ManagerConfig
 from magentic_kit.team.people import PlanReview, PlanReviewRequest, Reviewer, ask
 from magentic_kit.team.plan import TaskLedger
@@ -29,19 +31,21 @@ class TeamManager(sk.MagenticManagerBase):
     """
 
     config: ManagerConfig
-    context: RunContext
-    voice: Voice
+    emitter: RunEmitter
+    control: RunControl
+    steps: RecordedSteps
+    model: ManagerModel
     inputs: Mapping[str, Any]
-    given: TaskLedger | None
+    first_plan: TaskLedger | None
     """Carried out in place of a plan of its own."""
     reviewer: Reviewer | None
-    equip: Callable[[], Awaitable[None]]
+    start_plugins: Callable[[], Awaitable[None]]
     _facts: str = PrivateAttr(default="")
     _plan: str = PrivateAttr(default="")
     _version: int = PrivateAttr(default=0)
     _spoken: set[str] = PrivateAttr(default_factory=set)
     _ledger: ev.ProgressLedger | None = PrivateAttr(default=None)
-    _heard: ChatHistory | None = PrivateAttr(default=None)
+    _conversation: ChatHistory | None = PrivateAttr(default=None)
 
     def turn(self) -> tuple[int, str]:
         """Round and instruction of the turn that the manager gave last."""
@@ -58,14 +62,14 @@ class TeamManager(sk.MagenticManagerBase):
 
     async def plan(self, magentic_context: sk.MagenticContext) -> ChatMessageContent:
         """Writes the first task ledger, facts then plan, unless one was given; has it reviewed."""
-        await self.equip()
+        await self.start_plugins()
         with suppress(LimitReached):
-            if self.given and self.given.plan:
-                self._facts, self._plan = self.given.facts, self.given.plan
+            if self.first_plan and self.first_plan.plan:
+                self._facts, self._plan = self.first_plan.facts, self.first_plan.plan
             else:
                 await self._write_task_ledger(magentic_context, facts="facts", plan="plan")
             self._version = 1
-            self.context.emit(ev.PlanCreated(facts=self._facts, plan=self._plan, version=1))
+            self.emitter.emit(ev.PlanCreated(facts=self._facts, plan=self._plan, version=1))
             await self._review(magentic_context, is_stalled=False)
         return await self._task_ledger(magentic_context)
 
@@ -76,7 +80,7 @@ class TeamManager(sk.MagenticManagerBase):
             self._replanned(f"stalled in round {self.turn()[0]}", is_stalled=True)
             await self._review(magentic_context, is_stalled=True)
         except LimitReached:
-            self._heard = magentic_context.chat_history  # SK clears it now; the answer needs what was said
+            self._conversation = magentic_context.chat_history  # SK clears it now; the answer needs what was said
         return await self._task_ledger(magentic_context)
 
     async def create_progress_ledger(self, magentic_context: sk.MagenticContext) -> sk.ProgressLedger:
@@ -88,35 +92,34 @@ class TeamManager(sk.MagenticManagerBase):
 
     async def prepare_final_answer(self, magentic_context: sk.MagenticContext) -> ChatMessageContent:
         """Writes the answer; after a limit the best one there is, from what was said if no model will."""
-        limit = self.context.limit
-        heard = self._heard or magentic_context.chat_history
+        limit = self.control.reached
+        history = self._conversation or magentic_context.chat_history
         answer = ""
         try:
             if limit is None:
                 prompt = await self._render("final_answer", magentic_context)
             else:
                 prompt = await prompts.fill(prompts.LIMITED, {"task": _task(magentic_context), "limit": str(limit)})
-            answer = await self.voice.ask("answer", heard, prompt)
+            answer = await self.model.ask("answer", history, prompt)
         except (LimitReached, ServiceError):
-            if self.context.limit is None:
+            if self.control.reached is None:
                 raise
         if not answer.strip():
-            if self.context.limit is None:
-                raise ServiceError("the model gave an empty final answer", service=self.voice.service)
-            spoken = reversed(heard.messages)
-            answer = last_word((message.name, message.content) for message in spoken)
+            if self.control.reached is None:
+                raise ServiceError("the model gave an empty final answer", service=self.model.service)
+            answer = last_word((message.name, message.content) for message in reversed(history.messages))
         return said(answer)
 
     # -- task ledger
 
     async def _write_task_ledger(self, context: sk.MagenticContext, *, facts: str, plan: str) -> None:
-        new_facts = await self.voice.ask_and_keep("facts", context.chat_history, await self._render(facts, context))
-        new_plan = await self.voice.ask_and_keep("plan", context.chat_history, await self._render(plan, context))
+        new_facts = await self.model.ask_and_keep("facts", context.chat_history, await self._render(facts, context))
+        new_plan = await self.model.ask_and_keep("plan", context.chat_history, await self._render(plan, context))
         self._facts, self._plan = new_facts, new_plan
 
     def _replanned(self, reason: str, *, is_stalled: bool) -> None:
         self._version += 1
-        self.context.emit(
+        self.emitter.emit(
             ev.Replanned(
                 facts=self._facts, plan=self._plan, version=self._version, reason=reason, is_stalled=is_stalled
             )
@@ -125,8 +128,8 @@ class TeamManager(sk.MagenticManagerBase):
     async def _review(self, context: sk.MagenticContext, *, is_stalled: bool) -> None:
         """Shows the plan to the person until it is approved. Raises `PlanRejected`."""
         while self.reviewer is not None:
-            recorded = self.context.steps.find(
-                "plan review", tuple(self.context.redactor.value([self._version, self._facts, self._plan]))
+            recorded = self.steps.find(
+                "plan review", tuple(self.emitter.redactor.value([self._version, self._facts, self._plan]))
             )
             if isinstance(recorded, ev.PlanReviewed):
                 review = PlanReview(recorded.decision, recorded.feedback)
@@ -139,9 +142,9 @@ class TeamManager(sk.MagenticManagerBase):
                     is_stalled=is_stalled,
                     progress=self._ledger if is_stalled else None,
                 )
-                with self.context.interruptible(person=True):
+                with self.control.asking():
                     review = await ask(self.reviewer, request)
-            self.context.emit(
+            self.emitter.emit(
                 ev.PlanReviewed(version=self._version, decision=review.decision, feedback=review.feedback)
             )
             if review.decision == "approve":
@@ -151,7 +154,7 @@ class TeamManager(sk.MagenticManagerBase):
             if not context.chat_history.messages:  # a plan that was given has no conversation behind it
                 context.chat_history.add_message(asked((await self._task_ledger(context)).content))
             revise = await prompts.fill(prompts.REVISE, {"feedback": review.feedback})
-            self._plan = await self.voice.ask_and_keep("plan", context.chat_history, revise)
+            self._plan = await self.model.ask_and_keep("plan", context.chat_history, revise)
             self._replanned(f"revised after review: {review.feedback}", is_stalled=False)
 
     async def _task_ledger(self, context: sk.MagenticContext) -> ChatMessageContent:
@@ -160,49 +163,51 @@ class TeamManager(sk.MagenticManagerBase):
     # -- progress ledger
 
     async def _judge(self, context: sk.MagenticContext) -> sk.ProgressLedger:
-        number, rounds = context.round_count, self.config.max_rounds
+        number = context.round_count
         names = list(context.participant_descriptions)
         prompt = await self._render("progress_ledger", context, names=", ".join(names))
-        ledger, attempts, repaired = await self.voice.ask_ledger(
+        ledger, attempts, repaired = await self.model.ask_ledger(
             context.chat_history, prompt, names, round=number, attempts=self.config.ledger_attempts
         )
         self._hold_to_must_speak(ledger, context)
         satisfied = ledger.is_request_satisfied.answer is True
         moving = ledger.is_progress_being_made.answer is True and ledger.is_in_loop.answer is not True
-        stalls = max(0, context.stall_count - 1) if moving or satisfied else context.stall_count + 1
+        stalls = context.stall_count + 1
+        if moving or satisfied:
+            stalls = max(0, context.stall_count - 1)
         answers: dict[str, Any] = {
             key: ev.Judgement(answer=item.answer, reason=item.reason)
             for key in (*QUESTIONS, "next_speaker", "instruction_or_question")
             if (item := getattr(ledger, key))
         }
         self._ledger = ev.ProgressLedger(
-            round=number, stalls=stalls, attempts=attempts, repaired=repaired, tier=self.voice.tier, **answers
+            round=number, stalls=stalls, attempts=attempts, repaired=repaired, tier=self.model.tier, **answers
         )
-        self.context.emit(self._ledger)
+        self.emitter.emit(self._ledger)
         if satisfied:
             return ledger
-        # The round after the last is judged too: work that its last agent finished counts as finished.
-        if number > rounds:
-            raise self.context.reach("max_rounds", f"all {rounds} rounds were used")
-        if stalls > self.config.max_stalls and context.reset_count >= self.config.max_resets:
-            raise self.context.reach("max_resets", f"stalled again after {context.reset_count} new plans")
+        self.control.check_progress(round=number, stalls=stalls, resets=context.reset_count)
         return ledger
 
     def _hold_to_must_speak(self, ledger: sk.ProgressLedger, context: sk.MagenticContext) -> None:
         self._spoken |= {message.name for message in context.chat_history.messages if message.name}
         missing = [name for name in self.config.must_speak if name not in self._spoken]
         if missing and ledger.is_request_satisfied.answer is True:
-            told = "The request seems to be satisfied, but you have not spoken yet: check it and add what is missing."
-            held = _ledger(satisfied=False, reason="must_speak", speaker=missing[0], instruction=told)
-            for key, item in held:
+            instruction = (
+                "The request seems to be satisfied, but you have not spoken yet: check it and add what is missing."
+            )
+            corrected = _ledger(satisfied=False, reason="must_speak", speaker=missing[0], instruction=instruction)
+            for key, item in corrected:
                 setattr(ledger, key, item)
 
     async def _render(self, prompt: str, context: sk.MagenticContext, **more: str) -> str:
         team = "\n".join(f"- {name}: {text}" for name, text in context.participant_descriptions.items())
-        known = {"task": _task(context), "team": team, "plan": self._plan}
-        facts = {"facts": self._facts, "old_facts": self._facts}
+        variables = dict(self.inputs)
+        variables.update(task=_task(context), team=team, plan=self._plan)
+        variables.update(facts=self._facts, old_facts=self._facts)
+        variables.update(more)
         template = getattr(self.config.prompts, prompt, None) or prompts.PROMPTS[prompt]
-        return await prompts.fill(template, {**self.inputs, **known, **facts, **more})
+        return await prompts.fill(template, variables)
 
 
 def _task(context: sk.MagenticContext) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -15,7 +16,15 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
-from magentic_kit.events import AnyEvent, from_dict, to_dict
+from magentic_kit.events import AnyEvent, event_of, to_dict
+from magentic_kit.runlog.files import (
+    lock_directory,
+    make_directory,
+    open_private,
+    open_regular,
+    read_regular,
+    write_private,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +42,9 @@ _SYNCED = (
     ev.ToolCallFailed,
 )
 """Events that a run cannot make again from others: all else follows from these when it is resumed."""
+_LONGEST_LINE = 2**26  # bytes
+_LONGEST_CALL = 10_000  # bytes
+_UNSAFE = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # what JSON leaves and a terminal obeys
 _SUM = re.compile(r', "sum": "([0-9a-f]{8})"\}$')
 
 
@@ -70,35 +82,48 @@ class Journal:
     """
 
     def __init__(self, directory: Path) -> None:
-        from filelock import FileLock, Timeout  # who only reads a log does not wait for it
-
         self.directory: Path | None = directory
         self.path = directory / LOG
         self._team = ""
         self._described: Path | None = None  # the team file that the disk need not have yet
-        self._lock = FileLock(directory / ".lock", timeout=0)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise ConfigError.one("another process is at work on this run", file=str(directory)) from None
-        except OSError as error:
-            raise _unwritable(directory, error) from error
+        self._read: tuple[list[AnyEvent], int] | None = None  # until the next write
         self._unsynced = False
         self._syncing = threading.Lock()  # a run that is cancelled does not wait for its thread
-        self._file: BinaryIO | None = None if self.path.exists() else self.path.open("ab")
+        self._file: BinaryIO | None = None
+        try:
+            self._lock = lock_directory(directory, "run")
+            if not self.path.exists():
+                self._file = open_private(self.path, append=True)
+        except OSError as error:
+            raise _unwritable(directory, error) from error
 
     @classmethod
     def create(cls, out: Path, run_id: str) -> Journal:
         """The journal of a new run, in a directory of its own under `out`. Raises `ConfigError`."""
         try:
-            (out / run_id).mkdir(parents=True)
+            make_directory(out / run_id)
         except OSError as error:
             raise _unwritable(out, error) from error
         return cls(out / run_id)
 
+    @classmethod
+    def existing(cls, directory: Path) -> Journal:
+        """The journal of a run that is there. Raises `ConfigError` if there is none."""
+        try:
+            (directory / LOG).stat()
+        except OSError as error:
+            raise _missing(directory / LOG, error) from error
+        return cls(directory)
+
     def read(self) -> list[AnyEvent]:
         """What was written so far. Raises `JournalError`."""
-        return read_log(self.path.parent)[0]
+        return list(self._whole()[0])
+
+    def _whole(self) -> tuple[list[AnyEvent], int]:
+        """The events, and the bytes that they take; the file is read once for all who ask before the next write."""
+        if self._read is None:
+            self._read = read_log(self.path.parent)
+        return self._read
 
     def describe(self, team: str) -> None:
         """Tells the team file as it holds from here on; it is kept with the first event that follows."""
@@ -107,26 +132,33 @@ class Journal:
     def inside(self, call: str, team: str) -> Journal:
         """The journal of the run that this call of the run begins, or began earlier. Raises `ConfigError`."""
         teams = self.path.parent / "teams"
-        for caller in teams.glob(f"*/{_CALLER}"):
-            if caller.read_text(encoding="utf-8") == call:
-                return Journal(caller.parent)
-        journal = Journal.create(teams, new_run_id(team))
-        (journal.path.parent / _CALLER).write_text(call, encoding="utf-8")
+        try:
+            if teams.is_symlink():
+                raise OSError(errno.ELOOP, "is a link, which is not followed")
+            for caller in teams.glob(f"*/{_CALLER}"):
+                if read_regular(caller, _LONGEST_CALL) == call.encode():
+                    return Journal(caller.parent)
+            journal = Journal.create(teams, new_run_id(team))
+            write_private(journal.path.with_name(_CALLER), call.encode())
+        except OSError as error:
+            raise _unwritable(teams, error) from error
         return journal
 
     def write(self, event: AnyEvent) -> None:
         """Appends the event. Raises `JournalError` when the disk does not take it."""
-        body = json.dumps(to_dict(event), ensure_ascii=False, default=str).encode("utf-8", "backslashreplace")
+        text = json.dumps(to_dict(event), ensure_ascii=False, default=str)
+        body = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
         line = body[:-1] + b', "sum": "%08x"}\n' % zlib.crc32(body)
         try:
             if self._team:
                 self._described = self.path.with_name("team.yaml")
-                self._described.write_text(self._team, encoding="utf-8")
+                write_private(self._described, self._team.encode())
                 self._team = ""
             if self._file is None:  # the first new line of a run that is resumed takes a torn one's place
-                _, whole = read_log(self.path.parent)
-                self._file = self.path.open("ab")
+                _, whole = self._whole()
+                self._file = open_private(self.path, append=True)
                 self._file.truncate(whole)
+            self._read = None
             self._file.write(line)
             self._file.flush()
             if isinstance(event, ev.RunFinished):  # after which nobody waits for anything
@@ -186,32 +218,49 @@ def read_log(directory: Path) -> tuple[list[AnyEvent], int]:
     Raises `JournalError` with the number of a line that was changed, `ConfigError` if there is no log.
     """
     path = directory / LOG
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError.one(
-            f"there is no run here: {error.strerror or error}; `magentic-kit list` shows runs", file=str(path)
-        ) from error
     events: list[AnyEvent] = []
-    *lines, torn = data.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        try:
-            events.append(_event(line.decode("utf-8")))
-            if events[-1].seq != number - 1:
-                raise ValueError(f"event {events[-1].seq} stands in the place of {number - 1}")
-        except ValueError as error:
-            raise JournalError(f"{path}:{number}: the log is damaged: {error}") from error
-    return events, len(data) - len(torn)
+    whole = 0
+    try:
+        with open_regular(path) as file:
+            while (line := file.readline(_LONGEST_LINE)).endswith(b"\n"):
+                events.append(_event(line[:-1].decode("utf-8"), seq=len(events)))
+                whole += len(line)
+        if len(line) == _LONGEST_LINE:
+            raise ValueError(f"the line has more than {_LONGEST_LINE:,} bytes")
+    except OSError as error:
+        raise _missing(path, error) from error
+    except ValueError as error:
+        raise JournalError(f"{path}:{len(events) + 1}: the log is damaged: {error}") from error
+    return events, whole
 
 
-def _event(line: str) -> AnyEvent:
+def read_start(directory: Path) -> ev.RunStarted | None:
+    """The first event of a run, None if the log is empty. Raises as `read_log`."""
+    path = directory / LOG
+    try:
+        with open_regular(path) as file:
+            line = file.readline(_LONGEST_LINE)
+        if not line.endswith(b"\n"):
+            return None
+        event = _event(line[:-1].decode("utf-8"), seq=0)
+    except OSError as error:
+        raise _missing(path, error) from error
+    except ValueError as error:
+        raise JournalError(f"{path}:1: the log is damaged: {error}") from error
+    return event if isinstance(event, ev.RunStarted) else None
+
+
+def _event(line: str, *, seq: int) -> AnyEvent:
     match = _SUM.search(line)
     if match is None:
         raise ValueError("the line has no checksum")
     body = line[: match.start()] + "}"
     if zlib.crc32(body.encode()) != int(match[1], 16):
         raise ValueError("the checksum does not fit")
-    return from_dict(json.loads(body))
+    event = event_of(body)
+    if event.seq != seq:
+        raise ValueError(f"event {event.seq} stands in the place of {seq}")
+    return event
 
 
 def new_run_id(team: str) -> str:
@@ -220,6 +269,11 @@ def new_run_id(team: str) -> str:
 
     slug = re.sub(r"[^a-z0-9]+", "-", team.lower()).strip("-")[:40] or "team"
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(3)}"
+
+
+def _missing(path: Path, error: OSError) -> ConfigError:
+    hint = f"there is no run here: {error.strerror or error}; `magentic-kit list` shows runs"
+    return ConfigError.one(hint, file=str(path))
 
 
 def _unwritable(directory: Path, error: OSError) -> ConfigError:

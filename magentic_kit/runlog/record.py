@@ -1,87 +1,22 @@
-"""What one run was, folded from its events; everything that is told about a run comes from here."""
+"""What one run was, folded from its events; every view of a run reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
+from magentic_kit.runlog.entries import Fault, ToolCall, Turn
 from magentic_kit.runlog.timeline import Timeline
-
-
-@dataclass
-class Turn:
-    """What an agent was asked and said; `note` is `unfinished` until the turn has ended."""
-
-    agent: str
-    round: int
-    instruction: str = ""
-    text: str = ""
-    note: str = "unfinished"
-
-
-@dataclass
-class ToolCall:
-    """One call of a function; `status` is `ok`, `failed`, `denied` or `unfinished`.
-
-    `result` is what the model was told: the result, the error or the reason of the refusal.
-    `arguments` is None where the log does not have them, `seconds` if the call did not run to an end.
-    """
-
-    call: str
-    who: str
-    function: str
-    arguments: dict[str, Any] | None = None
-    status: str = "unfinished"
-    result: str = ""
-    seconds: float | None = None
-
-
-@dataclass
-class ModelCall:
-    """One call of a model; `saved` counts the characters that a window kept back from it."""
-
-    who: str
-    characters: int = 0
-    saved: int = 0
-    usage: ev.Usage = field(default_factory=ev.Usage)
-    reused: bool = False
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something that went wrong, whether or not the run got over it."""
-
-    who: str
-    kind: str
-    message: str
-    time: str
+from magentic_kit.runlog.usage import ModelCall, Tally, WindowSums, tally, tokens_of, window_sums
 
 
 def stalled(ledger: ev.ProgressLedger) -> bool:
     """Whether the round that `ledger` judges counts as a stall."""
     moving = ledger.is_progress_being_made.answer is True and ledger.is_in_loop.answer is not True
     return ledger.is_request_satisfied.answer is not True and not moving
-
-
-def tally(calls: Collection[ev.Usage]) -> dict[str, int | None]:
-    """Calls and their tokens. A sum is of what is known, None if there were calls and all are unknown.
-
-    `unknown_calls` counts calls whose tokens nobody told: no usage given, failed, or under way.
-    """
-    sums: dict[str, int | None] = {"calls": len(calls)}
-    for name in ("prompt_tokens", "completion_tokens"):
-        known = [tokens for usage in calls if (tokens := getattr(usage, name)) is not None]
-        sums[name] = sum(known) if known or not calls else None
-    unknown = sum(usage.prompt_tokens is None or usage.completion_tokens is None for usage in calls)
-    return {**sums, "unknown_calls": unknown}
-
-
-def _window(calls: Collection[ModelCall]) -> dict[str, int]:
-    sent, saved = sum(call.characters for call in calls), sum(call.saved for call in calls)
-    return {"characters": sent, "saved": saved, "percent": round(100 * saved / max(1, sent + saved))}
 
 
 @dataclass
@@ -107,7 +42,7 @@ class RunRecord:
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     participants: dict[str, dict[str, Any]] = field(default_factory=dict)
-    limits: dict[str, Any] = field(default_factory=dict)
+    limits: ev.RunLimits = field(default_factory=ev.RunLimits)
     plans: list[ev.PlanCreated | ev.Replanned] = field(default_factory=list)
     plan_reviews: list[ev.PlanReviewed] = field(default_factory=list)
     tool_reviews: list[ev.ToolReviewed] = field(default_factory=list)
@@ -143,34 +78,32 @@ class RunRecord:
         return sum(isinstance(plan, ev.Replanned) and plan.is_stalled for plan in self.plans)
 
     @property
-    def reused(self) -> dict[str, int | None]:
-        """The `tally` of the calls whose replies came from an earlier run."""
-        return tally([call.usage for call in self.model_calls.values() if call.reused])
+    def usage(self) -> dict[str, Tally]:
+        """The `Tally` of each participant."""
+        return {who: self.tally_of(who) for who in self.participants}
 
     @property
-    def usage(self) -> dict[str, dict[str, int | None]]:
-        """The `tally` of each participant."""
-        return {who: tally([call.usage for call in self._calls_of(who)]) for who in self.participants}
-
-    @property
-    def totals(self) -> dict[str, int | None]:
-        """The `tally` of all participants together."""
+    def totals(self) -> Tally:
+        """The `Tally` of all participants together."""
         return tally([call.usage for call in self.model_calls.values()])
 
     @property
-    def windows(self) -> dict[str, dict[str, int]]:
-        """Of each participant with a window, and in `total`: characters sent and saved, and the percentage saved."""
-        calls = {who: self._calls_of(who) for who, seat in self.participants.items() if seat.get("context")}
-        calls |= {"total": [call for some in calls.values() for call in some]} if calls else {}
-        return {who: _window(some) for who, some in calls.items()}
+    def reused(self) -> Tally:
+        """The `Tally` of the calls whose replies came from an earlier run."""
+        return tally([call.usage for call in self.model_calls.values() if call.reused])
 
     @property
-    def saving(self) -> str:
-        """One sentence on what the windows saved; empty if there is none."""
-        parts = [f"{who} {sums['percent']} %" for who, sums in self.windows.items() if who != "total"]
-        total = self.windows.get("total", {})
-        told = "Windows kept back {percent} % of the characters ({parts}): {characters} were sent, {saved} were not."
-        return told.format(parts=", ".join(parts), **total) if parts else ""
+    def tokens(self) -> int | None:
+        """All tokens that are known; None if none are."""
+        return tokens_of(self.totals)
+
+    @property
+    def windows(self) -> dict[str, WindowSums]:
+        """The sums of each participant with a window, and of all of them in `total`."""
+        calls = {who: self._calls_of(who) for who, info in self.participants.items() if info.get("context")}
+        if calls:
+            calls["total"] = [call for some in calls.values() for call in some]
+        return {who: window_sums(some) for who, some in calls.items()}
 
     @property
     def ending(self) -> str:
@@ -186,26 +119,31 @@ class RunRecord:
         }.get(self.outcome, "The log breaks off: the process ended before the run did.")
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of result.json: this class's fields in their order, and what follows from them.
+        """The content of result.json: what the events say, and what follows from it. Shares data with the record.
 
         `limit` is `[name, detail]`, `error` `{kind, message}`, both null if there was none; `plans`, `plan_reviews`,
         `tool_reviews` and `rounds` are the events as in the log, a round with `stalled`.
         """
-        data = {"v": ev.VERSION, **asdict(self)}
-        for name in ("plans", "plan_reviews", "tool_reviews"):
-            data[name] = [ev.to_dict(event) for event in getattr(self, name)]
-        data["rounds"] = [{**ev.to_dict(ledger), "stalled": stalled(ledger)} for ledger in self.rounds]
+        data = {"v": ev.VERSION} | ev.as_data(self)
+        for name in ("plans", "plan_reviews", "tool_reviews", "rounds"):
+            data[name] = [ev.to_dict(event) for event in data[name]]
+        for judged, ledger in zip(data["rounds"], self.rounds, strict=True):
+            judged["stalled"] = stalled(ledger)
+        for name in ("turns", "tool_calls", "errors"):
+            data[name] = [ev.as_data(entry) for entry in data[name]]
         del data["model_calls"], data["timeline"]
-        derived = ("usage", "totals", "windows", "reused", "stalls", "resets", "scripted")
-        return {**data, **{name: getattr(self, name) for name in derived}}
+        for name in ("usage", "totals", "windows", "reused", "stalls", "resets", "scripted"):
+            data[name] = getattr(self, name)
+        return data
 
     def apply(self, event: ev.AnyEvent) -> None:
-        """Take in the next event."""
+        """Take in the next event. A piece of streamed text changes nothing."""
+        if not event.logged:
+            return
         self.timeline.apply(event)
         match event:
             case ev.RunStarted():
-                self._copy(event, "run_id", "team", "task", "inputs", "config_hash", "versions", "limits")
-                self.started, self.participants = event.time, {ev.MANAGER: event.manager, **event.agents}
+                self._start(event)
             case ev.PlanCreated() | ev.Replanned():
                 self.plans.append(event)
             case ev.PlanReviewed():
@@ -223,12 +161,27 @@ class RunRecord:
             case ev.LimitReached():
                 self.limit = (event.limit, event.detail)
             case ev.RunFinished():
-                self._copy(event, "outcome", "reason", "answer", "error", "seconds")
-                self.finished = event.time
-                if event.error and all(event.error["message"] != fault.message for fault in self.errors):
-                    self._fault(event, "run", event.error["kind"], event.error["message"])
+                self._finish(event)
             case _:
                 self._apply_call(event)
+
+    def _start(self, event: ev.RunStarted) -> None:
+        self.run_id, self.team, self.task, self.inputs = event.run_id, event.team, event.task, event.inputs
+        self.config_hash, self.versions, self.limits = event.config_hash, event.versions, event.limits
+        self.started, self.participants = event.time, {ev.MANAGER: event.manager, **event.agents}
+
+    def _finish(self, event: ev.RunFinished) -> None:
+        self.outcome, self.reason, self.answer, self.error = event.outcome, event.reason, event.answer, event.error
+        self.seconds, self.finished = event.seconds, event.time
+        if event.error and all(event.error["message"] != fault.message for fault in self.errors):
+            self._fault(event, "run", event.error["kind"], event.error["message"])
+
+    def tally_of(self, who: str) -> Tally:
+        """The `Tally` of one participant."""
+        return tally([call.usage for call in self._calls_of(who)])
+
+    def _calls_of(self, who: str) -> list[ModelCall]:
+        return [call for call in self.model_calls.values() if call.who == who]
 
     def _apply_call(self, event: ev.AnyEvent) -> None:
         match event:
@@ -240,9 +193,8 @@ class RunRecord:
                 call = self.model_calls.setdefault(event.call, ModelCall(event.who))
                 call.usage, call.reused = event.usage, event.reused
                 if event.purpose == "summary" and not event.text.strip():
-                    self._fault(
-                        event, event.who, "summary", "the summary was empty: messages were left out without one"
-                    )
+                    empty = "the summary was empty: messages were left out without one"
+                    self._fault(event, event.who, "summary", empty)
             case ev.ModelCallFailed(kind=kind) if kind not in (RunCancelled.kind, LimitReached.kind):
                 self._fault(event, event.who, kind, event.error)
             case ev.ToolReviewed():
@@ -257,18 +209,22 @@ class RunRecord:
             case ev.ToolCallDenied():
                 self._end_tool_call(event, "denied", event.reason)
 
-    def _calls_of(self, who: str) -> list[ModelCall]:
-        return [call for call in self.model_calls.values() if call.who == who]
-
-    def _end_tool_call(self, event: Any, status: str, result: str, seconds: float | None = None) -> None:
+    def _end_tool_call(
+        self,
+        event: ev.ToolCallFinished | ev.ToolCallFailed | ev.ToolCallDenied,
+        status: str,
+        result: str,
+        seconds: float | None = None,
+    ) -> None:
         call = next((c for c in self.tool_calls if c.call == event.call and c.status == "unfinished"), None)
         if call is None:  # a call may be denied before it starts
-            self.tool_calls.append(call := ToolCall(event.call, event.who, event.function))
+            call = ToolCall(event.call, event.who, event.function)
+            self.tool_calls.append(call)
         call.status, call.result, call.seconds = status, result, seconds
 
     def _fault(self, event: ev.AnyEvent, who: str, kind: str, message: str) -> None:
         self.errors.append(Fault(who, kind, message, event.time))
 
-    def _copy(self, event: ev.AnyEvent, *names: str) -> None:
-        for name in names:
-            setattr(self, name, getattr(event, name))
+
+View: TypeAlias = Callable[[ev.AnyEvent, RunRecord], None]
+"""Shows an event; the record already includes it. One that raises is logged and never harms the run."""

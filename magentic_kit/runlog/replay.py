@@ -10,7 +10,10 @@ from itertools import takewhile
 from typing import Any
 
 from magentic_kit import events as ev
-from magentic_kit.errors import ReplayError
+from magentic_kit.errors import JournalError, ReplayError
+
+_NOT_OFFERED = "this function is not offered to this agent"
+"""The reason that 0.1 logged for a function name that it did not know, before Semantic Kernel looked for it."""
 
 _SHORT = 64
 """Texts up to this length are written as they are; a longer one is written once and then named by its hash."""
@@ -43,7 +46,10 @@ class Requests:
         """The request that `pack` was given; packed ones have to come in the order of the log."""
         last = self._last.get(who, {"messages": []})
         changed = {key: value for key, value in packed.items() if key not in ("keep", "add")}
-        messages = last["messages"][: packed["keep"]] + [self._restore(m) for m in packed["add"]]
+        try:
+            messages = last["messages"][: packed["keep"]] + [self._restore(m) for m in packed["add"]]
+        except (KeyError, TypeError) as error:
+            raise JournalError(f"the log is damaged: a request of {who} cannot be put together: {error}") from error
         self._last[who] = {**last, **changed, "messages": messages}
         return self._last[who]
 
@@ -69,32 +75,71 @@ class Requests:
         return value
 
 
-class Steps:
+UnknownTools = Mapping[str, str | None]
+"""What became of tool calls that began and never ended, by the call's name (`*`: all others).
+
+It is the result to go on with, or None if the call is to be made again.
+"""
+
+
+class RecordedSteps:
     """The finished steps of an earlier run, by name, from the events of its log that still hold.
 
     `strict` is for going on with that run: a request that differs raises `ReplayError`. Otherwise, for a run
     of a changed team, the first difference ends the reuse for good.
     """
 
-    def __init__(self, log: Sequence[ev.AnyEvent] = (), *, strict: bool = True, next_seq: int = 0) -> None:
-        self.strict = strict
-        self.known: set[tuple[Any, ...] | None] = set()
+    def __init__(
+        self,
+        log: Sequence[ev.AnyEvent] = (),
+        *,
+        strict: bool = True,
+        next_seq: int = 0,
+        unknown_tools: UnknownTools | None = None,
+    ) -> None:
         self.next_seq = next_seq
-        self.resumed_from: int | None = None
         self.requests = Requests()
         self.unfinished: dict[str, ev.ToolCallStarted] = {}
+        self.unknown_tools: UnknownTools = unknown_tools or {}
+        self._strict = strict
+        self._logged: set[tuple[Any, ...] | None] = set()
+        self._resume_point: int | None = None
         self._asked: dict[str, Request] = {}
         self._done: dict[tuple[str, Any], ev.AnyEvent] = {}
+        self._denied_unresolved: set[str] = set()
         self._live = False
         self._failed: ev.ModelCallFailed | None = None
         self._plan: tuple[str, str] = ("", "")
         for event in log:
             self._take(event)
         if log and strict:  # the new events go behind the old ones
-            self.known = {event.key for event in log} - {None}
-            self.resumed_from = log[-1].seq
+            self._logged = {event.key for event in log} - {None}
+            self._resume_point = log[-1].seq
         else:
             self.requests = Requests()
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the log that these steps come from is the one that the run goes on with."""
+        return bool(self._logged)
+
+    def is_logged(self, event: ev.AnyEvent) -> bool:
+        """Whether the log has this event already."""
+        return event.key in self._logged
+
+    def is_request_logged(self, event: ev.ModelCallStarted, request: Request) -> bool:
+        """Whether the log has the start of this call, and with this request."""
+        if not self.is_logged(event):
+            return False
+        if self.asked(event.call) == request:
+            return True
+        self._logged.discard(event.key)  # it broke off, and is now asked differently
+        return False
+
+    def take_resume_point(self) -> int | None:
+        """The number of the last event that the log had, when this is first called; None if the run is new."""
+        point, self._resume_point = self._resume_point, None
+        return point
 
     def _take(self, event: ev.AnyEvent) -> None:
         match event:
@@ -108,6 +153,8 @@ class Steps:
                 self.unfinished[event.call] = event
             case ev.ModelCallFinished():
                 self._done["model", event.call] = event
+            case ev.ToolCallDenied(reason=reason) if reason == _NOT_OFFERED:
+                self._denied_unresolved.add(event.call)
             case ev.ToolCallFinished() | ev.ToolCallFailed() | ev.ToolCallDenied():
                 self.unfinished.pop(event.call, None)
                 self._done["tool", event.call] = event
@@ -131,19 +178,24 @@ class Steps:
         Raises `ReplayError` if the log has another request under this name.
         """
         found: ev.ModelCallFinished | ev.ModelCallFailed | None = self.find("model", call)
-        if found and self._asked[call] == request:
+        asked = self._asked.get(call, {})
+        if found and asked == request:
             return found
         self._live = True
-        if found and self.strict:
-            raise ReplayError(call, difference(self._asked[call], request))
+        if found and self._strict:
+            raise ReplayError(call, difference(asked, request) if asked else "the log does not have its request")
         return None
 
     def find(self, kind: str, name: Any) -> Any:
         """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
         return None if self._live else self._done.get((kind, name))
 
+    def is_unresolved(self, call: str) -> bool:
+        """Whether the log has a tool call whose name was left to Semantic Kernel to resolve, as 0.1 did."""
+        return not self._live and call in self._denied_unresolved
+
     def settle(self, call: str, result: str) -> None:
-        """Lets a person's word stand for the result of a tool call that was never heard of again."""
+        """Takes a person's word for the result of a tool call that never ended."""
         started = self.unfinished.pop(call)
         self._done["tool", call] = ev.ToolCallFinished(
             call=call, who=started.who, function=started.function, seconds=0.0, result=result

@@ -94,7 +94,8 @@ class Timeline:
 
     def ticks(self, pixels: int) -> list[tuple[float, str]]:
         """Round times for an axis of `pixels`: where, in percent, and what they say."""
-        step = next((step for step in _STEPS if self.seconds / step <= pixels / 100), 604800)
+        most = pixels / 100
+        step = next((step for step in _STEPS if self.seconds / step <= most), max(604800, self.seconds / most))
         return [(100 * n * step / self.seconds, duration(n * step)) for n in range(int(self.seconds / step) + 1)]
 
     def breaks(self) -> list[tuple[float, str]]:

@@ -14,6 +14,7 @@ from magentic_kit import events as ev
 from magentic_kit.embed import as_function, progress_of
 from magentic_kit.errors import ConfigError
 from magentic_kit.factory import TeamFactory
+from magentic_kit.run import embedded_team
 from magentic_kit.tools.openapi import function_name
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ async def team_server(teams: Sequence[Path], *, out: Path) -> AsyncIterator[Serv
         functions: dict[str, Any] = {}
         for team in teams:
             factory = await stack.enter_async_context(TeamFactory.from_yaml(team))
-            name = function_name(factory.team.config.name)
+            name = function_name(factory.blueprint.config.name)
             if name in functions:
                 raise ConfigError.one(f"two teams are called '{name}': a tool's name is its team's", file=str(team))
-            functions[name] = as_function(factory, name, _send_progress, {"out": out})
+            functions[name] = as_function(embedded_team(factory.blueprint, {"out": out}, _send_progress), name)
         yield create_mcp_server_from_functions(list(functions.values()), server_name="magentic-kit")
 
 

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 import httpx
 import yaml
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.open_ai.const import DEFAULT_AZURE_API_VERSION
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatHistory, FunctionCallContent, StreamingChatMessageContent
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
-from magentic_kit.services.openai_client import azure_client, openai_client
+from magentic_kit.services.replay import ReplayChatCompletion
+from magentic_kit.services.scripted import ScriptedChatCompletion
 from magentic_kit.team.services import Service
 from magentic_kit.team.targets import module_object
 from magentic_kit.text import one_line
@@ -44,15 +44,17 @@ def build_service(name: str, config: Service, *, search_path: Path | None = None
     Raises `ConfigError` with one line when an extra, a key or a model is missing.
     """
     try:
-        return _connect(name, config) if config.provider in _PROVIDERS else _own(name, config, search_path)
+        if config.provider in _PROVIDERS:
+            return _connect(name, config)
+        return _in_process(name, config, search_path)
     except ConfigError:
         raise
     except Exception as error:
-        told = f"cannot be made: {type(error).__name__}: {Redactor.from_environment().text(one_line(str(error)))}"
+        problem = f"cannot be made: {type(error).__name__}: {Redactor.from_environment().text(one_line(str(error)))}"
         if isinstance(error, ModuleNotFoundError) and config.provider in _PROVIDERS:
             extra = "azure" if config.provider.startswith("azure") else config.provider
-            told = f"needs an extra: pip install 'magentic-kit[{extra}]'"
-        raise ConfigError.one(f"service '{name}' {told}") from error
+            problem = f"needs an extra: pip install 'magentic-kit[{extra}]'"
+        raise ConfigError.one(f"service '{name}' {problem}") from error
 
 
 async def close_service(service: ChatCompletionClientBase) -> None:
@@ -70,20 +72,11 @@ async def close_service(service: ChatCompletionClientBase) -> None:
         logger.warning("service %r could not be closed", service.service_id, exc_info=True)
 
 
-def usage_of(metadata: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """The tokens of prompt and completion that a message's metadata tells; None where it does not."""
-    usage = metadata.get("usage")
-    if isinstance(usage, tuple):  # Semantic Kernel 1.45, Mistral: a comma too many
-        usage = usage[0]
-    told = usage if isinstance(usage, Mapping) else getattr(usage, "__dict__", {})
-    return told.get("prompt_tokens", told.get("input_tokens")), told.get("completion_tokens", told.get("output_tokens"))
-
-
 @lru_cache(maxsize=64)
-def put_before(cls: type[_S], own: type) -> type[_S]:
-    """`cls` with the methods of `own` before its own; it keeps its name, which SK's messages and spans show."""
-    made: Any = type(cls)
-    return cast("type[_S]", made(cls.__name__, (own, cls), {"__module__": cls.__module__}))
+def with_mixin(cls: type[_S], mixin: type) -> type[_S]:
+    """`cls` with the methods of `mixin` before its own; it keeps its name, which SK's messages and spans show."""
+    metaclass: Any = type(cls)
+    return cast("type[_S]", metaclass(cls.__name__, (mixin, cls), {"__module__": cls.__module__}))
 
 
 class _Settings(NamedTuple):
@@ -104,7 +97,8 @@ class _Settings(NamedTuple):
         return os.environ.get(variable, "").strip() or self.lack("key", variable)
 
     def version(self) -> dict[str, Any]:
-        return {"api_version": self.find("api_version", "API_VERSION") or DEFAULT_AZURE_API_VERSION}
+        default = "semantic_kernel.connectors.ai.open_ai.const:DEFAULT_AZURE_API_VERSION"
+        return {"api_version": self.find("api_version", "API_VERSION") or resolve_name(default)}
 
     def lack(self, what: str, variable: str) -> NoReturn:
         raise ConfigError.one(f"service '{self.name}' has no {what}: set {variable} (in the environment or .env)")
@@ -115,27 +109,23 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     model, variable = names or ("ai_model_id", "CHAT_MODEL_ID")
     connector = resolve_name(f"semantic_kernel.connectors.ai.{target}")
     if config.provider in ("mistral", "bedrock", "nvidia"):
-        connector = put_before(connector, _InOnePiece)
+        connector = with_mixin(connector, _InOnePiece)
     prefix = {"google": "GOOGLE_AI", "mistral": "MISTRALAI"}.get(config.provider, config.provider.upper())
     settings = _Settings(name, prefix, config)
     service = connector(service_id=name, **arguments(settings), **{model: settings.need("model", variable)})
     for field in ("client", "async_client"):
         client: Any = getattr(service, field, None)
-        if hasattr(client, "max_retries"):  # retries are the run's own, which tells of them
+        if hasattr(client, "max_retries"):  # retries are the run's own, which emits events of them
             client.max_retries, client.timeout = 0, _PATIENCE
     return cast(ChatCompletionClientBase, service)
 
 
-def _own(name: str, config: Any, search_path: Path | None) -> ChatCompletionClientBase:
+def _in_process(name: str, config: Any, search_path: Path | None) -> ChatCompletionClientBase:
     if config.provider == "python":
         made = module_object(config.target, search_path)(**config.args)
     elif config.provider == "replay":
-        from magentic_kit.testing import ReplayChatCompletion
-
         made = ReplayChatCompletion(config.log)
     else:
-        from magentic_kit.testing import ScriptedChatCompletion
-
         file = config.script if isinstance(config.script, Path) else None
         script = yaml.safe_load(file.read_text(encoding="utf-8")) if file else config.script
         made = ScriptedChatCompletion(script, delay=config.delay)
@@ -148,14 +138,20 @@ def _openai(settings: _Settings) -> dict[str, Any]:
     base_url, organization = settings.find("base_url", "BASE_URL"), settings.find("organization", "ORG_ID")
     # A local server asks for no key, but the client insists on one.
     key = "no-key" if base_url and not settings.find("api_key_env", "API_KEY") else settings.key()
-    client = openai_client(api_key=key, base_url=base_url, organization=organization)
+    make = resolve_name("magentic_kit.services.openai_client:openai_client")
+    client = make(api_key=key, base_url=base_url, organization=organization)
     return {"async_client": client, "instruction_role": settings.config.instruction_role}
 
 
 def _azure(settings: _Settings) -> dict[str, Any]:
     entra, endpoint = settings.config.auth == "entra", settings.need("endpoint", "ENDPOINT")
     secret: Any = {"azure_ad_token_provider": _entra_tokens()} if entra else {"api_key": settings.key()}
-    return {"async_client": azure_client(azure_endpoint=endpoint, **settings.version(), **secret)}
+    make = resolve_name("magentic_kit.services.openai_client:azure_client")
+    return {"async_client": make(azure_endpoint=endpoint, **settings.version(), **secret)}
+
+
+def _keyed(settings: _Settings) -> dict[str, Any]:
+    return {"api_key": settings.key()}
 
 
 def _entra_tokens() -> Callable[[], Awaitable[str]]:
@@ -197,6 +193,10 @@ def _bedrock(settings: _Settings) -> dict[str, Any]:
     return {"runtime_client": client, "model_provider": settings.config.model_provider}
 
 
+def _nvidia(settings: _Settings) -> dict[str, Any]:
+    return {**_keyed(settings), "base_url": settings.config.base_url}
+
+
 class _InOnePiece:
     """Put before the class of a connector whose streaming cannot be used: streams the reply as one piece.
 
@@ -219,11 +219,11 @@ _PROVIDERS: Mapping[str, tuple[Any, ...]] = {
     "openai": ("open_ai:OpenAIChatCompletion", _openai),
     "azure_openai": ("open_ai:AzureChatCompletion", _azure, "deployment_name", "CHAT_DEPLOYMENT_NAME"),
     "ollama": ("ollama:OllamaChatCompletion", _ollama),
-    "anthropic": ("anthropic:AnthropicChatCompletion", lambda it: {"api_key": it.key()}),
+    "anthropic": ("anthropic:AnthropicChatCompletion", _keyed),
     "google": ("google.google_ai:GoogleAIChatCompletion", _google, "gemini_model_id", "GEMINI_MODEL_ID"),
-    "mistral": ("mistral_ai:MistralAIChatCompletion", lambda it: {"api_key": it.key()}),
+    "mistral": ("mistral_ai:MistralAIChatCompletion", _keyed),
     "bedrock": ("bedrock:BedrockChatCompletion", _bedrock, "model_id", "CHAT_MODEL_ID"),
     "azure_ai_inference": ("azure_ai_inference:AzureAIInferenceChatCompletion", _azure_ai),
-    "nvidia": ("nvidia:NvidiaChatCompletion", lambda it: {"api_key": it.key(), "base_url": it.config.base_url}),
+    "nvidia": ("nvidia:NvidiaChatCompletion", _nvidia),
 }
 """Provider -> the connector, what it is called with, and its names for the model where they are its own."""

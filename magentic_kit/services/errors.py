@@ -35,12 +35,12 @@ _LONG_TOKEN = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])\w{32,}\b")
 def as_service_error(error: BaseException, *, service: str, describe: str) -> ServiceError:
     """The failure as one line for a person, and as fields that retries can act on.
 
-    `describe` tells what was called, such as `gpt-4.1-mini at http://…`. The causes are searched for an
+    `describe` says what was called, such as `gpt-4.1-mini at http://…`. The causes are searched for an
     HTTP status, the server's wish to wait (`Retry-After`) and a lost connection. To retry: 408, 409, 429
     but for an exhausted quota, 5xx, lost connections.
     """
     chain = list(_chain(error))
-    # The outermost that tells something: aiohttp numbers a torn connection 400, deep inside.
+    # The outermost that says something: aiohttp numbers a torn connection 400, deep inside.
     link = next((e for e in chain if isinstance(e, ServiceError) or _lost(e) or _http(e)[0]), chain[-1])
     if isinstance(link, ServiceError):
         return link
@@ -81,8 +81,8 @@ def _http(error: BaseException) -> tuple[int | None, Mapping[str, str]]:
     """The status of 400 and above, if the error has one, and the headers by their names in lower case."""
     response: Any = getattr(error, "response", None)
     meta = response.get("ResponseMetadata", {}) if isinstance(response, Mapping) else {}  # botocore
-    told = (getattr(e, name, None) for e in (error, response) for name in ("status_code", "code", "status"))
-    numbers = (int(n) for n in (meta.get("HTTPStatusCode"), *told) if isinstance(n, int))
+    values = (getattr(e, name, None) for e in (error, response) for name in ("status_code", "code", "status"))
+    numbers = (int(n) for n in (meta.get("HTTPStatusCode"), *values) if isinstance(n, int))
     headers = meta.get("HTTPHeaders") or getattr(response or error, "headers", None)
     status = next((n for n in numbers if 400 <= n < 600), None)
     return status, {str(name).lower(): str(value) for name, value in (headers or {}).items()}

@@ -7,11 +7,11 @@ from semantic_kernel.contents import ChatHistory
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from magentic_kit.events import Usage
-from magentic_kit.services.reply import Answer, OwnChatCompletion
+from magentic_kit.services.reply import Answer, InProcessChatCompletion
 from magentic_kit.team.people import HumanTurn, Speaker, ask
 
 
-class HumanChatCompletion(OwnChatCompletion):
+class HumanChatCompletion(InProcessChatCompletion):
     """Asks a person for the reply; so a person's turn is logged, cancelled and resumed like a model's."""
 
     _name: str = PrivateAttr()

@@ -1,4 +1,4 @@
-"""What a participant is sent: others' words as `user`, its own as `assistant`, each text once."""
+"""The messages that a participant is sent: others' as `user`, its own as `assistant`, each text once."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from semantic_kernel.contents.utils.author_role import AuthorRole
 from magentic_kit.runlog.redaction import Redactor
 
 
-def conversation(history: ChatHistory, *, me: str) -> ChatHistory:
-    """The history as the participant named `me` should hear it; the given one is left as it is.
+def as_conversation(history: ChatHistory, *, me: str) -> ChatHistory:
+    """The history as the participant named `me` is to be sent it; the given one is left as it is.
 
     Semantic Kernel 1.45 passes others' turns as `assistant` (DESIGN.md, defect 12), repeats in the last
     message of a tool loop what was said before the tools (15), and sends empty messages on (10).
     """
-    heard: list[ChatMessageContent] = []
+    sent: list[ChatMessageContent] = []
     said = ""  # what this participant has said since it was last spoken to, before its tool calls
     for message in history.messages:
         if message.role == AuthorRole.ASSISTANT:
             calls = any(isinstance(item, FunctionCallContent) for item in message.items)
             # The task ledger that opens the manager's history is not a reply of its own to anybody.
-            if (message.name and message.name != me) or not heard:
+            if (message.name and message.name != me) or not sent:
                 said = ""
                 message = _with(message, role=AuthorRole.USER)
             elif calls:
@@ -41,21 +41,21 @@ def conversation(history: ChatHistory, *, me: str) -> ChatHistory:
                 continue
         elif message.role != AuthorRole.TOOL:
             said = ""
-        heard.append(message)
-    return ChatHistory(messages=heard)
+        sent.append(message)
+    return ChatHistory(messages=sent)
 
 
-def plain(heard: Iterable[ChatMessageContent]) -> list[dict[str, Any]]:
+def plain(messages: Iterable[ChatMessageContent]) -> list[dict[str, Any]]:
     """The messages as plain data, for the log: role, name, text, function calls and results.
 
     Results of parallel calls come in the order in which they finish; here they stand in the order of ids.
     """
-    messages: list[dict[str, Any]] = []
-    for is_tool, group in groupby(heard, lambda message: message.role == AuthorRole.TOOL):
+    plain_messages: list[dict[str, Any]] = []
+    for is_tool, group in groupby(messages, lambda message: message.role == AuthorRole.TOOL):
         if is_tool:
             found = [item for m in group for item in m.items if isinstance(item, FunctionResultContent)]
             pairs = sorted(((str(i.id), str(i.result), i.id) for i in found), key=lambda pair: pair[:2])
-            messages.append({"role": "tool", "results": [{"id": id, "result": text} for _, text, id in pairs]})
+            plain_messages.append({"role": "tool", "results": [{"id": id, "result": text} for _, text, id in pairs]})
             continue
         for message in group:
             calls = [
@@ -63,14 +63,14 @@ def plain(heard: Iterable[ChatMessageContent]) -> list[dict[str, Any]]:
                 for item in message.items
                 if isinstance(item, FunctionCallContent)
             ]
-            told = {"role": message.role.value, "name": message.name, "text": message.content, "calls": calls}
-            messages.append({key: value for key, value in told.items() if value})
-    return messages
+            data = {"role": message.role.value, "name": message.name, "text": message.content, "calls": calls}
+            plain_messages.append({key: value for key, value in data.items() if value})
+    return plain_messages
 
 
-def characters(heard: Iterable[ChatMessageContent], redactor: Redactor) -> int:
+def characters(messages: Iterable[ChatMessageContent], redactor: Redactor) -> int:
     """The length of the messages, of texts, function calls and results: as logged, so the same when resumed."""
-    return sum(len(redactor.text(str(item))) for message in heard for item in message.items)
+    return sum(len(redactor.text(str(item))) for message in messages for item in message.items)
 
 
 def _with(

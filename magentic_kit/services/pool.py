@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 
@@ -22,6 +26,8 @@ class Pool:
         self._made: dict[tuple[object, ...], ChatCompletionClientBase] = {}
         self._throttles: dict[str, Throttle] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._open: list[ChatCompletionClientBase] = []
+        weakref.finalize(self, _abandon, self._open)
 
     def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Makes all anew if the event loop is another: an HTTP client belongs to the loop it was used in."""
@@ -35,6 +41,7 @@ class Pool:
         if key not in self._made:
             config = config.model_copy(update={"model": model}) if model else config
             self._made[key] = build_service(name, config, search_path=base_dir)
+            self._open.append(self._made[key])
         return self._made[key]
 
     def throttle(self, key: str) -> Throttle:
@@ -55,3 +62,16 @@ class Pool:
         made, self._made = self._made, {}
         for service in made.values():
             await close_service(service)
+        _abandon(self._open)  # those of an earlier event loop
+
+
+def _abandon(services: list[ChatCompletionClientBase]) -> None:
+    """Lets go of connections that nobody has closed: aiohttp would complain of them on the terminal."""
+    for service in services:
+        client: Any = getattr(service, "client", None)
+        if hasattr(client, "max_retries") and inspect.iscoroutinefunction(client.close):  # OpenAI's
+            closing = client.close()
+            with suppress(Exception):
+                closing.send(None)  # its first step lets go of the connections; its event loop may be gone
+            closing.close()
+    services.clear()

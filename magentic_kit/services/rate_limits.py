@@ -36,7 +36,7 @@ class Pace:
 
 
 class Throttle:
-    """The way to one service, the same for all runs and lanes of a process that use it.
+    """The way to one service, the same for all runs of a process that use it.
 
     Without limits nobody waits. A service that refuses (429) halves the calls that may be in flight and is left
     alone, by all, for as long as it asks for; each reply makes room for one more.

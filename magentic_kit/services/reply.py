@@ -1,14 +1,14 @@
-"""One model's reply: collected piece by piece, told in an event, and made again from it."""
+"""One model's reply: collected piece by piece, written as an event, and made again from it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import PrivateAttr
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.completion_usage import CompletionUsage
-from semantic_kernel.connectors.ai.open_ai.services.open_ai_handler import OpenAIHandler
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import (
     ChatHistory,
@@ -23,45 +23,61 @@ from semantic_kernel.contents.utils.finish_reason import FinishReason
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ServiceError
-from magentic_kit.services.connectors import usage_of
+from magentic_kit.runlog.replay import Request
 from magentic_kit.text import sendable
+
+_S = TypeVar("_S", bound="InProcessChatCompletion")
 
 
 class Reply:
-    """What one call has brought so far."""
+    """What one model call has brought so far.
 
-    def __init__(self) -> None:
+    `call` names it in the log; `normalise` turns the name of a function as the model wrote it into its own.
+    """
+
+    def __init__(self, call: str, normalise: Callable[[str], str]) -> None:
         self.text = ""
         self.finish_reason = ""
-        self._pieces = 0
-        self._calls: list[FunctionCallContent] = []
         self.usage = ev.Usage()
         """The tokens as the provider counted them."""
+        self._call = call
+        self._normalise = normalise
+        self._pieces = 0
+        self._calls: list[FunctionCallContent] = []
 
     @property
     def shown(self) -> bool:
         """Whether a part of the reply has been passed on, so that it cannot be taken back."""
         return bool(self.text or self._calls)
 
-    def apart(self, content: ChatMessageContent, name: str) -> list[ChatMessageContent]:
+    def split(self, content: ChatMessageContent) -> list[ChatMessageContent]:
         """The piece as a replay would bring it: text before function calls, whole calls without an id named.
 
         SK's agent passes no text on that comes with calls, and merges calls that have no id into one.
         """
+        calls: list[FunctionCallContent] = []
+        rest: list[Any] = []
         for item in content.items:
+            if isinstance(item, FunctionCallContent):
+                self._mend_call(item, index=len(self._calls) + len(calls))
+                calls.append(item)
+                continue
             if isinstance(item, TextContent):
                 item.text = sendable(item.text or "")
-            elif isinstance(item, FunctionCallContent) and isinstance(item.arguments, str):
-                item.arguments = sendable(item.arguments)
-        calls = [item for item in content.items if isinstance(item, FunctionCallContent)]
-        for index, call in enumerate(calls, len(self._calls)):
-            if not call.id and isinstance(call.arguments, Mapping):
-                call.id, call.index = f"{name}.{index}", index
-        rest = [item for item in content.items if not isinstance(item, FunctionCallContent)]
+            rest.append(item)
         if not calls or not rest or not isinstance(content, StreamingChatMessageContent):
             return [content]
         first = content.model_copy(update={"items": rest, "finish_reason": None, "metadata": {}})
         return [first, content.model_copy(update={"items": calls})]
+
+    def _mend_call(self, call: FunctionCallContent, *, index: int) -> None:
+        if isinstance(call.arguments, str):
+            call.arguments = sendable(call.arguments)
+        elif not call.id and isinstance(call.arguments, Mapping):
+            call.id, call.index = f"{self._call}.{index}", index
+        if call.name and (name := self._normalise(call.name)) != call.name:
+            call.name = name
+            call.plugin_name, call.function_name = name.split("-", 1)
 
     def add(self, content: ChatMessageContent) -> None:
         """Takes in the next piece."""
@@ -80,15 +96,15 @@ class Reply:
     def require_whole(self, service: ChatCompletionClientBase, name: str) -> None:
         """Raises `ServiceError` when the stream ended before the reply did, which connectors take for its end."""
         if not self._pieces:
-            told = "answered with something that is not a chat completion; check base_url"
-        elif isinstance(service, OpenAIHandler) and not self.finish_reason:
-            told = f"the reply was cut off after {len(self.text)} characters"
+            problem = "answered with something that is not a chat completion; check base_url"
+        elif _gives_finish_reason(service) and not self.finish_reason:
+            problem = f"the reply was cut off after {len(self.text)} characters"
         else:
             return
-        raise ServiceError(f"service '{name}': {told}", service=name, retryable=bool(self._pieces))
+        raise ServiceError(f"service '{name}': {problem}", service=name, retryable=bool(self._pieces))
 
     def tool_calls(self) -> list[dict[str, Any]]:
-        """The function calls, whole, as events tell them."""
+        """The function calls, whole, as events have them."""
         merged: list[FunctionCallContent] = []
         for piece in self._calls:
             if merged and (not piece.id or piece.id == merged[-1].id) and piece.index == merged[-1].index:
@@ -104,8 +120,27 @@ def tokens(reply: ev.ModelCallFinished) -> int:
     return (reply.usage.prompt_tokens or 0) + (len(reply.text) // 4 if completion is None else completion)
 
 
+def usage_of(metadata: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """The tokens of prompt and completion in a message's metadata; None where the provider gave none."""
+    usage = metadata.get("usage")
+    if isinstance(usage, tuple):  # Semantic Kernel 1.45, Mistral: a comma too many
+        usage = usage[0]
+    counts = usage if isinstance(usage, Mapping) else getattr(usage, "__dict__", {})
+    prompt = counts.get("prompt_tokens", counts.get("input_tokens"))
+    return prompt, counts.get("completion_tokens", counts.get("output_tokens"))
+
+
 def _larger(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else max(one, other)
+    known = [count for count in (one, other) if count is not None]
+    return max(known, default=None)
+
+
+def _gives_finish_reason(service: ChatCompletionClientBase) -> bool:
+    """Whether the connector passes on why a reply ended; by name, as importing OpenAI's costs half a second."""
+    return any(cls.__name__ == "OpenAIHandler" for cls in type(service).__mro__)
+
+
+_REASONS = {reason.value for reason in FinishReason}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +154,15 @@ class Answer:
 
 
 def contents_of(reply: ev.ModelCallFinished | Answer, model: str, *, attempt: int | None) -> list[ChatMessageContent]:
-    """The reply in pieces, as if the connector had brought it; `attempt` as in `Lane.exchange`."""
-    usage = reply.usage
-    counted = CompletionUsage(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+    """The reply in pieces, as if the connector had brought it.
+
+    `attempt` is SK's number of the call in a streamed tool loop, None if the reply is not streamed.
+    """
+    usage = CompletionUsage(prompt_tokens=reply.usage.prompt_tokens, completion_tokens=reply.usage.completion_tokens)
     common: dict[str, Any] = {"role": AuthorRole.ASSISTANT, "ai_model_id": model}
     end: dict[str, Any] = {
-        "finish_reason": FinishReason(reply.finish_reason) if reply.finish_reason else None,
-        "metadata": {"usage": counted},
+        "finish_reason": FinishReason(reply.finish_reason) if reply.finish_reason in _REASONS else None,
+        "metadata": {"usage": usage},
     }
     calls: list[Any] = [FunctionCallContent(**call) for call in reply.tool_calls]
     if attempt is None:
@@ -133,15 +170,40 @@ def contents_of(reply: ev.ModelCallFinished | Answer, model: str, *, attempt: in
         return [ChatMessageContent(items=[*calls, *text], **common, **end)]
     common |= {"choice_index": 0, "function_invoke_attempt": attempt}
     # Apart, since SK's agent passes no text on that comes in one piece with function calls.
-    said: list[Any] = [StreamingTextContent(choice_index=0, text=reply.text)]
+    words: list[Any] = [StreamingTextContent(choice_index=0, text=reply.text)]
     return [
-        StreamingChatMessageContent(items=said, **common),
+        StreamingChatMessageContent(items=words, **common),
         StreamingChatMessageContent(items=calls, **common, **end),
     ]
 
 
-class OwnChatCompletion(ChatCompletionClientBase):
-    """A chat service of this package, which has each reply whole: a person, a team, a script or a log."""
+@dataclass(frozen=True, kw_only=True)
+class CallInRun:
+    """The model call of a run that a service of this package is to answer.
+
+    `name` is the call's in the log; `number` and `number_of_purpose` count the participant's calls before it, of
+    all purposes and of this one; `request` is what decides the reply.
+    """
+
+    name: str
+    who: str
+    purpose: str
+    service: str
+    number: int
+    number_of_purpose: int
+    request: Request
+
+
+class InProcessChatCompletion(ChatCompletionClientBase):
+    """A chat service that answers in this process, each reply whole: a person, a team, a script or a log."""
+
+    _call: CallInRun | None = PrivateAttr(default=None)
+
+    def for_call(self: _S, call: CallInRun) -> _S:
+        """A copy that answers this call of a run."""
+        copy = self.model_copy()
+        copy._call = call
+        return copy
 
     async def _reply(self, history: ChatHistory) -> ev.ModelCallFinished | Answer:
         raise NotImplementedError

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from magentic_kit.events import RunLimits
 from magentic_kit.team.agents import AgentConfig, ContextConfig, TeamInput
 from magentic_kit.team.plugins import Plugin
 from magentic_kit.team.services import Service
@@ -93,3 +94,19 @@ class TeamConfig(Model):
     limits: Limits = part("When a run is ended.")
     review: ReviewConfig = part("What a person has to agree to.")
     report: ReportConfig = part("What to write after a run.")
+
+    def run_limits(self) -> RunLimits:
+        """The limits of a run, of the manager and of `limits`."""
+        manager, limits = self.manager, self.limits
+        return RunLimits(
+            max_rounds=manager.max_rounds,
+            max_stalls=manager.max_stalls,
+            max_resets=manager.max_resets,
+            max_tokens=limits.max_tokens,
+            deadline=limits.deadline,
+            model_timeout=limits.model_timeout,
+            tool_timeout=limits.tool_timeout,
+            tool_rounds=limits.tool_rounds,
+            retries=limits.retries,
+            result_chars=limits.result_chars,
+        )

@@ -1,4 +1,4 @@
-"""Plugin configs become kernel plugins; permissions of their calls.
+"""Plugin configs become kernel plugins; their calls are resolved, judged and logged.
 
 Imports `team`, `runlog` and below.
 """

@@ -16,15 +16,15 @@ from semantic_kernel.functions.kernel_function_from_method import KernelFunction
 from semantic_kernel.functions.kernel_plugin import KernelPlugin
 
 from magentic_kit.errors import ConfigError
+from magentic_kit.team.agents import AgentConfig
+from magentic_kit.team.loading import Team
+from magentic_kit.team.plugins import Plugin
 from magentic_kit.team.problems import nearest
 from magentic_kit.team.targets import module_object
 from magentic_kit.tools.threads import in_daemon_thread
 
 if TYPE_CHECKING:
-    from magentic_kit.team.agents import AgentConfig
-    from magentic_kit.team.loading import Team
-    from magentic_kit.team.plugins import Plugin
-    from magentic_kit.tools.mcp import PluginServers
+    from magentic_kit.tools.mcp import PluginServers  # a third of a second, for MCP's own package
 
 BUILT_IN = {"files": "FilesPlugin", "sql": "SqlPlugin", "fetch": "FetchPlugin", "math": "MathPlugin"}
 """Kinds of plugins that come with this package, each in a module of its own name."""
@@ -91,8 +91,8 @@ class Tools:
             if not _chosen(self._plugins, [pattern]):
                 known = [f"{name}.{f}" for name, plugin in self._plugins.items() for f in plugin.functions]
                 place = ("agents", index, "tools", [tool.id for tool in config.tools].index(pattern), "id")
-                told = f"no plugin has the function '{pattern}'{nearest(pattern, known)}"
-                problems.append(self._team.problem(place, told))
+                message = f"no plugin has the function '{pattern}'{nearest(pattern, known)}"
+                problems.append(self._team.problem(place, message))
         if problems:
             raise ConfigError(problems)
         return _chosen(self._plugins, config.functions)

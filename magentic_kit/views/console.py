@@ -7,47 +7,21 @@ is always indented, so that a line at the margin is ours and no model can fake o
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, TextIO, TypeAlias
+from typing import TextIO, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
-from magentic_kit.runlog.record import RunRecord, ToolCall, stalled
+from magentic_kit.runlog.entries import ToolCall
+from magentic_kit.runlog.record import RunRecord, stalled
 from magentic_kit.text import count, duration, one_line, printable
 
-Mode: TypeAlias = Literal["auto", "rich", "plain", "quiet"]
 Clock: TypeAlias = Callable[[], float]
 INDENT = "  "
-
-
-def make_console(
-    *,
-    stream: TextIO | None = None,
-    mode: Mode = "auto",
-    verbosity: str = "normal",
-    show_reasons: bool = True,
-    clock: Clock = time.time,
-) -> Console:
-    """A sink that shows a run on `stream` (default: stderr).
-
-    `auto` is `rich` on a UTF-8 terminal, and `plain` elsewhere, with `TERM=dumb` or with `NO_COLOR`.
-    `verbosity` is `quiet` (plans, rounds, trouble and the end), `normal` (what is said and called as well) or
-    `full` (facts, all of the manager's reasons, whole results as well); `clock` tells seconds since 1970.
-    Call `close()` at the end, whatever happened: it gives the terminal back.
-    """
-    stream = stream or sys.stderr
-    if mode == "auto":
-        fit = stream.isatty() and "utf" in (stream.encoding or "").lower()
-        mode = "plain" if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not fit else "rich"
-    kind = Console if mode == "plain" else QuietConsole
-    if mode == "rich":
-        from magentic_kit.views.live import RichConsole as kind
-    return kind(stream, verbosity=verbosity, show_reasons=show_reasons, clock=clock)
+_MOST_COMPARED = 2_000  # lines of two plans; the time that a comparison takes may grow with their square
 
 
 class Console:
@@ -62,9 +36,9 @@ class Console:
         self._tail = ""  # the text that has no end yet: of the line, or of the Markdown block
         self._announced = ""
 
-    def __call__(self, event: ev.AnyEvent) -> None:
+    def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
         """Shows what happened."""
-        self._record.apply(event)
+        self._record = record
         match event:
             case ev.RunStarted():
                 if self._announced != f"{event.team}: {event.task}":
@@ -114,7 +88,10 @@ class Console:
         import difflib
 
         old, new = (printable(plan.plan).strip("\n").split("\n") for plan in (self._record.plans[-2:] * 2)[:2])
-        changes = [*difflib.unified_diff(old, new, n=len(old), lineterm="")][3:] or [f" {line}" for line in new]
+        changes = []
+        if len(old) + len(new) <= _MOST_COMPARED:
+            changes = [*difflib.unified_diff(old, new, n=len(old), lineterm="")][3:]
+        changes = changes or [f" {line}" for line in new]
         title = f"plan {event.version}, because {event.reason or 'of stalls'}"
         self._section(title, "\n".join(f"{line[0]} {line[1:]}" for line in changes), changed=True)
 
@@ -165,14 +142,14 @@ class Console:
 
     def _ledger(self, event: ev.ProgressLedger) -> None:
         satisfied, moving = event.is_request_satisfied, event.is_progress_being_made
-        most = self._record.limits.get("max_rounds")
+        most = self._record.limits.max_rounds
         over = most is not None and event.round > most
-        where = f"round {self._of(event.round, 'max_rounds')}"
+        where = f"round {number_of(event.round, most)}"
         judged = [self._because("progress" if moving.answer is True else "no progress", moving)]
         if event.is_in_loop.answer is True:
             judged.append(self._because("in a loop", event.is_in_loop))
         if stalled(event):
-            judged.append(f"stall {self._of(event.stalls, 'max_stalls')}")
+            judged.append(f"stall {number_of(event.stalls, self._record.limits.max_stalls)}")
         if satisfied.answer is True:
             judged, where = [self._because("satisfied", satisfied)], f"after {count(len(self._record.turns), 'round')}"
         judged += [f"{event.attempts} replies"] * (event.attempts > 1) + ["repaired"] * event.repaired
@@ -209,15 +186,12 @@ class Console:
         head += {"ok": " → ", "unfinished": ""}.get(call.status, ": ")
         return self._line(head + one_line(call.result, max(self._width() - len(head), 10)), style, fold=True)
 
-    def _of(self, number: int, limit: str) -> str:
-        most = self._record.limits.get(limit)
-        return str(number) if most is None else f"{number}/{most}"
-
     def _tokens(self) -> str:
-        totals = self._record.totals
-        known = [n for name in ("prompt_tokens", "completion_tokens") if (n := totals[name]) is not None]
-        least = "at least " if totals["unknown_calls"] else ""
-        return f"{least}{count(sum(known), 'token')}" if known else "tokens unknown"
+        tokens = self._record.tokens
+        if tokens is None:
+            return "tokens unknown"
+        least = "at least " if self._record.totals["unknown_calls"] else ""
+        return f"{least}{count(tokens, 'token')}"
 
     # What follows is all that touches the stream.
 
@@ -258,11 +232,16 @@ class Console:
             self._write("\n")
 
 
+def number_of(number: int, most: int | None) -> str:
+    """A number and the limit on it, if there is one: `3` or `3/20`."""
+    return str(number) if most is None else f"{number}/{most}"
+
+
 class QuietConsole(Console):
     """Shows nothing."""
 
     def announce(self, team: str, task: str) -> None:
         """Shows nothing."""
 
-    def __call__(self, event: ev.AnyEvent) -> None:
+    def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
         """Shows nothing."""

@@ -19,8 +19,9 @@ from markupsafe import Markup
 
 from magentic_kit import events as ev
 from magentic_kit.runlog.record import RunRecord, stalled
+from magentic_kit.runlog.usage import savings, tokens_of
 from magentic_kit.text import count, printable
-from magentic_kit.views.report import TEMPLATES, environment_of
+from magentic_kit.views.environment import TEMPLATES, environment_of
 
 _MOST_BYTES = 5_000_000
 _BUDGETS = (800_000, 200_000, 50_000)  # characters of all texts, and of all results; the next if a page is too big
@@ -35,7 +36,6 @@ _JUDGED = {
     "next_speaker": "speaker",
     "instruction_or_question": "instruction",
 }
-_TOKENS = ("prompt_tokens", "completion_tokens")
 
 
 class _Renderer(RendererHTML):
@@ -110,7 +110,8 @@ def _render(record: RunRecord, text_limit: int, result_limit: int) -> str:
         numbers=sorted({ledger.round for ledger in record.rounds} | {turn.round for turn in record.turns}),
         turns=list(enumerate(record.turns, 1)),
         tools=list(tools),
-        most=max([1, *(sum(t[name] or 0 for name in _TOKENS) for t in record.usage.values())]),
+        savings=savings(record.windows),
+        most=max([1, *(tokens_of(sums) or 0 for sums in record.usage.values())]),
         pixels=pixels,
         width="100%" if pixels == _PIXELS else pixels,
         style=Markup(style),

@@ -20,8 +20,10 @@ from rich.table import Table
 from rich.text import Text
 
 from magentic_kit import events as ev
+from magentic_kit.runlog.record import RunRecord
+from magentic_kit.runlog.usage import tokens_of
 from magentic_kit.text import duration, one_line, printable
-from magentic_kit.views.console import INDENT, Console
+from magentic_kit.views.console import INDENT, Console, number_of
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DOING = {
@@ -55,33 +57,33 @@ class RichConsole(Console):
         self._spaced = False  # whether a block of it was printed
         self._raw = False  # whether it has become too long for Markdown
         self._doing, self._since, self._stalls = "", 0.0, 0
-        self._used = {"manager": 0, "agents": 0}
+        self._tokens_used = self._manager_tokens = 0
         self._screen = Screen(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False)
         self._live = Live(self, console=self._screen, auto_refresh=False, transient=True, redirect_stdout=False)
         self._drawing = threading.RLock()
         self._closed = threading.Event()
         self._closed.set()
 
-    def __call__(self, event: ev.AnyEvent) -> None:
+    def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
         """Shows what happened."""
         with self._drawing:
-            self._show(event)
+            self._show(event, record)
 
-    def _show(self, event: ev.AnyEvent) -> None:
+    def _show(self, event: ev.AnyEvent, record: RunRecord) -> None:
         self._since = self._clock()
         match event:
             case ev.ModelCallStarted():
                 self._doing = f"{event.who} {_DOING.get(event.purpose, 'thinks')}"
-            case ev.ModelCallFinished(usage=usage):
-                who = "manager" if event.who == ev.MANAGER else "agents"
-                self._used[who] += (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+            case ev.ModelCallFinished():  # summed here: the footer's thread may not walk what a run may change
+                self._tokens_used = record.tokens or 0
+                self._manager_tokens = tokens_of(record.tally_of(ev.MANAGER)) or 0
             case ev.TextDelta(purpose="turn"):
                 self._doing = f"{event.who} speaks"
             case ev.ToolCallStarted():
-                self._doing = one_line(f"{event.who} calls {event.function}", 60)
+                self._doing = f"{event.who} calls {event.function}"
             case ev.ProgressLedger() | ev.Replanned():
                 self._stalls = getattr(event, "stalls", 0)
-        super().__call__(event)
+        super().__call__(event, record)
         if isinstance(event, ev.RunStarted) and self._closed.is_set():
             self._closed.clear()
             self._live.start()
@@ -137,20 +139,20 @@ class RichConsole(Console):
         elapsed = now - timeline.began - sum(end - begin for begin, end in timeline.pauses)
         silent = int(now - self._since)
         doing = f"{_SPINNER[int(now * 8) % len(_SPINNER)]} {one_line(self._doing, 60)}"
-        manager, agents = self._used.values()
+        manager, agents = self._manager_tokens, self._tokens_used - self._manager_tokens
         rounds, resets = len(self._record.turns), self._record.resets
-        most = f" of {duration(deadline)}" if (deadline := limits.get("deadline")) else ""
+        most = f" of {duration(deadline)}" if (deadline := limits.deadline) else ""
         parts = [
-            (f"{doing} {duration(silent)}" if silent else doing, 0.0, ""),
-            (f"round {self._of(rounds, 'max_rounds')}", rounds, "max_rounds"),
-            (f"stalls {self._of(self._stalls, 'max_stalls')}", self._stalls, "max_stalls"),
-            (f"resets {self._of(resets, 'max_resets')}", resets, "max_resets"),
-            (f"tokens {manager:,} manager, {agents:,} agents", manager + agents, "max_tokens"),
-            (f"{duration(int(elapsed))}{most}", elapsed, "deadline"),
+            (f"{doing} {duration(silent)}" if silent else doing, 0.0, None),
+            (f"round {number_of(rounds, limits.max_rounds)}", rounds, limits.max_rounds),
+            (f"stalls {number_of(self._stalls, limits.max_stalls)}", self._stalls, limits.max_stalls),
+            (f"resets {number_of(resets, limits.max_resets)}", resets, limits.max_resets),
+            (f"tokens {manager:,} manager, {agents:,} agents", manager + agents, limits.max_tokens),
+            (f"{duration(int(elapsed))}{most}", elapsed, deadline),
         ]
         rows = [Text(no_wrap=True, overflow="ellipsis")]
         for text, number, limit in parts:
-            near = number > _NEAR * (limits.get(limit) or float("inf"))
+            near = number > _NEAR * (limit or float("inf"))
             part = Text(f"{text}!" if near else text, style="bold yellow" if near else "dim")
             if rows[-1] and rows[-1].cell_len + 3 + part.cell_len > self._width():
                 rows.append(Text("  ", no_wrap=True, overflow="ellipsis"))

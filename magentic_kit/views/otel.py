@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextvars import Token
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import context, metrics, trace
@@ -15,8 +15,7 @@ from opentelemetry import context, metrics, trace
 from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError
-from magentic_kit.runlog.context import Sink
-from magentic_kit.runlog.record import RunRecord
+from magentic_kit.runlog.record import RunRecord, View
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +31,8 @@ _SECONDS = {"explicit_bucket_boundaries_advisory": [0.01 * 2**n for n in range(1
 _TOKENS = {"explicit_bucket_boundaries_advisory": [4**n for n in range(14)]}
 
 
-def otel_sinks(*, asked: bool) -> list[Sink]:
-    """The sink, exporting by OTLP, if `asked` for, if the environment names an endpoint, or if a provider is set.
+def otel_views(*, asked: bool) -> list[View]:
+    """The view, exporting by OTLP, if `asked` for, if the environment names an endpoint, or if a provider is set.
 
     Call it before Semantic Kernel is imported: that is when it decides about its own spans. Raises `ConfigError`
     if it is asked for and a package is missing.
@@ -52,7 +51,7 @@ def otel_sinks(*, asked: bool) -> list[Sink]:
             raise ConfigError.one(missing, file="--otel") from error
         logger.warning("an OTLP endpoint is set, but %s", missing)
         return []
-    return [OtelSink()]
+    return [OtelView()]
 
 
 def _export() -> None:
@@ -76,11 +75,10 @@ class _Run:
     span: trace.Span
     token: Token[context.Context]
     since: str
-    record: RunRecord = field(default_factory=RunRecord)
 
 
-class OtelSink:
-    """A sink, for any number of runs, that tells OpenTelemetry of them (default: the global providers).
+class OtelView:
+    """A view, for any number of runs, that tells OpenTelemetry of them (default: the global providers).
 
     The span `invoke_workflow TEAM` is current within the run, and so the parent of Semantic Kernel's spans. Its
     events are the run's; the SDK keeps the last 128 unless `OTEL_SPAN_EVENT_COUNT_LIMIT` says otherwise. What was
@@ -103,37 +101,37 @@ class OtelSink:
         self._words = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "").lower() == "true"
         self._runs: dict[str, _Run] = {}
 
-    def __call__(self, event: ev.AnyEvent) -> None:
+    def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
         """Tells what happened."""
         if isinstance(event, ev.RunStarted):
             self._start(event)
         run = self._runs.get(event.run_id)
         if run is None or not event.logged:
             return
-        run.record.apply(event)
         live = event.time >= run.since  # a resumed run shows first what it has told before
         if live or isinstance(event, ev.RunStarted):
             run.span.add_event(event.type, dict(self._attributes(event)))
-            self._measure(event, run.record)
+            self._measure(event, record)
         if isinstance(event, ev.RunFinished) and (live or event.outcome in ("satisfied", "rejected")):
-            self._end(self._runs.pop(event.run_id), event)
+            self._end(self._runs.pop(event.run_id), event, record)
 
     def _start(self, event: ev.RunStarted) -> None:
         span = self._tracer.start_span(f"invoke_workflow {event.team}")
         known = {"operation.name": "invoke_workflow", "workflow.name": event.team, "conversation.id": event.run_id}
         span.set_attributes({f"gen_ai.{name}": value for name, value in known.items()})
-        # Sinks are called in the run's own task, from whose context Semantic Kernel's tasks take theirs.
+        # Views are called in the run's own task, from whose context Semantic Kernel's tasks take theirs.
         token = context.attach(trace.set_span_in_context(span))
         self._runs[event.run_id] = _Run(span, token, since=ev.now())
 
-    def _end(self, run: _Run, event: ev.RunFinished) -> None:
-        record, span = run.record, run.span
+    def _end(self, run: _Run, event: ev.RunFinished, record: RunRecord) -> None:
+        span = run.span
         ending = {"magentic_kit.outcome": event.outcome}
         if event.outcome in ("limited", "failed"):  # else the reason is a person's words
             ending["magentic_kit.reason"] = event.reason
         own = {"rounds": len(record.turns), "stalls": record.stalls, "resets": record.resets}
         span.set_attributes({**ending, **{f"magentic_kit.{name}": number for name, number in own.items()}})
-        tokens = ev.Usage(**{kind: record.totals[kind] for kind in ("prompt_tokens", "completion_tokens")})
+        totals = record.totals
+        tokens = ev.Usage(prompt_tokens=totals["prompt_tokens"], completion_tokens=totals["completion_tokens"])
         span.set_attributes({f"gen_ai.usage.{kind}_tokens": count for kind, count in _counts(tokens).items()})
         if event.error:
             span.set_attribute("error.type", event.error["kind"])
@@ -164,7 +162,10 @@ class OtelSink:
 
     def _attributes(self, event: ev.AnyEvent) -> Iterator[tuple[str, Any]]:
         for name, value in vars(event).items():
-            value = value.answer if isinstance(value, ev.Judgement) else value
+            if isinstance(value, ev.Judgement):
+                value = value.answer
+            elif isinstance(value, ev.RunLimits):
+                value = ev.as_data(value)
             if isinstance(value, ev.Usage):
                 yield from ((f"gen_ai.usage.{kind}_tokens", count) for kind, count in _counts(value).items())
             elif isinstance(value, int | float) or (isinstance(value, str) and (name in _NAMES or self._words)):

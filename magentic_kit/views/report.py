@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,16 @@ from typing import Any
 import jinja2
 import yaml
 
+from magentic_kit import events as ev
+from magentic_kit.runlog.files import write_private
 from magentic_kit.runlog.record import RunRecord, stalled
-from magentic_kit.text import count, duration, one_line, printable
+from magentic_kit.runlog.usage import savings
+from magentic_kit.text import count, one_line, printable
+from magentic_kit.views.environment import environment_of
+from magentic_kit.views.html import html
 
-TEMPLATES = Path(__file__).parent / "templates"
+logger = logging.getLogger(__name__)
+
 _RESULT_LIMIT = 4_000  # characters of a tool's result in report.md; result.json has all of it
 
 _DRAWN_TURNS = 60  # arrows in the Mermaid diagram; more are hard to read
@@ -71,18 +78,9 @@ def label(text: str) -> str:
     return re.sub(r"[^\w .,-]", lambda match: f"#{ord(match[0])};", one_line(text, 60)) or "-"
 
 
-def environment_of(**options: Any) -> jinja2.Environment:
-    """Where a report's template is found, and how it is read."""
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    strict = jinja2.StrictUndefined
-    environment = jinja2.Environment(loader=loader, undefined=strict, trim_blocks=True, lstrip_blocks=True, **options)
-    environment.filters |= {f.__name__: f for f in (count, duration, one_line)}
-    return environment
-
-
 @cache
 def _template() -> jinja2.Template:
-    environment = environment_of(keep_trailing_newline=True)
+    environment = environment_of(keep_trailing_newline=True, finalize=lambda value: printable(str(value)))
     environment.filters |= {f.__name__: f for f in (quoted, inline, fenced, label)}
     environment.filters["json"] = lambda data: json.dumps(data, ensure_ascii=False, indent=2, default=str)
     return environment.get_template("report.md.j2")
@@ -91,27 +89,39 @@ def _template() -> jinja2.Template:
 def markdown(record: RunRecord) -> str:
     """The report in Markdown with YAML front matter."""
     front = yaml.safe_dump(_front_matter(record), sort_keys=False, allow_unicode=True, width=1_000_000)
-    return _template().render(front=printable(front), record=record, stalled=stalled, drawn=_DRAWN_TURNS)
+    return _template().render(
+        front=printable(front), record=record, savings=savings(record.windows), stalled=stalled, drawn=_DRAWN_TURNS
+    )
 
 
-def write_reports(run_dir: Path, record: RunRecord, formats: Iterable[str]) -> list[Path]:
+class ReportWriter:
+    """A view that writes a run's reports into its directory when the run has ended."""
+
+    def __init__(self, run_dir: Path, formats: Iterable[str]) -> None:
+        self._run_dir, self._formats = run_dir, tuple(formats)
+
+    def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
+        """Writes the reports if the run has ended; that they could not be written is logged, and changes nothing."""
+        if not isinstance(event, ev.RunFinished):
+            return
+        try:
+            write_reports(self._run_dir, record, self._formats)
+        except Exception as error:
+            logger.error("the report could not be written: %s: %s", type(error).__name__, error)
+
+
+def write_reports(run_dir: Path, record: RunRecord, formats: Collection[str]) -> list[Path]:
     """Writes the reports that `formats` (`md`, `html`, `json`) names; each appears whole or not at all.
 
     Returns their paths. Raises `OSError`.
     """
     written = []
-    for name, text in (("report.md", markdown), ("report.html", _html), ("result.json", _json)):
-        if (path := run_dir / name).suffix[1:] in formats:
-            partial = path.with_suffix(f"{path.suffix}.tmp")
-            partial.write_bytes(text(record).encode())
-            written.append(partial.replace(path))
+    for name, text in (("report.md", markdown), ("report.html", html), ("result.json", _json)):
+        path = run_dir / name
+        if path.suffix[1:] in formats:
+            write_private(path, text(record).encode())
+            written.append(path)
     return written
-
-
-def _html(record: RunRecord) -> str:
-    from magentic_kit.views.html import html  # its Markdown parser is loaded only when a page is asked for
-
-    return html(record)
 
 
 def _json(record: RunRecord) -> str:
@@ -128,18 +138,28 @@ def _defuse(match: re.Match[str]) -> str:
 
 
 def _front_matter(record: RunRecord) -> dict[str, Any]:
-    data = {name: getattr(record, name) for name in ("outcome", "reason", "team", "run_id", "config_hash")}
-    tokens = {**record.usage, "total": record.totals}
-    return data | {
+    tokens = {}
+    for who, sums in [*record.usage.items(), ("total", record.totals)]:
+        tokens[who] = {
+            "prompt": sums["prompt_tokens"],
+            "completion": sums["completion_tokens"],
+            "calls": sums["calls"],
+        }
+    front = {
+        "outcome": record.outcome,
+        "reason": record.reason,
+        "team": record.team,
+        "run_id": record.run_id,
+        "config_hash": record.config_hash,
         "versions": record.versions,
         "models": {n: f"{who.get('provider')}/{who.get('model')}" for n, who in record.participants.items()},
+        "limits": ev.as_data(record.limits),
         "rounds": len(record.turns),
         "stalls": record.stalls,
         "resets": record.resets,
-        "tokens": {
-            who: {"prompt": t["prompt_tokens"], "completion": t["completion_tokens"], "calls": t["calls"]}
-            for who, t in tokens.items()
-        },
-        **({"windows": record.windows} if record.windows else {}),
-        **{name: getattr(record, name) for name in ("started", "finished", "seconds", "error")},
+        "tokens": tokens,
     }
+    if record.windows:
+        front["windows"] = record.windows
+    ending = {"started": record.started, "finished": record.finished, "seconds": record.seconds, "error": record.error}
+    return front | ending

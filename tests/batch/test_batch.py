@@ -21,7 +21,8 @@ from support.openai_server import OpenAIServer, Reply, Request, error, ledger, t
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.batch.runner import Batch, junit, run_batch
+from magentic_kit.batch.junit import junit
+from magentic_kit.batch.runner import Batch, run_batch
 from magentic_kit.batch.tasks import Task, load_tasks
 from magentic_kit.cli import app
 from magentic_kit.runlog.directory import read_log
@@ -233,6 +234,51 @@ async def test_a_batch_that_goes_on_keeps_its_limits(tmp_path: Path) -> None:
     }
 
 
+async def test_the_directory_of_a_batch_is_its_owner_s_and_nothing_in_it_is_written_through_a_link(
+    tmp_path: Path,
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    with OpenAIServer(pure) as server:
+        async with TeamFactory.from_yaml(write_team(tmp_path, server.base_url)) as factory:
+            batch = Batch.new(factory, [Task(id="a", task="A.")], out=tmp_path / "batches")
+            [_ async for _ in batch.results()]
+            paths = list(batch.directory.iterdir())
+            assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o600}
+            assert batch.directory.stat().st_mode & 0o777 == 0o700
+            for name, problem in (("results.jsonl", "is a link"), (".lock", "not a regular file")):
+                (batch.directory / name).unlink(missing_ok=True)
+                (batch.directory / name).symlink_to(elsewhere)
+                with pytest.raises(ConfigError, match=problem):
+                    await Batch.load(batch.directory).results().__anext__()
+                (batch.directory / name).unlink()
+    assert elsewhere.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"team_dir": 1},
+        {"limits": {"rpm": 1}},
+        {"tasks": {}},
+        {"tasks": [1]},
+        {"queued": None},
+        {"more": 1},
+        {"base_dir": []},
+    ],
+)
+async def test_a_damaged_batch_is_told_in_words(change: dict[str, Any], tmp_path: Path) -> None:
+    with OpenAIServer(pure) as server:
+        write_team(tmp_path, server.base_url)
+    limits = {"concurrency": 8, "rpm": None, "tpm": None}
+    whole = {"team_dir": str(tmp_path), "base_dir": str(tmp_path), "queued": False, "limits": limits, "tasks": []}
+    (tmp_path / "batch.json").write_text(json.dumps(whole))
+    Batch.load(tmp_path)
+    (tmp_path / "batch.json").write_text(json.dumps({**whole, **change}))
+    with pytest.raises(ConfigError, match="there is no batch here"):
+        Batch.load(tmp_path)
+
+
 async def test_a_missing_key_is_told_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +305,7 @@ async def test_one_run_that_cannot_go_on_leaves_the_others_alone(tmp_path: Path)
 # -- shared limits
 
 
-async def test_a_refused_lane_makes_all_others_wait_and_halves_the_calls_in_flight() -> None:
+async def test_a_refused_call_makes_all_others_wait_and_halves_the_calls_in_flight() -> None:
     throttle = Throttle()
     for _ in range(6):
         await throttle.enter()
@@ -269,7 +315,7 @@ async def test_a_refused_lane_makes_all_others_wait_and_halves_the_calls_in_flig
     entered: list[float] = []
     most = 0
 
-    async def lane() -> None:
+    async def caller() -> None:
         nonlocal most
         await throttle.enter()
         entered.append(time.monotonic() - began)
@@ -277,9 +323,9 @@ async def test_a_refused_lane_makes_all_others_wait_and_halves_the_calls_in_flig
         await anyio.sleep(0)
         throttle.leave()
 
-    async with anyio.create_task_group() as lanes:
+    async with anyio.create_task_group() as callers:
         for _ in range(8):
-            lanes.start_soon(lane)
+            callers.start_soon(caller)
         await anyio.sleep(0)
         for _ in range(5):
             throttle.leave()
@@ -312,7 +358,7 @@ async def test_a_service_that_limits_its_requests_is_not_hammered(tmp_path: Path
             tasks = [Task(id=str(n), task=f"Task {n}.") for n in range(20)]
             many = run_batch(factory, tasks, concurrency=20, out=tmp_path / "batches")
             assert [result.outcome async for result in many] == ["satisfied"] * 20
-    assert 5 <= brain.refused <= 70, "without a shared wait each of 20 lanes meets each of 5 closed doors"
+    assert 5 <= brain.refused <= 70, "without a shared wait each of 20 callers meets each of 5 closed doors"
 
 
 # -- tasks files and checks

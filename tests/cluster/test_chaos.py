@@ -156,7 +156,7 @@ def test_a_batch_by_workers_writes_what_a_batch_here_writes(
     )
     written = {}
     with OpenAIServer(brain) as server:
-        path = team(tmp_path, server).team.path
+        path = team(tmp_path, server).blueprint.team.path
         with at_work(database):
             for where, how in {"here": [], "by workers": ["--database", url]}.items():
                 asked = ["batch", str(path), "tasks.yaml", "--out", where, "--junit", "j.xml", *how]

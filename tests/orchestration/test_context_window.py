@@ -25,11 +25,9 @@ from support.openai_server import Answer, OpenAIServer, Reply, Request, TeamBrai
 from magentic_kit import RunResult, TeamFactory
 from magentic_kit import events as ev
 from magentic_kit.orchestration.context_window import Window
-from magentic_kit.orchestration.model_calls import Lane
-from magentic_kit.runlog.context import RunContext
 from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.team.agents import ContextConfig
-from magentic_kit.team.models import Limits
 from magentic_kit.testing import ScriptedChatCompletion
 
 LEDGER = "We are working to address the following user request:"  # how SK's task ledger begins
@@ -268,11 +266,12 @@ async def test_a_cut_parts_no_call_from_its_result() -> None:
             for i in rng.sample(ids, len(ids)):
                 yield FunctionResultContent(id=i, name="p-f", result="r" * rng.randint(0, 99)).to_chat_message_content()
 
-    service = ScriptedChatCompletion({})
+    async def no_summary(*_: Any) -> str:
+        return ""
+
     for _ in range(40):
         config = ContextConfig(**rng.choice([{"messages": rng.randint(2, 12)}, {"tokens": rng.randint(1, 200)}]))
-        lane = Lane("A", "s", RunContext(run_id="r", limits=Limits(), sinks=[]))
-        window = Window(config, {})
+        window = Window(config, me="A", options={})
         head = [ChatMessageContent(role=AuthorRole.SYSTEM, content="i"), said("task ledger", "Manager")]
         history, cut = list(head), False
         for number in range(12):
@@ -281,7 +280,8 @@ async def test_a_cut_parts_no_call_from_its_result() -> None:
                 history.append(message)
                 if message.role == AuthorRole.ASSISTANT:
                     continue  # it is the turn of the functions, not of the model
-                heard = (await window.hear(ChatHistory(messages=history), lane, service)).messages
+                selection = await window.select(ChatHistory(messages=history), Redactor(), no_summary)
+                heard = selection.history.messages
                 calls = [i.id for m in heard for i in m.items if isinstance(i, FunctionCallContent)]
                 results = [i.id for m in heard for i in m.items if isinstance(i, FunctionResultContent)]
                 assert set(results) <= set(calls) and heard[:2] == head

@@ -55,7 +55,7 @@ def test_the_manager_has_the_four_steps_that_we_take_over() -> None:
 
 
 @pytest.mark.parametrize("cls", [ChatCompletionClientBase, OpenAIChatCompletion, ScriptedChatCompletion])
-def test_connectors_have_the_two_inner_calls_that_a_lane_stands_before(cls: type) -> None:
+def test_connectors_have_the_two_inner_calls_that_a_run_stands_before(cls: type) -> None:
     whole = inspect.signature(cls._inner_get_chat_message_contents)  # type: ignore[attr-defined]
     streamed = inspect.signature(cls._inner_get_streaming_chat_message_contents)  # type: ignore[attr-defined]
     assert list(whole.parameters) == ["self", "chat_history", "settings"]
@@ -106,7 +106,7 @@ class OnePiece(ScriptedChatCompletion):
 async def test_text_that_comes_in_one_piece_with_a_call_is_still_lost() -> None:
     agent = ChatCompletionAgent(name="A", description="d", service=OnePiece({}))
     pieces = [item.message.content async for item in agent.invoke_stream("go")]
-    assert pieces == ["before"], "Reply.apart need not part them any more"
+    assert pieces == ["before"], "Reply.split need not part them any more"
 
 
 async def test_what_was_said_before_a_call_is_still_kept_twice() -> None:
@@ -117,7 +117,7 @@ async def test_what_was_said_before_a_call_is_still_kept_twice() -> None:
         thread = item.thread
     assert thread is not None
     texts = [message.content async for message in thread.get_messages()]
-    assert texts[-1] == "First.Second.", "wire.conversation need not take the repetition away any more"
+    assert texts[-1] == "First.Second.", "messages.as_conversation need not take the repetition away any more"
 
 
 async def test_a_summary_is_still_asked_for_without_function_calls_and_by_a_system_message_at_the_end() -> None:

@@ -6,7 +6,9 @@ import pytest
 from support import sample_events as sample
 
 from magentic_kit import events as ev
-from magentic_kit.runlog.record import RunRecord, ToolCall, Turn, tally
+from magentic_kit.runlog.entries import ToolCall, Turn
+from magentic_kit.runlog.record import RunRecord
+from magentic_kit.runlog.usage import tally
 
 RUNS = [sample.satisfied, sample.limited, sample.failed_in_the_plan, sample.cancelled, sample.hostile]
 

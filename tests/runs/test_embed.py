@@ -25,6 +25,7 @@ import uvicorn
 import yaml
 from mcp import ClientSession, StdioServerParameters, stdio_client, types
 from mcp.client.streamable_http import streamable_http_client
+from support import sample_events
 from support.openai_server import OpenAIServer, Reply, TeamBrain
 from semantic_kernel import Kernel
 from semantic_kernel.agents import ChatCompletionAgent, SequentialOrchestration
@@ -35,7 +36,7 @@ from semantic_kernel.functions import KernelArguments
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
 from magentic_kit.team.loading import load_team
-from magentic_kit.views.console import make_console
+from magentic_kit.views.display import make_console
 from magentic_kit.runlog.directory import read_log
 from magentic_kit.testing import ScriptedChatCompletion
 
@@ -273,15 +274,14 @@ async def test_a_member_team_shares_clients_and_its_progress_is_shown(tmp_path: 
         office = team("office", DESK, services=services)
         shown = io.StringIO()
         async with TeamFactory.from_yaml(write(tmp_path, desk=desk, office=office)) as factory:
-            result = await factory.run("t", out=tmp_path / "runs", sinks=[make_console(stream=shown, mode="plain")])
+            result = await factory.run("t", out=tmp_path / "runs", views=[make_console(stream=shown, mode="plain")])
             await factory.run("t", out=None)
-            assert factory.member(str(tmp_path / "desk.yaml")).service("spare") is factory.service("spare")
+            assert factory.blueprint.members["Desk"].service("spare") is factory.blueprint.service("spare")
             assert server.open_connections == 2, "one for each model, whatever the number of runs"
         await server.reached(lambda s: s.open_connections == 0)
     assert "│ desk: the plan is made\n│ desk: round 1: Solo: look\n" in shown.getvalue()
     again = make_console(stream=(played := io.StringIO()), mode="plain")
-    for event in read_log(result.run_dir or tmp_path)[0]:
-        again(event)
+    sample_events.feed(again, read_log(result.run_dir or tmp_path)[0])
     assert "│ desk: round 1: Solo: look\n" in played.getvalue()
 
 

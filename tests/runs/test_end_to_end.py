@@ -53,7 +53,7 @@ def happy() -> TeamBrain:
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
-    monkeypatch.setattr("magentic_kit.orchestration.model_calls._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("magentic_kit.orchestration.attempts._FIRST_WAIT", 0.01)
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Ran:
 def httpx_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     """openai without aiohttp's transport, as openai 2 is without the extra `fast`."""
 
-    def missing() -> None:
+    def missing(**_: Any) -> None:
         raise RuntimeError("To use the aiohttp client you must have installed the package with the `aiohttp` extra")
 
     monkeypatch.setattr(openai, "DefaultAioHttpClient", missing)

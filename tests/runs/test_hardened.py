@@ -26,7 +26,7 @@ from magentic_kit.runlog.redaction import RedactedStream, Redactor
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
-    monkeypatch.setattr("magentic_kit.orchestration.model_calls._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("magentic_kit.orchestration.attempts._FIRST_WAIT", 0.01)
 
 
 class Odd:

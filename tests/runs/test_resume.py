@@ -128,6 +128,23 @@ async def resumed(folder: Path, **options: Any) -> Any:
         return await factory.resume(run_dir(folder), **options).result()
 
 
+async def test_a_log_is_read_once_on_a_resume(tmp_path: Path, server: OpenAIServer) -> None:
+    log = await whole_run(tmp_path, server, manager={"max_rounds": 1}) / LOG
+    opened: list[str] = []
+    watching = [True]
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:  # which Python calls for as long as it runs
+        if watching and event == "open" and str(arguments[0]) == str(log) and arguments[1] in ("r", "rb", None):
+            opened.append(str(arguments[0]))
+
+    async with TeamFactory.from_run(log.parent, overrides={"manager.max_rounds": 9}) as factory:
+        sys.addaudithook(watch)
+        run = factory.resume(log.parent)
+        assert (await run.result()).outcome == "satisfied"
+        watching.clear()
+    assert opened == [str(log)]
+
+
 async def test_a_tool_of_unknown_outcome_is_never_repeated_silently(tmp_path: Path, server: OpenAIServer) -> None:
     log_dir = await whole_run(tmp_path, server)
     lines = (log_dir / "events.jsonl").read_bytes().splitlines(keepends=True)

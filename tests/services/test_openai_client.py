@@ -7,8 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -17,13 +21,9 @@ from support.openai_server import OpenAIServer, TeamBrain
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.services.connectors import build_service
-from magentic_kit.services.openai_client import azure_client, openai_client
+from magentic_kit.services.openai_client import azure_client, http_client, merged_events, openai_client
+from magentic_kit.services.pool import Pool
 from magentic_kit.team.models import TeamConfig
-
-MAKE: dict[str, Any] = {
-    "openai": lambda: openai_client(api_key="k"),
-    "azure": lambda: azure_client(api_key="k", azure_endpoint="https://x.openai.azure.com", api_version="v"),
-}
 
 
 def chunk(text: str | None, *, finish: str | None = None, usage: Any = None, **beside: Any) -> str:
@@ -36,35 +36,77 @@ def stream(*events: str, end: str = "\n") -> bytes:
     return b"".join(f"data: {event}{end}{end}".encode() for event in events)
 
 
-async def decoded(client: Any, parts: Sequence[bytes]) -> list[str]:
-    """The data of the events that the client makes of what the network brings, read by read."""
+async def read(parts: Sequence[bytes]) -> list[str]:
+    """The data of the events that become of what the network brings, read by read."""
 
     async def network() -> AsyncIterator[bytes]:
         for part in parts:
             yield part
 
-    return [event.data async for event in client._make_sse_decoder().aiter_bytes(network())]
-
-
-async def read(parts: Sequence[bytes]) -> list[str]:
-    async with openai_client(api_key="k") as client:
-        return await decoded(client, parts)
+    events = b"".join([part async for part in merged_events(network())]).decode().split("\n\n")
+    return [event.removeprefix("data: ") for event in events if event]
 
 
 def texts(events: list[str]) -> list[str]:
     return [json.loads(event)["choices"][0]["delta"]["content"] for event in events]
 
 
-@pytest.mark.parametrize("name", MAKE)
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-async def test_the_words_of_one_read_are_one_event_wherever_it_ends(name: str, end: str) -> None:
+async def test_the_words_of_one_read_are_one_event_wherever_it_ends(end: str) -> None:
     whole = stream(*map(chunk, ("", "one ", "twö ", "three")), end=end)
-    async with MAKE[name]() as client:
-        assert texts(await decoded(client, [whole])) == ["one twö three"]
-        for at in range(1, len(whole)):
-            assert "".join(texts(await decoded(client, [whole[:at], whole[at:]]))) == "one twö three"
-        twice = await decoded(client, [whole, whole])
-    assert texts(twice) == ["one twö three"] * 2, "nothing waits for what comes later"
+    assert texts(await read([whole])) == ["one twö three"]
+    for at in range(1, len(whole)):
+        assert "".join(texts(await read([whole[:at], whole[at:]]))) == "one twö three"
+    assert texts(await read([whole, whole])) == ["one twö three"] * 2, "nothing waits for what comes later"
+
+
+CLIENTS: dict[str, Any] = {
+    "openai": lambda url: openai_client(api_key="k", base_url=url),
+    "azure": lambda url: azure_client(api_key="k", azure_endpoint=url, api_version="v"),
+}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("transport", ["aiohttp", "httpx"])
+async def test_either_client_merges_the_words_of_one_read(
+    name: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if transport == "aiohttp":
+        quicker_transport()
+    else:
+        monkeypatch.setattr(openai, "DefaultAioHttpClient", no_aiohttp)
+    with replying(stream(*map(chunk, ("one ", "two ", "three")), "[DONE]")) as url:
+        async with CLIENTS[name](url) as client:
+            create = client.chat.completions.create
+            chunks = await create(model="m", messages=[{"role": "user", "content": "go"}], stream=True)
+            assert [chunk.choices[0].delta.content async for chunk in chunks] == ["one two three"]
+
+
+def no_aiohttp(**_: Any) -> None:
+    raise RuntimeError("as openai 2 without its extra says")
+
+
+@contextmanager
+def replying(body: bytes) -> Iterator[str]:
+    """The URL of a server that answers whatever it is asked with this stream of events, in one write."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
 
 
 KEPT = {
@@ -92,12 +134,11 @@ async def test_a_stream_that_breaks_gives_what_came_before() -> None:
         yield stream(chunk("a "), chunk("b ")) + b"data: {"
         raise ConnectionResetError
 
-    seen = []
-    async with openai_client(api_key="k") as made:
-        with pytest.raises(ConnectionResetError):
-            async for event in made._make_sse_decoder().aiter_bytes(network()):
-                seen.append(event.data)
-    assert texts(seen) == ["a b "]
+    seen = b""
+    with pytest.raises(ConnectionResetError):
+        async for part in merged_events(network()):
+            seen += part
+    assert texts([event.removeprefix("data: ") for event in seen.decode().split("\n\n") if event]) == ["a b "]
 
 
 TWO_LOOPS = """
@@ -133,12 +174,19 @@ def quicker_transport() -> Any:
 async def test_a_client_behind_a_proxy_leaves_without_a_word_too(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    config = TeamConfig(
+        name="t",
+        services={"s": {"provider": "openai", "model": "m", "base_url": "http://model.example/v1"}},
+        agents=[{"name": "Solo", "description": "d"}],
+    ).services["s"]
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
     with OpenAIServer("x") as server:  # any HTTP server will do for a proxy
         monkeypatch.setenv("HTTP_PROXY", server.base_url.removesuffix("/v1"))
-        client = openai_client(api_key="k", base_url="http://model.example/v1", max_retries=0)
+        pool = Pool()
+        service: Any = pool.service("s", config, None, Path())
         with pytest.raises(openai.NotFoundError, match="no such route"):
-            await client.models.list()
-        del client
+            await service.client.models.list()
+        del pool, service
         gc.collect()
     assert not caplog.records
 
@@ -161,6 +209,6 @@ async def test_a_socks_proxy_is_left_to_openais_own_transport_which_says_what_it
 
 async def test_the_quicker_transport_is_taken_where_openai_has_it() -> None:
     quick = quicker_transport()
-    async with openai_client(api_key="k") as made:
-        assert isinstance(made._client, type(quick))
+    async with http_client() as made:
+        assert isinstance(made, type(quick))
     await quick.aclose()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from magentic_kit import events as ev
+from magentic_kit.runlog.record import RunRecord, View
 
 TASK = "Which region grew fastest in 2025, and why?"
 HOSTILE = (
@@ -28,6 +30,15 @@ def stamp(*events: ev.AnyEvent) -> list[ev.AnyEvent]:
     return stamped
 
 
+def feed(view: View, events: Iterable[ev.AnyEvent], record: RunRecord | None = None) -> RunRecord:
+    """Shows events on a view as a run does: the record, which is returned, takes in each event first."""
+    record = record or RunRecord()
+    for event in events:
+        record.apply(event)
+        view(event, record)
+    return record
+
+
 def started(*, scripted: tuple[str, ...] = (), **changes: Any) -> ev.RunStarted:
     def who(name: str, **more: Any) -> dict[str, Any]:
         provider = "scripted" if name in scripted else "openai"
@@ -42,7 +53,7 @@ def started(*, scripted: tuple[str, ...] = (), **changes: Any) -> ev.RunStarted:
         "task": TASK,
         "agents": agents,
         "manager": who("manager"),
-        "limits": {"max_rounds": 20, "max_stalls": 3, "deadline": 900.0},
+        "limits": ev.RunLimits(max_rounds=20, max_stalls=3, deadline=900.0),
         "inputs": {"year": 2025},
         "config_hash": "c0ffee",
         "versions": {"magentic_kit": "0.1.0", "semantic_kernel": "1.45.0"},
@@ -139,7 +150,7 @@ def limited() -> list[ev.AnyEvent]:
     """Ended by its round limit after one round; the answer is the best there is."""
     detail = "1 round was used; the limit is 1"
     return stamp(
-        *plan_and_first_query(limits={"max_rounds": 1, "max_stalls": 3}),
+        *plan_and_first_query(limits=ev.RunLimits(max_rounds=1, max_stalls=3)),
         ev.LimitReached(limit="max_rounds", detail=detail),
         ev.RunFinished(outcome="limited", reason="max_rounds", answer="North, as far as we know.", seconds=75.0),
     )

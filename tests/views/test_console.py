@@ -8,11 +8,15 @@ import time
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console as Screen
 from support import sample_events as sample
 from support.console_text import GOLDEN, QUERY
+from support.mutations import ATTACK, FORBIDDEN
 
 from magentic_kit import events as ev
-from magentic_kit.views.console import Console, QuietConsole, make_console
+from magentic_kit.runlog.record import RunRecord
+from magentic_kit.views.console import Console, QuietConsole
+from magentic_kit.views.display import make_console
 from magentic_kit.views.live import RichConsole
 
 ON_A_TERMINAL = f"""\
@@ -93,8 +97,7 @@ class Terminal(io.StringIO):
 def show(events, *, mode, stream=None, **options):
     stream = stream or Terminal(tty=mode == "rich")
     console = make_console(stream=stream, mode=mode, clock=lambda: NOW, **options)
-    for event in events:
-        console(event)
+    sample.feed(console, events)
     console.close()
     return stream
 
@@ -152,8 +155,7 @@ def test_rich_is_for_terminals_that_can_show_it(tty, encoding, env, kind, monkey
 
 def test_the_default_stream_is_stderr_and_stdout_stays_clean(capsys):
     console = make_console()
-    for event in sample.limited():
-        console(event)
+    sample.feed(console, sample.limited())
     console.close()
     assert capsys.readouterr() == ("", GOLDEN[sample.limited])
 
@@ -233,7 +235,7 @@ def test_more_or_less_is_shown_on_demand(options, there, gone):
 
 def test_the_judgement_after_the_last_round_is_no_round():
     ledger = sample.ledger(2, "Writer", "Go on.")
-    events = sample.stamp(*sample.plan_and_first_query(limits={"max_rounds": 1}), ledger)
+    events = sample.stamp(*sample.plan_and_first_query(limits=ev.RunLimits(max_rounds=1)), ledger)
     assert show(events, mode="plain").getvalue().endswith("\nafter the last round: progress\n")
 
 
@@ -253,8 +255,37 @@ def test_the_footer_counts():
     assert any("42 s of 15 min 00 s" in footer for footer in footers)
 
 
+@pytest.mark.parametrize("mode", ["plain", "rich"])
+def test_names_of_a_log_reach_the_terminal_as_text_only(mode):
+    name = f"A{ATTACK}"
+    head = {"call": "c", "who": name, "function": name}
+    events = sample.stamp(
+        sample.started(team=name, agents={name: {"provider": "scripted"}}),
+        ev.AgentStarted(agent=name, round=1, instruction=""),
+        ev.ModelCallStarted(call=name, who=name, purpose="turn", service="s", model="m"),
+        ev.TextDelta(who=name, purpose="turn", text="x"),
+        ev.ModelCallRetried(call=name, who=name, attempt=1, wait=1, error=name),
+        ev.ToolReviewed(**head, decision=name),
+        ev.ToolCallStarted(**head, arguments={name: name}),
+        ev.TeamProgress(call=name, team=name, at=1, text=name),
+        ev.ToolCallDenied(**head, reason=name),
+        ev.ModelCallFailed(call=name, who=name, purpose="turn", seconds=1, kind=name, error=name),
+        ev.LimitReached(limit=name, detail=name),
+        ev.RunFinished(outcome=name, reason=name, answer=name, error={"kind": name, "message": name}),
+    )
+    stream = io.StringIO()
+    console = make_console(stream=stream, mode=mode, clock=lambda: NOW)
+    record = RunRecord()
+    for event in events:
+        sample.feed(console, [event], record)
+        if mode == "rich":
+            Screen(file=stream, force_terminal=True).print(console)  # the footer as it stands now
+    console.close()
+    assert not [control for control in FORBIDDEN if control in stream.getvalue()]
+
+
 def test_a_limit_that_comes_near_is_marked():
-    limits = {"max_rounds": 1, "max_tokens": 600, "deadline": 50.0, "max_stalls": 3}
+    limits = ev.RunLimits(max_rounds=1, max_tokens=600, deadline=50.0, max_stalls=3)
     frames = show(sample.stamp(*sample.plan_and_first_query(limits=limits)), mode="rich").frames
     assert any("round 1/1!" in f and "550 manager, 0 agents!" in f and "42 s of 50 s!" in f for f in frames)
     assert not any("stalls 0/3!" in frame for frame in frames)
@@ -264,8 +295,7 @@ def test_silence_is_counted_while_a_model_thinks():
     times = iter(range(10**6))
     terminal = Terminal()
     console = make_console(stream=terminal, mode="rich", clock=lambda: NOW + next(times))
-    for event in sample.stamp(*sample.plan_and_first_query()[:2]):
-        console(event)
+    sample.feed(console, sample.stamp(*sample.plan_and_first_query()[:2]))
     until(lambda: re.search(r"manager gathers facts [1-9]\d* s ", terminal.screen))
     console.close()
 
@@ -376,11 +406,11 @@ def test_a_line_longer_than_the_terminal_wraps_and_its_end_stays_in_sight(monkey
     begin = ev.AgentStarted(agent="Analyst", round=1, instruction="x")
     terminal = Terminal()
     console = make_console(stream=terminal, mode="rich")
-    for event in sample.stamp(sample.started(), begin, *sample.model_call("A#1", "turn", "", deltas=tuple(words))):
-        console(event)
+    said = sample.model_call("A#1", "turn", "", deltas=tuple(words))
+    record = sample.feed(console, sample.stamp(sample.started(), begin, *said))
     until(lambda: "word99" in terminal.screen)
     assert len(terminal.screen.partition("── Analyst ──\n")[2].split("\n")) <= 6
-    console(ev.LimitReached(limit="deadline", detail="x"))
+    sample.feed(console, [ev.LimitReached(limit="deadline", detail="x")], record)
     assert all(len(line) <= 30 for line in terminal.screen.splitlines())
     text = terminal.screen.partition("── Analyst ──")[2].partition("limit")[0]
     assert text.split() == [word.strip() for word in words]
@@ -391,8 +421,7 @@ def test_the_terminal_is_given_back_when_the_run_breaks_off():
     begin = sample.stamp(*sample.plan_and_first_query()[:-1])
     terminal = Terminal()
     console = make_console(stream=terminal, mode="rich")
-    for event in begin:
-        console(event)
+    sample.feed(console, begin)
     assert not terminal.cursor
     console.close()
     console.close()

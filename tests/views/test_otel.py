@@ -25,7 +25,7 @@ from support.openai_server import OpenAIServer, TeamBrain
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.views.otel import OtelSink, otel_sinks
+from magentic_kit.views.otel import OtelView, otel_views
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "configs" / "sales_analysis.yaml"
@@ -33,12 +33,12 @@ CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 
 class Heard:
-    """A sink on the SDK's in-memory exporters, and what they got."""
+    """A view on the SDK's in-memory exporters, and what they got."""
 
     def __init__(self) -> None:
         self._spans, self._reader, spans = InMemorySpanExporter(), InMemoryMetricReader(), TracerProvider()
         spans.add_span_processor(SimpleSpanProcessor(self._spans))
-        self.sink = OtelSink(tracer_provider=spans, meter_provider=MeterProvider([self._reader]))
+        self.view = OtelView(tracer_provider=spans, meter_provider=MeterProvider([self._reader]))
 
     @property
     def spans(self) -> list[ReadableSpan]:
@@ -58,14 +58,14 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
     return Heard()
 
 
-async def demo(*sinks: Any) -> Any:
+async def demo(*views: Any) -> Any:
     async with TeamFactory.from_yaml(DEMO) as factory:
-        return await factory.run(sinks=sinks, out=None)
+        return await factory.run(views=views, out=None)
 
 
 async def test_a_run_is_a_span_with_the_run_s_events(heard: Heard) -> None:
     events: list[ev.AnyEvent] = []
-    result = await demo(events.append, heard.sink)
+    result = await demo(lambda event, _: events.append(event), heard.view)
     (span,) = heard.spans
     assert (span.name, span.status.is_unset, span.parent) == ("invoke_workflow sales-analysis", True, None)
     assert dict(span.attributes or {}) == {
@@ -84,7 +84,7 @@ async def test_a_run_is_a_span_with_the_run_s_events(heard: Heard) -> None:
 
 
 async def test_metrics_count_calls_tokens_rounds_and_outcomes(heard: Heard) -> None:
-    await demo(heard.sink)
+    await demo(heard.view)
     call = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "scripted", "gen_ai.request.model": "scripted"}
     calls = heard.points("gen_ai.client.operation.duration")
     assert [
@@ -109,16 +109,14 @@ async def test_metrics_count_calls_tokens_rounds_and_outcomes(heard: Heard) -> N
     ],
 )
 def test_the_span_tells_how_the_run_ended(run: Any, expected: dict[str, str], status: str, heard: Heard) -> None:
-    for event in run():
-        heard.sink(replace(event, time="9999-01-01T00:00:00.000Z"))
+    sample.feed(heard.view, [replace(event, time="9999-01-01T00:00:00.000Z") for event in run()])
     (span,) = heard.spans
     assert expected.items() <= dict(span.attributes or {}).items()
     assert span.status.status_code.name == status
 
 
 def test_what_a_resumed_run_did_before_is_not_told_again(heard: Heard) -> None:
-    for event in sample.satisfied():  # from long ago
-        heard.sink(event)
+    sample.feed(heard.view, sample.satisfied())  # from long ago
     (span,) = heard.spans
     assert [event.name for event in span.events] == ["run_started"]
     assert heard.points("magentic_kit.rounds") == []
@@ -129,17 +127,17 @@ def test_what_a_resumed_run_did_before_is_not_told_again(heard: Heard) -> None:
 async def test_what_was_said_is_told_only_if_asked_for(capture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CAPTURE, capture)
     heard = Heard()
-    result = await demo(heard.sink)
+    result = await demo(heard.view)
     told = heard.spans[0].to_json()
     for words in (result.answer.splitlines()[0], result.record.task, result.record.plans[0].plan.splitlines()[0]):
         assert (words.strip("*") in told) is bool(capture)
 
 
-def test_without_a_wish_an_endpoint_or_a_provider_there_is_no_sink(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_wish_an_endpoint_or_a_provider_there_is_no_view(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("OTEL_"):
             monkeypatch.delenv(name)
-    assert otel_sinks(asked=False) == []
+    assert otel_views(asked=False) == []
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -151,9 +149,9 @@ def test_a_missing_exporter_is_named_and_stops_only_who_asked(
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.metric_exporter", None)
     if asked:
         with pytest.raises(ConfigError, match=r"pip install 'magentic-kit\[otel\]'"):
-            otel_sinks(asked=True)
+            otel_views(asked=True)
     else:
-        assert otel_sinks(asked=False) == []
+        assert otel_views(asked=False) == []
         assert "pip install 'magentic-kit[otel]'" in caplog.text
 
 
@@ -224,14 +222,14 @@ def test_the_command_exports_the_run_with_semantic_kernel_s_spans_below_it(
 
 async def test_a_resumed_run_is_a_span_of_its_own_for_what_is_new(heard: Heard, tmp_path: Path) -> None:
     async with TeamFactory.from_yaml(DEMO) as factory:
-        run = factory.start(sinks=[heard.sink], out=tmp_path)
+        run = factory.start(views=[heard.view], out=tmp_path)
         async for event in run.events():
             if isinstance(event, ev.AgentMessage):
                 run.cancel()
         run_dir = (await run.result()).run_dir
     assert run_dir is not None
     async with TeamFactory.from_run(run_dir) as factory:
-        result = await factory.resume(run_dir, sinks=[heard.sink]).result()
+        result = await factory.resume(run_dir, views=[heard.view]).result()
     first, second = heard.spans
     assert [event.name for event in second.events][:2] == ["run_started", "run_resumed"]
     assert [event.name for event in first.events].count("agent_message") == 1

@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import re
+import resource
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from support.hostile import HOSTILE_PARTS
 from magentic_kit import events as ev
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.views.html import html
-from magentic_kit.views.report import fenced, inline, markdown, quoted, write_reports
+from magentic_kit.views.report import ReportWriter, fenced, inline, markdown, quoted, write_reports
 
 RUNS = [sample.satisfied, sample.limited, sample.failed_in_the_plan, sample.cancelled, sample.hostile]
 SECTIONS = [
@@ -134,11 +135,12 @@ def test_a_long_tool_result_is_cut_with_a_word_about_where_the_rest_is():
 def test_the_front_matter_has_the_facts_with_unknown_as_null():
     front, _ = split(markdown(RunRecord.of(sample.limited())))
     assert " ".join(front) == (
-        "outcome reason team run_id config_hash versions models rounds stalls resets tokens "
+        "outcome reason team run_id config_hash versions models limits rounds stalls resets tokens "
         "started finished seconds error"
     )
     assert (front["outcome"], front["reason"], front["error"]) == ("limited", "max_rounds", None)
     assert front["models"]["Analyst"] == "openai/gpt-4.1-mini"
+    assert (front["limits"]["max_rounds"], front["limits"]["max_tokens"]) == (1, None)
     assert front["tokens"]["manager"] == {"prompt": 450, "completion": 100, "calls": 3}
     assert front["tokens"]["Analyst"] == {"prompt": None, "completion": None, "calls": 2}
     assert front["tokens"]["total"] == {"prompt": 450, "completion": 100, "calls": 5}
@@ -215,7 +217,43 @@ def test_only_the_reports_that_were_asked_for_are_written(tmp_path):
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one_whole(tmp_path):
     (tmp_path / "report.md").write_text("old")
-    (tmp_path / "report.md.tmp").mkdir()
-    with pytest.raises(OSError):
-        write_reports(tmp_path, RunRecord.of(sample.limited()), ["md"])
+    record = RunRecord.of(sample.limited())
+    record.answer = "x" * 1_000_000
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))  # as a full disk: it takes a part
+    try:
+        with pytest.raises(OSError):
+            write_reports(tmp_path, record, ["md"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
     assert (tmp_path / "report.md").read_text() == "old"
+
+
+def test_the_limits_that_held_are_shown():
+    record = RunRecord.of(sample.satisfied())
+    assert "\nIts limits: max_rounds 20, max_stalls 3, deadline 15 min 00 s.\n" in markdown(record)
+    assert "Limits: max_rounds 20, max_stalls 3, deadline 15 min 00 s.</p>" in html(record)
+    assert record.to_dict()["limits"]["deadline"] == 900.0
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.md.tmp"])
+def test_no_report_is_written_through_a_link(name, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / name).symlink_to(elsewhere)
+    (path,) = write_reports(run_dir, RunRecord.of(sample.limited()), ["md"])
+    assert elsewhere.read_text() == "precious"
+    assert (path.is_symlink(), path.stat().st_mode & 0o777) == (False, 0o600)
+
+
+def test_the_writer_writes_when_the_run_has_ended_and_harms_nobody(tmp_path, caplog):
+    events = sample.satisfied()
+    record = sample.feed(writer := ReportWriter(tmp_path, ["json"]), events[:-1])
+    assert list(tmp_path.iterdir()) == []
+    sample.feed(writer, events[-1:], record)
+    assert json.loads((tmp_path / "result.json").read_text())["outcome"] == "satisfied"
+    sample.feed(ReportWriter(tmp_path / "gone", ["md"]), events)
+    assert "the report could not be written" in caplog.text

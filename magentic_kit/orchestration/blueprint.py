@@ -1,0 +1,132 @@
+"""What belongs to a team, and stays the same for all of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from semantic_kernel import Kernel
+from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
+from semantic_kernel.functions import KernelPlugin
+from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptTemplate
+
+from magentic_kit.errors import ConfigError
+from magentic_kit.orchestration.options import Injected
+from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.services.pool import Pool
+from magentic_kit.services.rate_limits import Throttle
+from magentic_kit.team.loading import Team, load_team
+from magentic_kit.team.problems import Route, nearest
+from magentic_kit.text import sendable
+from magentic_kit.tools.plugins import Tools, as_plugin
+
+
+class TeamBlueprint:
+    """A team with its services and tools, and the blueprints of the teams that are its members.
+
+    What the caller injected comes before what the team file has. Services, and so HTTP clients, come from the `pool`,
+    which members share; whoever made the pool closes it.
+    """
+
+    def __init__(self, team: Team, *, pool: Pool, injected: Injected) -> None:
+        self.team = team
+        self.config = team.config
+        self.pool = pool
+        self.kernel: Kernel | None = injected.get("kernel")
+        self._services = injected_services(injected)
+        plugins = injected_plugins(injected)
+        self.tools = Tools(team, plugins)
+        known = {name: list(plugin.functions) for name, plugin in plugins.items()}
+        self.members: Mapping[str, TeamBlueprint] = {
+            agent.name: TeamBlueprint(
+                load_team(agent.team, env=team.source.env, known_services=[*self._services], known_plugins=known),
+                pool=pool,
+                injected=injected,
+            )
+            for agent in team.config.agents
+            if agent.team is not None
+        }
+        """The teams that are members of this one, by the agent's name."""
+
+    def service(self, name: str, model: str | None = None) -> ChatCompletionClientBase:
+        """The service of that name, asking another model if one is named. Raises `ConfigError`."""
+        injected = self._services.get(name)
+        if injected is None:
+            return self.pool.service(name, self.config.services[name], model, self.team.base_dir)
+        return injected.model_copy(update={"ai_model_id": model}) if model else injected
+
+    def throttle(self, name: str) -> Throttle:
+        """What all calls to the service of that name pass, whichever model they ask."""
+        return self.pool.throttle(name if name in self._services else repr(self.config.services[name]))
+
+    def provider(self, name: str) -> str:
+        """Where a service comes from, as events have it: its provider, or the class of one that was injected."""
+        if name in self._services:
+            return type(self._services[name]).__name__
+        return self.config.services[name].provider
+
+    def structured_output(self, name: str) -> str:
+        """How ledgers are asked for from the service of that name."""
+        entry = self.config.services.get(name)
+        return entry.structured_output if entry else "auto"
+
+    def settings(self, name: str, options: Mapping[str, Any], route: Route) -> dict[str, Any]:
+        """Execution settings: the service's, then the participant's own. Raises `ConfigError` on an unknown one.
+
+        SK drops settings that a connector does not know, and so a typo would pass unseen.
+        """
+        entry = self.config.services.get(name)
+        settings = dict(entry.options) if entry else {}
+        settings.update(options)
+        service = self.service(name)
+        known = service.get_prompt_execution_settings_class().model_fields
+        if len(known) <= len(PromptExecutionSettings.model_fields):
+            return settings  # a connector without settings of its own takes what it likes from `extension_data`
+        for option in settings.keys() - known.keys():
+            message = f"{type(service).__name__} has no option '{option}'{nearest(option, known, list_all=False)}"
+            raise ConfigError([self.team.problem(route, message)])
+        return settings
+
+    def redactor(self) -> Redactor:
+        """Masks the keys that services name, and the secrets of this environment and of the one it was loaded with."""
+        keys = {str(getattr(service, "api_key_env", "")) for service in self.config.services.values()}
+        return Redactor.from_environment(self.team.source.env, keys=keys)
+
+    def fill_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The team's inputs with the given values. Raises `ConfigError` on an unknown or a missing one."""
+        specs = self.config.inputs
+        for name in given.keys() - specs.keys():
+            raise ConfigError.one(f"the team has no input '{name}'{nearest(name, specs)}")
+        filled: dict[str, Any] = {}
+        for name, spec in specs.items():
+            value = given.get(name, spec.default)
+            if value is None and spec.required:
+                raise ConfigError.one(f"the team needs the input '{name}': give --input {name}=…")
+            if value is not None:
+                filled[name] = sendable(value) if isinstance(value, str) else value
+        return filled
+
+    def fill_task(self, given: str | None, inputs: Mapping[str, Any]) -> str:
+        """The task as given, else the team's own with the inputs filled in. Raises `ConfigError` if there is none."""
+        if given is not None and given.strip():
+            return sendable(given)
+        if not self.config.task:
+            raise ConfigError.one("there is no task: give one, or set `task:` in the team file")
+        return KernelPromptTemplate.quick_render(self.config.task, dict(inputs))
+
+
+def injected_services(injected: Injected) -> dict[str, ChatCompletionClientBase]:
+    """The chat services that the caller brings, by name."""
+    kernel = injected.get("kernel")
+    services: dict[str, Any] = dict(kernel.services) if kernel else {}
+    services.update(injected.get("services", {}))
+    return {name: service for name, service in services.items() if isinstance(service, ChatCompletionClientBase)}
+
+
+def injected_plugins(injected: Injected) -> dict[str, KernelPlugin]:
+    """The plugins that the caller brings, by name. Raises `ConfigError` if one has no function."""
+    kernel = injected.get("kernel")
+    plugins = dict(kernel.plugins) if kernel else {}
+    plugins.update({name: as_plugin(name, source) for name, source in injected.get("plugins", {}).items()})
+    return plugins

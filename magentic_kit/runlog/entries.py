@@ -1,0 +1,44 @@
+"""What a record lists: turns of agents, calls of tools, and what went wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Turn:
+    """What an agent was asked and said; `note` is `unfinished` until the turn has ended."""
+
+    agent: str
+    round: int
+    instruction: str = ""
+    text: str = ""
+    note: str = "unfinished"
+
+
+@dataclass
+class ToolCall:
+    """One call of a function; `status` is `ok`, `failed`, `denied` or `unfinished`.
+
+    `result` is what the model was told: the result, the error or the reason of the refusal.
+    `arguments` is None where the log does not have them, `seconds` if the call did not run to an end.
+    """
+
+    call: str
+    who: str
+    function: str
+    arguments: dict[str, Any] | None = None
+    status: str = "unfinished"
+    result: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that went wrong, whether or not the run got over it."""
+
+    who: str
+    kind: str
+    message: str
+    time: str

@@ -1,0 +1,77 @@
+"""SK's kernel of one agent in one run: every function call is resolved, named for the log, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydantic import PrivateAttr
+from semantic_kernel import Kernel
+from semantic_kernel.contents import ChatHistory, FunctionCallContent, FunctionResultContent
+from semantic_kernel.filters.auto_function_invocation.auto_function_invocation_context import (
+    AutoFunctionInvocationContext,
+)
+from semantic_kernel.filters.filter_types import FilterTypes
+
+from magentic_kit.tools.function_names import UnknownFunction, find_function
+from magentic_kit.tools.permissions import LoggedCall, ToolPermissions
+
+_Next = Callable[[AutoFunctionInvocationContext], Awaitable[None]]
+
+
+class AgentKernel(Kernel):
+    """SK's kernel of one agent in one run: its function calls pass `ToolPermissions`, and none can break the run."""
+
+    _permissions: ToolPermissions = PrivateAttr()
+    _who: str = PrivateAttr()
+    _model_call: Callable[[], str] = PrivateAttr()
+
+    def guard(self, permissions: ToolPermissions, who: str, model_call: Callable[[], str]) -> None:
+        """Lets every call pass `permissions`; `model_call` names the call of the model that asked for functions."""
+        self._permissions, self._who, self._model_call = permissions, who, model_call
+
+        async def invoke(invocation: AutoFunctionInvocationContext, next: _Next) -> None:
+            await permissions.invoke(who, invocation)
+
+        self.add_filter(FilterTypes.AUTO_FUNCTION_INVOCATION, invoke)
+
+    async def invoke_function_call(
+        self, function_call: FunctionCallContent, chat_history: ChatHistory, **kwargs: Any
+    ) -> AutoFunctionInvocationContext | None:
+        """Makes the call of the function that its name stands for; the model gets the reason if there is none.
+
+        SK finds `weather.look` by `look` alone, and is ended by an argument named `settings` (DESIGN.md, 21 and 22).
+        """
+        log_name = f"{self._model_call()}.{_position(function_call, chat_history)}"
+        name = function_call.name or ""
+        if not self._permissions.is_unresolved(log_name):
+            try:
+                name = find_function(name, [f.fully_qualified_name for f in self.get_full_list_of_function_metadata()])
+            except UnknownFunction as error:
+                text = self._permissions.refuse(log_name, self._who, name, str(error))
+                _answer(function_call, text, chat_history)
+                return None
+        call = LoggedCall(  # type: ignore[call-arg]  # the function's name is a part of it
+            id=function_call.id, index=function_call.index, name=name, arguments=function_call.arguments
+        )
+        call._log_name = log_name
+        try:
+            return await super().invoke_function_call(call, chat_history, **kwargs)
+        except (AttributeError, TypeError, ValueError) as error:
+            _answer(function_call, f"Error: these arguments cannot be taken: {error}", chat_history)
+            return None
+
+
+def _answer(call: FunctionCallContent, text: str, history: ChatHistory) -> None:
+    result = FunctionResultContent.from_function_call_content_and_result(function_call_content=call, result=text)
+    history.add_message(result.to_chat_message_content())
+
+
+def _position(call: FunctionCallContent, history: ChatHistory) -> int:
+    """Which of the calls that the model asked for at once this is; providers' ids may repeat."""
+    for message in reversed(history.messages):
+        calls = [item for item in message.items if isinstance(item, FunctionCallContent)]
+        for index, other in enumerate(calls):
+            if other is call:
+                return index
+    return 0

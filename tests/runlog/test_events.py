@@ -1,0 +1,98 @@
+"""Events come back from a log as they went in, and a log that has something else in their places is refused."""
+
+import dataclasses
+import json
+
+import pytest
+from support import sample_events as sample
+
+from magentic_kit import events as ev
+
+RUNS = [sample.satisfied, sample.limited, sample.failed_in_the_plan, sample.cancelled, sample.hostile]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_event_comes_back_from_json(run):
+    for event in run():
+        assert ev.event_of(json.dumps(ev.to_dict(event))) == event
+
+
+def test_events_are_frozen_and_keyword_only():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ev.RunResumed(from_seq=1).from_seq = 2
+    with pytest.raises(TypeError):
+        ev.RunResumed(1)
+
+
+def test_an_event_is_known_again_by_what_stays_the_same_when_a_run_is_replayed():
+    one, other = (ev.AgentStarted(agent="A", round=2, instruction=text, seq=n) for n, text in enumerate("xy"))
+    assert one.key == other.key == ("agent_started", 2, "A")
+    assert ev.RunFinished(outcome="failed", answer="").key is None
+    assert ev.LedgerRejected(round=1, attempt=2, error="", text="").key == ("ledger_rejected", 1, 2)
+
+
+def test_writing_an_event_copies_none_of_its_data():
+    arguments = {"rows": [1, 2]}
+    event = ev.ToolCallStarted(call="t", who="A", function="f", arguments=arguments)
+    assert ev.to_dict(event)["arguments"] is arguments
+
+
+def test_the_limits_of_an_old_log_are_read():
+    data = ev.to_dict(sample.stamp(sample.started())[0])
+    data["limits"] = {"max_rounds": 20, "max_stalls": 3, "max_resets": 2, "deadline": None, "model_timeout": 120}
+    started = ev.from_dict(data)
+    assert started.limits == ev.RunLimits(max_rounds=20, max_stalls=3, max_resets=2, model_timeout=120.0)
+    del data["limits"]
+    assert ev.from_dict(data).limits == ev.RunLimits()
+
+
+BROKEN = {
+    "run_started": [
+        ({"team": None}, "team: should be text"),
+        ({"agents": {"A": 1}}, "agents: should be an object"),
+        ({"limits": {"max_rounds": "many"}}, "limits: max_rounds: should be a whole number or should be null"),
+        ({"limits": {"speed": 1}}, "limits: unknown field 'speed'"),
+        ({"time": "yesterday"}, "Invalid isoformat string: 'yesterday'"),
+        ({"time": "2025-06-01T12:00:00"}, "'2025-06-01T12:00:00' has no time zone"),
+        ({"extra": 1}, "unknown field 'extra'"),
+        ({"inputs": []}, "inputs: should be an object"),
+        ({"plan": {"facts": "F"}}, "plan: should be an object with facts, plan"),
+        ({"seq": True}, "seq: should be a whole number"),
+        ({"seq": 10**30}, "seq: should be a whole number"),
+    ],
+    "model_call_finished": [
+        ({"usage": None}, "usage: should be an object"),
+        ({"seconds": float("nan")}, "seconds: should be a number"),
+        ({"seconds": float("inf")}, "seconds: should be a number"),
+        ({"tool_calls": [{"id": "x"}]}, "tool_calls: should be an object with id, index, name, arguments"),
+    ],
+    "run_finished": [
+        ({"error": {"kind": "x"}}, "error: should be an object with kind, message or should be null"),
+        ({"answer": 1}, "answer: should be text"),
+    ],
+    "tool_call_started": [
+        ({"arguments": [1]}, "arguments: should be an object"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "change", "problem"), [(k, *case) for k, cases in BROKEN.items() for case in cases])
+def test_what_is_not_of_its_type_is_refused_in_words(kind, change, problem):
+    data = next(ev.to_dict(event) for event in sample.satisfied() if event.type == kind)
+    with pytest.raises(ValueError) as raised:
+        ev.from_dict({**data, **change})
+    assert str(raised.value) == f"bad {kind} event: {problem}"
+
+
+@pytest.mark.parametrize("depth", [250, 100_000])
+def test_data_that_is_nested_too_deeply_is_refused(depth):
+    data = next(ev.to_dict(event) for event in sample.satisfied() if event.type == "tool_call_started")
+    line = json.dumps({**data, "arguments": {"x": 0}}).replace('"x": 0', f'"x": {"[" * depth}{"]" * depth}')
+    with pytest.raises(ValueError, match="nested"):
+        ev.event_of(line)
+
+
+@pytest.mark.parametrize("line", ["[]", "null", "1", '{"v": 1, "type": []}', '{"v": 2}', "{"])
+def test_what_is_no_event_is_refused(line):
+    with pytest.raises(ValueError):
+        ev.event_of(line)
