@@ -15,6 +15,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from magentic_kit.cluster.database import CONNECT, QUEUE, WORKFLOW, Database
+from magentic_kit.cluster.limits import reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +57,11 @@ class Liveness(threading.Thread):
                 with self._engine.connect() as session:
                     self._look_until_over(session)
             except sa.exc.SQLAlchemyError as error:
-                self._failing = self._failing or time.monotonic()
+                if self._failing is None:
+                    self._failing = time.monotonic()
+                    logger.warning("the database does not answer, trying again: %s", reason_of(error))
                 if time.monotonic() - self._failing > self._patience:
-                    self._lost(f"the database has not answered for {self._patience:g} s: {error}")
+                    self._lost(f"the database has not answered for {self._patience:g} s: {reason_of(error)}")
                     return
                 self._over.wait(self._lease / _LOOKS)
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus
 from dbos import error as dbos_error
 
-from magentic_kit.cluster.limits import TABLES
+from magentic_kit.cluster.limits import TABLES, reason_of
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, from_dict
 from magentic_kit.runlog.directory import new_run_id
@@ -112,8 +112,7 @@ class Database:
                 connection.execute(sa.text(TABLES))
             DBOS.migrate(self.url)
         except sa.exc.SQLAlchemyError as error:
-            cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            raise ConfigError.one(f"cannot be opened: {cause}", file="--database") from error
+            raise ConfigError.one(f"cannot be opened: {reason_of(error)}", file="--database") from error
         self.client = self.connect()
 
     def connect(self, *, wait: bool = True) -> DBOSClient:

@@ -41,6 +41,11 @@ _REFUSED = """
 """
 
 
+def reason_of(error: SQLAlchemyError) -> str:
+    """Returns what the database's driver says of an error, in one line."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+
+
 class SharedPace(Pace):
     """When the next call to a service may be made, for all workers together, by the clock of their database.
 
@@ -72,7 +77,7 @@ class SharedPace(Pace):
             try:
                 return await asyncio.to_thread(self._execute_now, statement, values)
             except SQLAlchemyError as error:
-                logger.error("the database does not answer: %s", error)
+                logger.debug("the database does not answer: %s", reason_of(error))
                 await asyncio.sleep(1)
 
     def _execute_now(self, statement: str, values: dict[str, float]) -> float | None:

@@ -112,7 +112,7 @@ class Worker:
             "executor_id": self.name,
             "application_version": VERSION,
             "serializer": DBOSPortableJSONSerializer(),
-            "log_level": "WARNING",
+            "log_level": "ERROR",  # what it warns of, again and again, is that the database is away
         }
         DBOS(config=config)
         DBOS.listen_queues([QUEUE])
