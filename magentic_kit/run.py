@@ -7,11 +7,11 @@ import logging
 import platform
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import semantic_kernel
 
-from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.embed import EmbeddedTeam, OnEvent, TeamChatCompletion
 from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError
@@ -207,7 +207,7 @@ class Run:
             base_dir=str(self._team.base_dir),
             config_hash=self._team.config_hash,
             versions={
-                "magentic_kit": __version__,
+                "magentic_kit": version("magentic-kit"),
                 "semantic_kernel": semantic_kernel.__version__,
                 "python": platform.python_version(),
             },

@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterator
 from contextvars import Token
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from opentelemetry import context, metrics, trace
 
-from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.record import RunRecord, View
@@ -91,8 +91,8 @@ class OtelView:
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
-        self._tracer = trace.get_tracer("magentic_kit", __version__, tracer_provider)
-        meter = metrics.get_meter("magentic_kit", __version__, meter_provider)
+        self._tracer = trace.get_tracer("magentic_kit", version("magentic-kit"), tracer_provider)
+        meter = metrics.get_meter("magentic_kit", version("magentic-kit"), meter_provider)
         self._calls = meter.create_histogram("gen_ai.client.operation.duration", "s", "Model calls.", **_SECONDS)
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens of calls.", **_TOKENS)
         self._ended = meter.create_histogram("magentic_kit.run.duration", "s", "Runs by outcome.", **_SECONDS)
