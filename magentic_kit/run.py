@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
+import traceback
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from magentic_kit.orchestration.build import RunParts
 from magentic_kit.orchestration.invoke import answer_of
 from magentic_kit.orchestration.manager import last_word
 from magentic_kit.orchestration.options import RunOptions, people_of
+from magentic_kit.orchestration.restored import restored
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id, read_log
 from magentic_kit.runlog.emitter import RunEmitter
@@ -52,7 +54,7 @@ class Run:
         self._steps = steps
         self._emitter = RunEmitter(
             run_id,
-            redactor=blueprint.redactor(),
+            redactor=blueprint.redactor(self._inputs),
             steps=steps,
             views=options.get("views", ()),
             sinks=[self._queue.put_nowait, *options.get("sinks", ())],
@@ -121,7 +123,10 @@ class Run:
             recorded = until_limit(open_end, blueprint.config.run_limits())
         steps = RecordedSteps(recorded, next_seq=len(events), unknown_tools=options.get("unknown_tools"))
         if recorded and isinstance(started := recorded[0], ev.RunStarted):
-            task, run_id = started.task, started.run_id
+            run_id = started.run_id
+            if not is_finished:
+                started = restored(started, blueprint, task, options.get("inputs", {}))
+            task = started.task
             options = {**options, "inputs": started.inputs}
             if started.plan:
                 options["plan"] = TaskLedger(task=task, **started.plan)
@@ -171,7 +176,7 @@ class Run:
 
     def _log_to(self, log: RunLog) -> None:
         self._emitter.log, self.run_dir = log, log.directory
-        log.describe(self._emitter.redactor.text(self._team.resolved()))
+        log.describe(self._team.stored(self._emitter.redactor.spans))
 
     async def _main(self, recorded: Sequence[ev.AnyEvent]) -> RunResult:
         self._control.clock.start()
@@ -227,7 +232,8 @@ class Run:
         if isinstance(error, KitError):
             kind, message = error.kind, str(error)
         else:
-            logger.error("the run failed", exc_info=error)
+            trace = "".join(traceback.format_exception(error))
+            logger.error("the run failed\n%s", self._emitter.redactor.text(trace).rstrip())
         return "failed", kind, {"kind": kind, "message": message}
 
     def _finish(self, finished: ev.RunFinished) -> None:
@@ -235,7 +241,7 @@ class Run:
         try:
             self._emitter.emit(finished)
         except KitError as error:
-            logger.error("%s", error)
+            logger.error("%s", self._emitter.redactor.text(str(error)))
         self._leave()
 
     def _leave(self) -> None:

@@ -42,7 +42,7 @@ _PASSING = (None, 408, 429)
 async def probe_services(team: Team, *, live: bool) -> list[Finding]:
     """What can be said of each service of the team; `live` asks its model too, which costs tokens."""
     steps = RecordedSteps()
-    emitter = RunEmitter("doctor", redactor=Redactor.from_environment(), steps=steps)
+    emitter = RunEmitter("doctor", redactor=Redactor(team.secrets()), steps=steps)
     limits = RunLimits(retries=0, model_timeout=team.config.limits.model_timeout)
     control = RunControl(limits, emitter)
 

@@ -13,7 +13,8 @@ from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptT
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.options import Injected
-from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.runlog.redaction import Redactor, redactor_of
+from magentic_kit.services.keys import keys_of
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.team.loading import Team, load_team
@@ -88,10 +89,10 @@ class TeamBlueprint:
             raise ConfigError([self.team.problem(route, message)])
         return settings
 
-    def redactor(self) -> Redactor:
-        """Masks the keys that services name, and the secrets of this environment and of the one it was loaded with."""
-        keys = {str(getattr(service, "api_key_env", "")) for service in self.config.services.values()}
-        return Redactor.from_environment(self.team.source.env, keys=keys)
+    def redactor(self, inputs: Mapping[str, Any] = {}) -> Redactor:
+        """Masks the secrets of team, services and inputs, of this environment and of the one it was loaded with."""
+        secrets = self.team.secrets(inputs).union(*map(keys_of, self._services.values()))
+        return redactor_of(frozenset(secrets))
 
     def fill_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The team's inputs with the given values. Raises `ConfigError` on an unknown or a missing one."""

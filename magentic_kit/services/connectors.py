@@ -22,6 +22,7 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.services.replay import ReplayChatCompletion
 from magentic_kit.services.scripted import ScriptedChatCompletion
+from magentic_kit.team.secrets import environment_secrets
 from magentic_kit.team.services import Service
 from magentic_kit.team.targets import module_object
 from magentic_kit.text import one_line
@@ -50,7 +51,8 @@ def build_service(name: str, config: Service, *, search_path: Path | None = None
     except ConfigError:
         raise
     except Exception as error:
-        problem = f"cannot be made: {type(error).__name__}: {Redactor.from_environment().text(one_line(str(error)))}"
+        redactor = Redactor(environment_secrets(os.environ))
+        problem = f"cannot be made: {type(error).__name__}: {redactor.text(one_line(str(error)))}"
         if isinstance(error, ModuleNotFoundError) and config.provider in _PROVIDERS:
             extra = "azure" if config.provider.startswith("azure") else config.provider
             problem = f"needs an extra: pip install 'magentic-kit[{extra}]'"

@@ -13,6 +13,8 @@ from magentic_kit.team.document import Document
 from magentic_kit.team.models import TeamConfig
 from magentic_kit.team.problems import Route
 from magentic_kit.team.references import check_references, choose_service
+from magentic_kit.team.secrets import environment_secrets
+from magentic_kit.team.stored import Find, store
 from magentic_kit.team.validation import validate
 
 
@@ -52,7 +54,27 @@ class Team(NamedTuple):
 
         It loads again, with this `base_dir`, to the same `config_hash`.
         """
-        return self.source.resolved()
+        return self.source.stored()[0]
+
+    def secrets(self, inputs: Mapping[str, Any] = {}) -> set[str]:
+        """The secrets of the team and of `inputs` given to it, of its environment and of the process's."""
+        keys = [str(getattr(service, "api_key_env", "")) for service in self.config.services.values()]
+        known = {*environment_secrets(os.environ, self.source.env, keys=keys), *self.source.found.secrets}
+        return known | store({"inputs": inputs}, {}).secrets
+
+    def stored(self, find: Find | None = None) -> str:
+        """The same for a file that is kept: without the secrets either that `find` sees in other places.
+
+        Those that the team file itself has cannot be stored: each is logged as a warning, once a team.
+        """
+        import logging  # who only checks a team logs nothing
+
+        text, problems = self.source.stored(find)
+        for problem in problems:
+            if problem not in self.source.warned:
+                logging.getLogger(__name__).warning("%s", problem)
+        self.source.warned.update(problems)
+        return text
 
 
 def load_team(
