@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus
 from dbos import error as dbos_error
 
-from magentic_kit.cluster.limits import TABLES, reason_of
+from magentic_kit.cluster.limits import GET_LIMITS, SET_LIMIT, TABLES, reason_of
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, from_dict
 from magentic_kit.runlog.directory import new_run_id
@@ -234,17 +234,14 @@ class Database:
                 raise ConfigError.one(f"should be from 0 to {2**31 - 1}, not {value}", file=f"--{name}")
         with self.engine.begin() as connection:
             for name, value in changes.items():
-                connection.execute(sa.text("DELETE FROM magentic_limits WHERE name = :name"), {"name": name})
-                row = {"name": name, "value": value}
-                connection.execute(sa.text("INSERT INTO magentic_limits SELECT :name, :value WHERE :value > 0"), row)
-            rows = connection.execute(sa.text("SELECT name, value FROM magentic_limits ORDER BY name")).all()
+                connection.execute(sa.text(SET_LIMIT), {"name": name, "value": value})
+            rows = connection.execute(sa.text(GET_LIMITS)).all()
         current: dict[str, int] = {row.name: row.value for row in rows}
         each, overall = current.get("worker_concurrency", 4), current.get("concurrency")
         if overall is not None:
             each = min(each, overall)  # DBOS refuses a worker more than all together
-        self.client.register_queue(
-            QUEUE, global_concurrency=overall, worker_concurrency=each, polling_interval_sec=_POLL
-        )
+        how: dict[str, Any] = {"worker_concurrency": each, "polling_interval_sec": _POLL}
+        self.client.register_queue(QUEUE, global_concurrency=overall, **how)
         return current
 
     def _status(self, id: str, *, load_input: bool) -> WorkflowStatus:

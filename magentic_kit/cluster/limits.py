@@ -20,7 +20,13 @@ TABLES = """
         name text PRIMARY KEY, opens timestamptz NOT NULL, paid_until timestamptz NOT NULL)
 """
 """`opens` is when the next call to a service may be made, `paid_until` when its tokens so far have had their time."""
-_EACH = "coalesce(interval '1 minute' / (SELECT value FROM magentic_limits WHERE name = '{}'), interval '0')"
+SET_LIMIT = """
+    INSERT INTO magentic_limits VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+"""0 is no limit."""
+GET_LIMITS = "SELECT name, value FROM magentic_limits WHERE value > 0 ORDER BY name"
+_LIMIT = "(SELECT nullif(value, 0) FROM magentic_limits WHERE name = '{}')"
+_EACH = f"coalesce(interval '1 minute' / {_LIMIT}, interval '0')"
 """How far calls (`rpm`) or tokens (`tpm`) are apart."""
 _ENTER = f"""
     INSERT INTO magentic_services AS s VALUES (:service, clock_timestamp() + {_EACH.format("rpm")}, '-infinity')

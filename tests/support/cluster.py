@@ -66,7 +66,7 @@ def team(folder: Path, server: OpenAIServer | None = None, **changes: Any) -> Te
     return TeamFactory.from_yaml(path)
 
 
-def wait_for(predicate: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(predicate: Callable[[], object], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not predicate():
         assert time.monotonic() < deadline, "this has not come in time"
@@ -151,7 +151,7 @@ class Process:
 
     def __init__(self, url: str, folder: Path, name: str, *options: str) -> None:
         self._said = folder / f"{name}.log"
-        command = [sys.executable, "-m", "magentic_kit", "worker", "--lease", "2", *options]
+        command = [sys.executable, "-m", "magentic_kit", "worker", "--lease", "4", *options]
         environment = {**os.environ, "MAGENTIC_KIT_DATABASE": url}
         with self._said.open("w") as said:
             self.process = subprocess.Popen(command, stderr=said, env=environment, cwd=folder)
