@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -22,24 +25,24 @@ from magentic_kit.cli.options import (
     team_options,
     unknown_call_options,
 )
-from magentic_kit.cli.output import say
+from magentic_kit.cli.output import complain, say
+from magentic_kit.errors import JournalError
 
 _LIMIT = click.IntRange(min=0)
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _seconds(flag: str, default: float, help: str) -> Callable[[_F], _F]:
+    return click.option(flag, type=FiniteRange(min=1), default=default, metavar="N", show_default=True, help=help)
 
 
 @click.command()
 @database_option
-@click.option("--concurrency", type=POSITIVE, default=4, metavar="N", show_default=True, help="Runs at once.")
-@click.option(
-    "--lease",
-    type=FiniteRange(min=1),
-    default=15,
-    metavar="N",
-    show_default=True,
-    help="Seconds; the same for all workers.",
-)
+@click.option("--concurrency", type=POSITIVE, metavar="N", help="Runs at once in each of all workers; default: 4.")
+@_seconds("--lease", 10, "Seconds of silence after which others take over; the same for all workers.")
+@_seconds("--patience", 90, "Seconds that the database may be away.")
 @env_file_option
-def worker(url: str | None, concurrency: int, lease: float, env_file: Path | None) -> None:
+def worker(url: str | None, concurrency: int | None, lease: float, patience: float, env_file: Path | None) -> None:
     """Carry out runs of the queue, and finish those of workers that have been silent for a lease.
 
     Ctrl-C or SIGTERM ends it after the runs under way, a second one at once: others then finish those.
@@ -54,10 +57,20 @@ def worker(url: str | None, concurrency: int, lease: float, env_file: Path | Non
     async def work() -> None:
         from magentic_kit.cluster.worker import Worker
 
-        working = Worker(database, concurrency=concurrency, lease=lease, tell=lambda line: say(line, err=True))
+        working = Worker(
+            database,
+            concurrency=concurrency,
+            lease=lease,
+            patience=patience,
+            tell=lambda line: say(line, err=True),
+        )
         on_signals(working.stop, lambda: None)
         say(f"{working.name}: waiting for runs", err=True)
-        await working.work()
+        try:
+            await working.work()
+        except JournalError as error:
+            complain(str(error))
+            os._exit(1)  # the threads of DBOS try again without end
 
     quiet_logs()
     asyncio.run(work())
@@ -69,7 +82,17 @@ def worker(url: str | None, concurrency: int, lease: float, env_file: Path | Non
 @team_options
 @database_option
 @click.option("--id", "run_id", default="", help="Name of the run: submitted twice, it is carried out once.")
-def submit(team: Path, task: TaskOptions, options: TeamOptions, url: str | None, run_id: str) -> None:
+@click.option("--priority", type=POSITIVE, metavar="N", help="Runs without one begin first, then those of a lower one.")
+@click.option("--delay", type=FiniteRange(min=0), default=0, metavar="N", help="Seconds until the run may begin.")
+def submit(
+    team: Path,
+    task: TaskOptions,
+    options: TeamOptions,
+    url: str | None,
+    run_id: str,
+    priority: int | None,
+    delay: float,
+) -> None:
     """Queue a run of TEAM on TASK; prints its id. The team is kept with it, as it is now.
 
     What the team file names (plugins, data) has to be at the same place on the workers.
@@ -81,8 +104,17 @@ def submit(team: Path, task: TaskOptions, options: TeamOptions, url: str | None,
     from magentic_kit.factory import TeamFactory
 
     factory = TeamFactory.from_yaml(team, overrides=overrides)
-    approve, approve_plan = options.approve, options.approve_plan
-    say(database.submit(factory, text, inputs=inputs, id=run_id, approve=approve, approve_plan=approve_plan))
+    name = database.submit(
+        factory,
+        text,
+        inputs=inputs,
+        id=run_id,
+        approve=options.approve,
+        approve_plan=options.approve_plan,
+        priority=priority,
+        delay=delay,
+    )
+    say(name)
 
 
 @click.command()
@@ -90,7 +122,9 @@ def submit(team: Path, task: TaskOptions, options: TeamOptions, url: str | None,
 @database_option
 def status(run_id: str | None, url: str | None) -> None:
     """Show the state of run ID, or of all: queued, running, parked (a person is needed), or how it ended."""
-    for entry in open_database(url).entries(run_id):
+    database = open_database(url)
+    entries = database.entries() if run_id is None else [database.entry(run_id)]
+    for entry in entries:
         say("\t".join(filter(None, (entry.id, entry.state, entry.worker, entry.note))))
 
 
@@ -105,11 +139,11 @@ def result(run_id: str, url: str | None, out: Path | None) -> int:
     from magentic_kit.runlog.record import RunRecord
 
     database = open_database(url)
-    (entry,) = database.entries(run_id)
+    entry = database.entry(run_id)
     if out is not None:
         with writing(out):
             derive(database, run_id, out, ("md", "html", "json"))
-    if answer := RunRecord.of(database.log(run_id)).answer:
+    if answer := RunRecord.of(database.history(run_id).log()).answer:
         say(answer)
     note = f": {entry.note}" if entry.note else ""
     say(f"{run_id}: {entry.state}{note}", err=True)
@@ -120,12 +154,16 @@ def result(run_id: str, url: str | None, out: Path | None) -> int:
 @click.argument("ids", nargs=-1, required=True)
 @database_option
 def cancel(ids: tuple[str, ...], url: str | None) -> None:
-    """Cancel runs IDS (or 'nightly-*'): at once, or if a worker has it within a fifth of its lease."""
+    """Cancel runs IDS (or 'nightly-*'); a worker that has one ends it within a second or two."""
+    import re
     from fnmatch import fnmatchcase
 
     database = open_database(url)
     for pattern in ids:
-        found = [entry.id for entry in database.entries() if fnmatchcase(entry.id, pattern)]
+        prefix = re.split(r"[*?[]", pattern)[0]
+        found = [pattern]
+        if prefix != pattern:
+            found = [entry.id for entry in database.entries(prefix) if fnmatchcase(entry.id, pattern)]
         for run_id in found or [pattern]:
             say(database.cancel(run_id))
 
@@ -148,3 +186,15 @@ def limits(url: str | None, concurrency: int | None, rpm: int | None, tpm: int |
 def settle(run_id: str, url: str | None, unknown_calls: UnknownCallOptions) -> None:
     """Let run ID continue that is parked, failed or was cancelled, once the cause has been dealt with."""
     open_database(url).settle(run_id, unknown_calls.results())
+
+
+@click.command()
+@database_option
+@click.option("--older-than", "days", type=FiniteRange(min=0), required=True, metavar="DAYS", help="Since they ended.")
+def purge(url: str | None, days: float) -> None:
+    """Delete runs that ended some time ago, with their logs; prints their ids. Runs that wait for a person stay."""
+    from datetime import datetime, timedelta, timezone
+
+    database = open_database(url)
+    for run_id in database.purge(datetime.now(timezone.utc) - timedelta(days=days)):
+        say(run_id)

@@ -30,6 +30,7 @@ COMMANDS = {
     "cancel": ("cluster:cancel", "Cancel a queued run."),
     "settle": ("cluster:settle", "Let a run continue that waits for a person."),
     "limits": ("cluster:limits", "Set what all workers together may do at most."),
+    "purge": ("cluster:purge", "Delete queued runs that ended some time ago."),
     "completion": ("completion:completion", "Print what makes a shell complete all this."),
 }
 """Command -> its module and function under `magentic_kit.cli`, and what it does."""

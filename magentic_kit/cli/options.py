@@ -63,7 +63,7 @@ database_option = click.option(
     "--database",
     "url",
     metavar="URL",
-    help=f"sqlite:///FILE for one machine, postgresql://… for many; default: the variable {DATABASE_VARIABLE}.",
+    help=f"PostgreSQL of the workers, postgresql://…; default: the variable {DATABASE_VARIABLE}.",
 )
 
 

@@ -1,87 +1,128 @@
-"""Runs of many machines: a queue and the runs' logs in one database, SQLite for one machine, Postgres for many.
-
-Every change is one statement that commits by itself. So a worker that is frozen between two of them holds no lock,
-and each can be made again when the connection was lost before anybody knew whether it was done.
-"""
+"""Queued runs as whoever submits, follows or ends them sees them: each is a DBOS workflow, its log a DBOS stream."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus
+from dbos import error as dbos_error
 
-from magentic_kit.cluster.pace import PaceTable, limit_of
-from magentic_kit.cluster.store import EVENTS, LIMITS, RUNS
+from magentic_kit.cluster.limits import GET_LIMITS, SET_LIMIT, TABLES, reason_of
 from magentic_kit.errors import ConfigError, JournalError
-from magentic_kit.events import AnyEvent, event_of, to_dict
+from magentic_kit.events import AnyEvent, from_dict
 from magentic_kit.runlog.directory import new_run_id
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
 
+APPLICATION = QUEUE = "magentic-kit"
+"""Our name in a DBOS database, which several applications may share, and the queue of all runs."""
+WORKFLOW = "magentic_kit.run"
+"""Name of the DBOS workflow that a run is."""
+VERSION = "1"
+"""Of what workers have to agree on. Pinned: a hash of the code, as DBOS takes, lets a new worker pass old runs by."""
+STREAM = "log"
+"""The stream of a run: each value is a JSON list of `{"worker": name}` (it takes the run) or `{"run", "event"}`."""
 OUTCOMES = ("satisfied", "limited", "rejected", "cancelled", "failed")
+CONNECT = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
+"""A host that vanished is noticed in half a minute, not in the quarter of an hour that TCP takes."""
+_STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
+_POLL = 0.25
+"""Seconds between a worker's looks for runs that are queued."""
 
 
-def _free_slot() -> Any:
-    held, before = RUNS.alias(), RUNS.alias()
-    after = sa.select(before.c.slot + 1).where(before.c.slot.is_not(None))
-    slots = sa.union(sa.select(sa.literal_column("0").label("slot")), after).subquery()
-    taken = sa.select(held.c.slot).where(held.c.slot.is_not(None))
-    return sa.select(sa.func.min(slots.c.slot)).where(slots.c.slot.not_in(taken)).scalar_subquery()
+class Spec(TypedDict):
+    """What is to be run: a team file, resolved, and the folder that its paths are relative to."""
 
-
-_FREE_SLOT = _free_slot()
-
-
-class Pulse(NamedTuple):
-    """A run that a worker has, and how far its beat has come: one that stands still has lost its worker."""
-
-    id: str
-    epoch: int
-    beat: int
+    team: str
+    base_dir: str
+    task: str
+    inputs: dict[str, Any]
+    people: dict[str, Any]  # what needs nobody's yes: `approve`, `approve_plan`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """A run of the queue. `state` is `queued`, `running`, `parked` (a person is needed: `note`) or its outcome.
 
-    `epoch` counts the workers that took it, `takes` those since a person last looked.
+    `words` are a person's on tool calls of unknown outcome, said when workers had taken the run `settled` times.
     """
 
     id: str
-    spec: dict[str, Any]
-    created: str
     state: str
     note: str
     worker: str
-    epoch: int
-    beat: int
-    takes: int
-    cancel: bool
-    slot: int | None
-    settled: dict[str, str | None] | None
-    settled_at: int | None
+    settled: int
+    words: dict[str, str | None]
 
-    @property
-    def words(self) -> dict[str, str | None] | None:
-        """What a person said for this take, of tool calls of unknown outcome; None if nobody has looked."""
-        return self.settled if self.settled_at == self.epoch - 1 else None
+    @classmethod
+    def of(cls, status: WorkflowStatus) -> Entry:
+        """The entry of a workflow."""
+        output: Mapping[str, str] = {"state": _STATES.get(status.status, "failed"), "note": str(status.error or "")}
+        if status.status == "SUCCESS":
+            output = status.output or output
+        settled, words = (status.attributes or {}).get("settled", (0, {}))
+        worker = status.executor_id or ""
+        return cls(id=status.workflow_id, worker=worker, settled=settled, words=words, **output)
 
 
-class Database(PaceTable):
-    """The queue, the log of each run, and the pace of services.
+@dataclass(kw_only=True)
+class History:
+    """The stream of a run: how often workers have taken it, and the events by the run inside it, `""` for itself."""
 
-    Its methods raise `JournalError` if the database is away for long.
-    """
+    takes: int = 0
+    logs: dict[str, dict[int, AnyEvent]] = field(default_factory=dict)
 
-    # -- for those who want something done
+    def read(self, value: str) -> None:
+        """Adds what a value of the stream has."""
+        for item in json.loads(value):
+            if "worker" in item:
+                self.takes += 1
+            else:
+                self.add(item["run"], from_dict(item["event"]))
+
+    def add(self, run: str, event: AnyEvent) -> None:
+        """Adds an event. One that was written twice, as the connection was lost, counts once."""
+        self.logs.setdefault(run, {})[event.seq] = event
+
+    def log(self, run: str = "") -> list[AnyEvent]:
+        """The events of the run, or of the one that a call of it has begun."""
+        return list(self.logs.get(run, {}).values())
+
+
+class Database:
+    """The queue, and the log of each run. While the database is away its methods wait, as DBOS does."""
+
+    def __init__(self, url: str) -> None:
+        """Opens the database, and makes its tables. Raises `ConfigError` if it cannot be opened."""
+        try:
+            parsed = sa.make_url(url)
+            if parsed.get_backend_name() != "postgresql":
+                hint = "should be postgresql://…; one machine needs no database: see `magentic-kit batch`"
+                raise ConfigError.one(hint, file="--database")
+            self.url = parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+            self.engine = sa.create_engine(self.url, connect_args=CONNECT, pool_pre_ping=True)
+            with self.engine.begin() as connection:
+                connection.execute(sa.text(TABLES))
+            DBOS.migrate(self.url)
+        except sa.exc.SQLAlchemyError as error:
+            raise ConfigError.one(f"cannot be opened: {reason_of(error)}", file="--database") from error
+        self.client = self.connect()
+
+    def connect(self, *, wait: bool = True) -> DBOSClient:
+        """A client; one that does not `wait` raises SQLAlchemy's errors while the database is away."""
+        return DBOSClient(
+            system_database_engine=self.engine,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=APPLICATION,
+            retry_connection_errors=wait,
+        )
 
     def submit(
         self,
@@ -92,63 +133,71 @@ class Database(PaceTable):
         id: str = "",
         approve: Sequence[str] = (),
         approve_plan: bool = False,
+        priority: int | None = None,
+        delay: float = 0,
     ) -> str:
         """Queues a run of the team as it is now, and returns its id; the same id again is the same run.
 
-        The functions that `approve` names and, with `approve_plan`, plans need nobody's yes. Raises `ConfigError`,
-        also if that id is taken by a run of something else.
+        The functions that `approve` names and, with `approve_plan`, plans need nobody's yes. Runs without a
+        `priority` begin first, then those of a lower number (from 1); none begins before `delay` seconds have
+        passed. Raises `ConfigError`, also if that id is taken by a run of something else.
         """
         blueprint = factory.blueprint
         run = id or new_run_id(blueprint.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
-        spec: dict[str, Any] = {
+        spec: Spec = {
             "team": blueprint.team.stored(blueprint.redactor().spans),
             "base_dir": str(blueprint.team.base_dir.resolve()),
             "task": blueprint.fill_task(task, blueprint.fill_inputs(inputs or {})),
             "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),
             "people": {"approve": [*approve], "approve_plan": approve_plan},
         }
-        now = datetime.now(timezone.utc).isoformat()
-        self.insert(RUNS, {"id": run, "spec": spec, "created": now, "state": "queued"})
-        if self.entries(run)[0].spec != spec:
+        options = EnqueueOptions(workflow_name=WORKFLOW, queue_name=QUEUE, workflow_id=run, app_version=VERSION)
+        if priority is not None:
+            options["priority"] = priority
+        if delay:
+            options["delay_seconds"] = delay
+        self.client.enqueue(options, json.dumps(spec))  # as text: a lone surrogate has no place in a database
+        if self.spec(run) != spec:
             raise ConfigError.one(f"there is a run '{run}' already, of another team, task or inputs", file="--id")
         return run
 
-    def entries(self, id: str | None = None) -> list[Entry]:
-        """All runs, the oldest first, or the one of that id. Raises `ConfigError` if it is not there."""
-        asked = sa.select(RUNS).order_by(RUNS.c.created, RUNS.c.id)
-        if id is not None:
-            asked = asked.where(RUNS.c.id == id)
-        found = [Entry(**row._mapping) for row in self.all(asked)]
-        if id is not None and not found:
-            raise ConfigError.one(f"there is no run '{id}'", file="--database")
-        return found
+    def entry(self, id: str) -> Entry:
+        """The run of that id. Raises `ConfigError` if there is none."""
+        return Entry.of(self._status(id, load_input=False))
 
-    def states(self, prefix: str) -> dict[str, tuple[str, str]]:
-        """State and note of each run whose id begins so."""
-        asked = sa.select(RUNS.c.id, RUNS.c.state, RUNS.c.note).where(RUNS.c.id.startswith(prefix, autoescape=True))
-        return {row.id: (row.state, row.note) for row in self.all(asked)}
+    def entries(self, prefix: str = "") -> list[Entry]:
+        """All runs whose ids begin so, the oldest first."""
+        found = self.client.list_workflows(name=WORKFLOW, workflow_id_prefix=prefix or None, load_input=False)
+        return [Entry.of(status) for status in found]
 
-    def log(self, id: str) -> list[AnyEvent]:
-        """The events so far of a run, or of one that a call of it has begun (`id/call`)."""
-        asked = sa.select(EVENTS.c.body).where(EVENTS.c.run == id).order_by(EVENTS.c.seq)
+    def spec(self, id: str) -> Spec:
+        """What the run of that id is to do. Raises `ConfigError` if there is none."""
+        inputs = self._status(id, load_input=True).input
+        assert inputs is not None
+        spec: Spec = json.loads(inputs["args"][0])
+        return spec
+
+    def history(self, id: str) -> History:
+        """The log of a run so far. Raises `ConfigError` if there is none, `JournalError` if it is damaged."""
+        history = History()
+        self._status(id, load_input=False)
         try:
-            return [event_of(row.body) for row in self.all(asked)]
-        except ValueError as error:
+            for value in self.client.read_stream(id, STREAM, timeout_seconds=0):
+                history.read(value)
+        except dbos_error.DBOSStreamTimeoutError:
+            pass  # the run goes on
+        except (ValueError, KeyError, TypeError) as error:
             raise JournalError(f"the log of {id} is damaged: {error}") from error
-
-    def inner(self, id: str) -> list[str]:
-        """The runs that calls of a run have begun, each after the one that began it."""
-        asked = sa.select(EVENTS.c.run).where(EVENTS.c.run.startswith(f"{id}/", autoescape=True)).distinct()
-        return sorted(row.run for row in self.all(asked))
+        return history
 
     def cancel(self, id: str) -> str:
-        """Cancels a run, or asks its worker to; returns the state it is then in. Raises `ConfigError`."""
-        then = sa.case((RUNS.c.state == "running", "running"), else_="cancelled")
-        cancelled = sa.update(RUNS).where(RUNS.c.id == id, RUNS.c.state.not_in(OUTCOMES))
-        self.changed(cancelled.values(cancel=True, state=then))
-        return self.entries(id)[0].state
+        """Cancels a run that has not ended; returns the state it is then in. Raises `ConfigError`."""
+        if self.entry(id).state == "parked":  # which DBOS takes for the end
+            self.client.rewind_workflow(id, queue_name=QUEUE)
+        self.client.cancel_workflow(id)
+        return self.entry(id).state
 
     def settle(self, id: str, words: Mapping[str, str | None]) -> None:
         """Queues a run again that is parked, or that failed or was cancelled: it goes on from where it stopped.
@@ -156,84 +205,46 @@ class Database(PaceTable):
         `words` has for tool calls of unknown outcome (`*`: all others) a result, or None if they are to be repeated.
         Raises `ConfigError` if the run is in another state.
         """
-        stopped = sa.update(RUNS).where(RUNS.c.id == id, RUNS.c.state.in_(("parked", "failed", "cancelled")))
-        again = {"state": "queued", "note": "", "takes": 0, "cancel": False}
-        said = {"settled": dict(words), "settled_at": RUNS.c.epoch}
-        if not self.changed(stopped.values(**again, **said)):
-            raise ConfigError.one(f"run '{id}' is {self.entries(id)[0].state}: nobody has to settle it", file=id)
+        if (state := self.entry(id).state) not in ("parked", "failed", "cancelled"):
+            raise ConfigError.one(f"run '{id}' is {state}: nobody has to settle it", file=id)
+        settled = [self.history(id).takes, dict(words)]
+        self.client.update_workflow_attributes(id, {"settled": settled}, merge=True)
+        try:
+            self.client.rewind_workflow(id, queue_name=QUEUE)
+        except dbos_error.DBOSException as error:
+            raise ConfigError.one(f"somebody else has just settled run '{id}'", file=id) from error
+
+    def purge(self, ended_before: datetime) -> list[str]:
+        """Deletes the runs that have ended before then, with their logs, and returns their ids. Parked ones stay."""
+        before = ended_before.isoformat()
+        found = self.client.list_workflows(name=WORKFLOW, completed_before=before, load_input=False)
+        ids = [status.workflow_id for status in found if Entry.of(status).state in OUTCOMES]
+        self.client.delete_workflows(ids)
+        return ids
 
     def limit(self, **limits: int | None) -> dict[str, int]:
-        """Sets limits that hold for all workers together, but for those that are None; 0 lifts one. Returns all.
+        """Sets those limits that are not None; 0 lifts one. Returns all.
 
-        `concurrency` is of runs, `rpm` and `tpm` are requests and tokens a minute of each service.
-        Raises `ConfigError` if one is more than a database holds.
+        `concurrency` is of runs under way in all workers, `worker_concurrency` of those in one (4 if not set);
+        `rpm` and `tpm` are requests and tokens a minute of each service. Raises `ConfigError` if one is out of range.
         """
-        for name, value in limits.items():
-            if value is not None:
-                if not 0 <= value < 2**31:
-                    raise ConfigError.one(f"should be from 0 to {2**31 - 1}, not {value}", file=f"--{name}")
-                self.insert(LIMITS, {"name": name})
-                self.changed(sa.update(LIMITS).where(LIMITS.c.name == name).values(value=value or None))
-        return {row.name: row.value for row in self.all(sa.select(LIMITS).where(LIMITS.c.value.is_not(None)))}
+        changes = {name: value for name, value in limits.items() if value is not None}
+        for name, value in changes.items():
+            if not 0 <= value < 2**31:
+                raise ConfigError.one(f"should be from 0 to {2**31 - 1}, not {value}", file=f"--{name}")
+        with self.engine.begin() as connection:
+            for name, value in changes.items():
+                connection.execute(sa.text(SET_LIMIT), {"name": name, "value": value})
+            rows = connection.execute(sa.text(GET_LIMITS)).all()
+        current: dict[str, int] = {row.name: row.value for row in rows}
+        each, overall = current.get("worker_concurrency", 4), current.get("concurrency")
+        if overall is not None:
+            each = min(each, overall)  # DBOS refuses a worker more than all together
+        how: dict[str, Any] = {"worker_concurrency": each, "polling_interval_sec": _POLL}
+        self.client.register_queue(QUEUE, global_concurrency=overall, **how)
+        return current
 
-    # -- for workers
-
-    def take(self, worker: str, dead: Collection[Pulse] = ()) -> Entry | None:
-        """Takes the oldest run that is queued, or that one of the `dead` still had; its old worker is out then.
-
-        While as many run as may, none is taken but one of the dead, whose place it keeps.
-        """
-        of = RUNS.alias()
-        lost = sa.and_(of.c.state == "running", sa.tuple_(of.c.id, of.c.epoch, of.c.beat).in_(dead))
-        begins = sa.and_(of.c.state == "queued", sa.func.coalesce(limit_of("concurrency") > _FREE_SLOT, sa.true()))
-        free = sa.select(of.c.id).where(sa.or_(begins, lost)).order_by(of.c.created, of.c.id)
-        one = free.limit(1).with_for_update(skip_locked=True).scalar_subquery()
-        counts = {"epoch": RUNS.c.epoch + 1, "takes": RUNS.c.takes + 1}
-        slot = sa.func.coalesce(RUNS.c.slot, _FREE_SLOT)
-        taken = sa.update(RUNS).where(RUNS.c.id == one).values(state="running", worker=worker, slot=slot, **counts)
-
-        def take(connection: sa.Connection) -> list[Any]:
-            while True:
-                with suppress(exc.IntegrityError):  # another worker has just taken a run, and with it this slot
-                    return list(connection.execute(taken.returning(*RUNS.c)).all())
-
-        found = self.do(take)
-        return Entry(**found[0]._mapping) if found else None
-
-    def beat(self, live: Collection[tuple[str, int]]) -> dict[tuple[str, int], bool]:
-        """Tells that these runs (id, epoch) live; returns those still held, with whether somebody cancels them."""
-        held = sa.update(RUNS).where(sa.tuple_(RUNS.c.id, RUNS.c.epoch).in_(live), RUNS.c.state == "running")
-        beaten = held.values(beat=RUNS.c.beat + 1).returning(RUNS.c.id, RUNS.c.epoch, RUNS.c.cancel)
-        return {(row.id, row.epoch): row.cancel for row in self.all(beaten)}
-
-    def pulses(self) -> set[Pulse]:
-        """Every run that a worker has."""
-        asked = sa.select(RUNS.c.id, RUNS.c.epoch, RUNS.c.beat).where(RUNS.c.state == "running")
-        return {Pulse(*row) for row in self.all(asked)}
-
-    def write(self, held: Entry, event: AnyEvent, *, to: str = "") -> None:
-        """Adds an event to the log of the run, or to that of one that it has begun.
-
-        Raises `JournalError`, also if another worker has taken the run over.
-        """
-        body = json.dumps(to_dict(event), default=str)
-        # The lock lets a take wait for this statement, or this one see the take: none comes in between.
-        run = to or held.id
-        mine = sa.select(sa.literal(run), sa.literal(event.seq), sa.literal(body))
-        mine = mine.where(RUNS.c.id == held.id, RUNS.c.epoch == held.epoch).with_for_update(read=True)
-        added = sa.insert(EVENTS).from_select(["run", "seq", "body"], mine).returning(EVENTS.c.seq)
-        there = sa.select(EVENTS.c.body).where(EVENTS.c.run == run, EVENTS.c.seq == event.seq)
-
-        def insert(connection: sa.Connection) -> bool:
-            try:
-                return bool(connection.execute(added).all())
-            except exc.IntegrityError:  # it was added when the connection was lost, before anybody knew
-                return connection.scalar(there) == body
-
-        if not self.do(insert):
-            raise JournalError(f"another worker has taken {held.id} over")
-
-    def leave(self, held: Entry, state: str, note: str = "") -> bool:
-        """Ends a worker's hold of a run: with its outcome, or `parked`. False if it did not hold it any more."""
-        mine = sa.update(RUNS).where(RUNS.c.id == held.id, RUNS.c.epoch == held.epoch, RUNS.c.state == "running")
-        return self.changed(mine.values(state=state, note=note, slot=None))
+    def _status(self, id: str, *, load_input: bool) -> WorkflowStatus:
+        for status in self.client.list_workflows(workflow_ids=[id], name=WORKFLOW, load_input=load_input):
+            return status
+        raise ConfigError.one(f"there is no run '{id}'", file="--database")

@@ -1,23 +1,28 @@
-"""A worker: takes runs from the database's queue, carries them out, and finishes those of workers that died."""
+"""A worker: a DBOS process that carries out queued runs, and finishes those of workers that died."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import secrets
 import socket
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
 from magentic_kit import events as ev
-from magentic_kit.cluster.database import Database, Entry, Pulse
-from magentic_kit.cluster.held import HeldLog, SharedPace
+from magentic_kit.cluster.adoption import Liveness
+from magentic_kit.cluster.database import APPLICATION, CONNECT, QUEUE, VERSION, WORKFLOW, Database, Spec
+from magentic_kit.cluster.limits import SharedPace
+from magentic_kit.cluster.log import StreamLog
 from magentic_kit.errors import JournalError, KitError, UnknownToolError
 from magentic_kit.factory import TeamFactory
 from magentic_kit.orchestration.options import ResumeArguments
@@ -29,36 +34,39 @@ from magentic_kit.text import one_line
 
 logger = logging.getLogger(__name__)
 
-_POLL = 0.5
-"""Seconds between looks for a run while there is none."""
-_BEATS = 5
-"""A worker beats so often in a lease; one whose beat stood still for as many looks is taken for dead."""
 _NOTE = 2000  # characters
 _TAKES = 5
 """So many workers may be lost with a run before it is parked."""
+_DRAIN = 10**9
+"""Seconds that `stop` leaves to the runs under way: as many as they need."""
+
+State = dict[str, str]
+"""What a workflow returns: `state` and `note`, as for `Entry`."""
 
 
 class Worker:
-    """Carries out up to `concurrency` runs at once. All workers of a database should have the same `lease`.
+    """Carries out runs until `stop`; one for each process, since DBOS is one for each process.
 
-    A worker that is silent for `lease` seconds loses its runs to others, who go on from what is in their logs;
-    should it come back, it is refused at its next step. `tell` gets a line for what happens.
+    `concurrency` is the number of runs at once in one worker: DBOS has it at the queue, so that the last one that
+    is given holds for all workers. A worker that is silent for `lease` seconds loses its runs to others, who go on
+    from what is in their logs; should it come back, it is refused at its next step. The database may be away for
+    `patience` seconds. `tell` gets a line for what happens.
     """
 
     def __init__(
         self,
         database: Database,
         *,
-        concurrency: int = 4,
-        lease: float = 15.0,
+        concurrency: int | None = None,
+        lease: float = 10.0,
+        patience: float = 90.0,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._database, self._concurrency, self._lease, self._tell = database, concurrency, lease, tell
-        self._live: dict[tuple[str, int], Run | None] = {}
-        self._dead: list[Pulse] = []
+        self._database, self._concurrency, self._tell = database, concurrency, tell
+        self._lease, self._patience = lease, patience
         self._factories: dict[tuple[str, str], TeamFactory] = {}
-        self._pool = Pool(lambda service: SharedPace(database, service))
+        self._pool = Pool(lambda service: SharedPace(database.engine, service))
         self._opened = AsyncExitStack()
         self._opened.push_async_callback(self._pool.close)
         self._stopped = asyncio.Event()
@@ -68,82 +76,96 @@ class Worker:
         self._stopped.set()
 
     async def work(self) -> None:
-        """Carries out runs until `stop` is called."""
-        over = threading.Event()
-        # A thread of its own: a tool that blocks the event loop is no reason to be taken for dead.
-        beating = threading.Thread(target=self._beat, args=(asyncio.get_running_loop(), over), daemon=True)
-        beating.start()
-        stopped: asyncio.Future[Any] = asyncio.ensure_future(self._stopped.wait())
-        carried: set[asyncio.Future[Any]] = set()
+        """Carries out runs until `stop` is called.
+
+        Raises `JournalError` if the database is away for too long. The process has to end then, by `os._exit`: the
+        threads of DBOS try again without end.
+        """
+        loop = asyncio.get_running_loop()
+        lost: asyncio.Future[None] = loop.create_future()
+        await asyncio.to_thread(self._database.limit, worker_concurrency=self._concurrency)
+        liveness = Liveness(
+            self._database,
+            self.name,
+            lease=self._lease,
+            patience=self._patience,
+            lost=lambda why: loop.call_soon_threadsafe(lost.set_exception, JournalError(why)),
+        )
+        liveness.start()
         try:
             async with self._opened:
-                while not stopped.done():
-                    if len(carried) < self._concurrency and (taken := await asyncio.to_thread(self._take)):
-                        self._live[taken.id, taken.epoch] = None
-                        carried.add(asyncio.ensure_future(self._carry(taken)))
-                        continue
-                    ended, _ = await asyncio.wait({stopped, *carried}, timeout=_POLL, return_when="FIRST_COMPLETED")
-                    carried -= ended
-                await asyncio.gather(*carried)
+                self._launch()
+                await _unless(lost, self._stopped.wait())
+                # In a thread: it waits for the runs under way, which go on in this loop.
+                drain = partial(DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=_DRAIN)
+                await _unless(lost, asyncio.to_thread(drain))
+                loop.set_default_executor(ThreadPoolExecutor())  # DBOS had put its own there, and has closed it
         finally:
-            over.set()
-            stopped.cancel()
+            liveness.end()
 
-    def _take(self) -> Entry | None:
+    def _launch(self) -> None:
+        """Makes this process a DBOS executor whose workflows go on in this event loop."""
+        config: DBOSConfig = {
+            "name": APPLICATION,
+            "system_database_url": self._database.url,
+            "db_engine_kwargs": {"connect_args": CONNECT},
+            "executor_id": self.name,
+            "application_version": VERSION,
+            "serializer": DBOSPortableJSONSerializer(),
+            "log_level": "ERROR",  # what it warns of, again and again, is that the database is away
+        }
+        DBOS(config=config)
+        DBOS.listen_queues([QUEUE])
+
+        @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)  # `_TAKES` counts what DBOS forgets at a resume
+        async def run(spec: str) -> State:
+            return await DBOS.run_step_async({"name": "carry out", "preemptible": True}, self._carry_out, spec)
+
+        DBOS.launch()
+
+    async def _carry_out(self, text: str) -> State:
+        """Carries out the run of this workflow, the one step of it. It is cancelled if the workflow is."""
+        id, spec = DBOS.workflow_id, json.loads(text)
+        assert id is not None
+        entry = await asyncio.to_thread(self._database.entry, id)
+        history = await asyncio.to_thread(self._database.history, id)
+        takes = history.takes - entry.settled
+        self._tell(f"{id}: taken" + (f" over, for the {takes + 1}. time" if takes else ""))
+        log = StreamLog(history)
         try:
-            return self._database.take(self.name, self._dead)
+            await log.take(self.name)
+            words = None if takes else entry.words
+            state, note = await self._run(id, spec, log, words, takes)
+            await log.sync()
         except JournalError as error:
-            logger.error("%s", error)
-            return None
+            self._tell(f"{id}: given up: {error}")
+            raise
+        except asyncio.CancelledError:
+            self._tell(f"{id}: cancelled")
+            raise
+        self._tell(f"{id}: {state}{note and f': {note}'}")
+        return {"state": state, "note": note}
 
-    def _beat(self, loop: asyncio.AbstractEventLoop, over: threading.Event) -> None:
-        looks: dict[Pulse, int] = {}
-        while not over.wait(self._lease / _BEATS):
-            try:
-                live = set(self._live)
-                held = self._database.beat(live)
-                for key in live:
-                    if held.get(key, True):  # taken over, or cancelled
-                        loop.call_soon_threadsafe(self._end, key)
-                # Looks are counted, not seconds: while the database is away, or we are frozen, nobody grows old.
-                others = (pulse for pulse in self._database.pulses() if pulse[:2] not in live)
-                looks = {pulse: looks.get(pulse, 0) + 1 for pulse in others}
-                self._dead = [pulse for pulse, count in looks.items() if count > _BEATS]
-            except JournalError as error:
-                logger.error("%s", error)
-
-    def _end(self, key: tuple[str, int]) -> None:
-        if run := self._live.get(key):
-            run.cancel()
-
-    async def _carry(self, taken: Entry) -> None:
-        self._tell(f"{taken.id}: taken" + (f" over, for the {taken.takes}. time" if taken.takes > 1 else ""))
-        try:
-            state, note = await self._run(taken)
-            held = await asyncio.to_thread(self._database.leave, taken, state, note)
-            self._tell(f"{taken.id}: {state if held else 'taken over by another worker'}{note and f': {note}'}")
-        except JournalError as error:  # whoever can write goes on with it
-            self._tell(f"{taken.id}: given up: {error}")
-        finally:
-            del self._live[taken.id, taken.epoch]
-
-    async def _run(self, taken: Entry) -> tuple[str, str]:
+    async def _run(
+        self, id: str, spec: Spec, log: StreamLog, words: Mapping[str, str | None] | None, takes: int
+    ) -> tuple[str, str]:
         """The state that the run is then in, and a note. Raises `JournalError` if its log cannot be written."""
-        if taken.cancel:
-            return "cancelled", ""
-        if taken.takes > _TAKES:
+        if takes >= _TAKES:
             return "parked", f"{_TAKES} workers were lost with it"
         try:
-            log = HeldLog(self._database, taken)
-            held = ev.effective(await asyncio.to_thread(log.read))
-            if held and isinstance(ended := held[-1], ev.RunFinished) and taken.words is None:
+            events = ev.effective(log.read())
+            if events and isinstance(ended := events[-1], ev.RunFinished) and words is None:
                 return _state(ended.outcome, ended.error)
-            people = by_flags(**taken.spec["people"])
-            options = ResumeArguments(unknown_tools=taken.words or {}, **people)
-            factory = await self._factory(taken)
-            run = Run.over(factory.blueprint, log, taken.spec["task"], options, taken.id, inputs=taken.spec["inputs"])
-            self._live[taken.id, taken.epoch] = run
-            result = await run.result()
+            options = ResumeArguments(unknown_tools=words or {}, **by_flags(**spec["people"]))
+            factory = await self._factory(spec)
+            run = Run.over(factory.blueprint, log, spec["task"], options, id, inputs=spec["inputs"])
+            log.on_broken = run.cancel  # no call more is paid for
+            try:
+                result = await run.result()
+            except asyncio.CancelledError:
+                run.cancel()
+                await run.result()
+                raise
             if log.broken is not None:
                 raise log.broken
             return _state(result.outcome, result.error)
@@ -152,17 +174,25 @@ class Worker:
         except KitError as error:  # a team that cannot run here, a log that does not fit, a tool of unknown outcome
             return "parked", one_line(str(error), _NOTE)
         except Exception as error:
-            logger.exception("run %s", taken.id)
+            logger.exception("run %s", id)
             return "parked", one_line(f"{type(error).__name__}: {error}", _NOTE)
 
-    async def _factory(self, taken: Entry) -> TeamFactory:
+    async def _factory(self, spec: Spec) -> TeamFactory:
         """One factory for the runs of a team. Raises `ConfigError`."""
-        key = taken.spec["team"], taken.spec["base_dir"]
+        key = spec["team"], spec["base_dir"]
         if key not in self._factories:
             team = load_team(yaml.safe_load(key[0]), base_dir=Path(key[1]))
-            made = TeamFactory(team, pool=self._pool)
-            self._factories[key] = await self._opened.enter_async_context(made)
+            factory = TeamFactory(team, pool=self._pool)
+            self._factories[key] = await self._opened.enter_async_context(factory)
         return self._factories[key]
+
+
+async def _unless(lost: asyncio.Future[None], awaitable: Awaitable[Any]) -> None:
+    """Waits for the one or the other, and raises what `lost` has."""
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(awaitable)
+    await asyncio.wait([lost, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if lost.done():
+        lost.result()
 
 
 def _state(outcome: str, error: Mapping[str, str] | None) -> tuple[str, str]:

@@ -1,0 +1,249 @@
+"""Queued runs as those see them who submit, limit, cancel and look at them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from subprocess import run as call
+
+import pytest
+import sqlalchemy as sa
+import yaml
+from support.cluster import at_work, brain, state, states, team, wait_for
+from support.openai_server import OpenAIServer, Reply
+
+from magentic_kit import ConfigError
+from magentic_kit.cli import app
+from magentic_kit.cli.commands import COMMANDS
+from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.limits import SharedPace
+from magentic_kit.cluster.queued import derive
+from magentic_kit.runlog.directory import read_log
+
+
+def test_two_submits_of_one_id_are_one_run(database: Database, tmp_path: Path) -> None:
+    factory = team(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: database.submit(factory, "Do it.", id="mine"), range(8)))
+    assert set(ids) == {"mine"} and len(database.entries()) == 1
+    with pytest.raises(ConfigError, match="there is a run 'mine' already, of another team, task or inputs"):
+        database.submit(factory, "Do something else.", id="mine")
+
+
+@pytest.mark.parametrize("id", ["../up", "a b", "x" * 101, "ä"])
+def test_an_id_is_a_safe_name(id: str, database: Database, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="should be up to 100 letters"):
+        database.submit(team(tmp_path), id=id)
+
+
+def test_each_run_is_taken_once_in_the_order_of_priority_and_age(
+    database: Database, tmp_path: Path, server: OpenAIServer
+) -> None:
+    factory = team(tmp_path, server)
+    database.submit(factory, "late", id="late", delay=4)
+    for n in range(3):
+        database.submit(factory, f"low-{n}", id=f"low-{n}", priority=9)
+    for n in range(3):
+        database.submit(factory, f"high-{n}", id=f"high-{n}", priority=1)
+    began = time.time()
+    with at_work(database, concurrency=1) as told:
+        wait_for(lambda: states(database) == {"satisfied"})
+    taken = [line.partition(":")[0] for line in told if line.endswith(": taken")]
+    assert [id for id in taken if id != "late"] == [f"{kind}-{n}" for kind in ("high", "low") for n in range(3)]
+    assert len(taken) == 7
+    first = database.history("late").log()[0].time
+    assert first > time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(began + 2))
+
+
+def test_a_run_is_cancelled_wherever_it_is(database: Database, tmp_path: Path) -> None:
+    with OpenAIServer(lambda request: Reply(hang="before") if request.task == "hang" else brain(request)) as server:
+        factory = team(tmp_path, server)
+        (tmp_path / "broken").mkdir()
+        broken = team(tmp_path / "broken", server)
+        (tmp_path / "broken" / "notes.py").unlink()
+        database.submit(broken, id="parked")
+        database.submit(factory, "job", id="done")
+        database.submit(factory, "hang", id="running")
+        with at_work(database):
+            wait_for(lambda: state(database, "parked") == "parked" and state(database, "done") == "satisfied")
+            wait_for(lambda: server.hanging)
+            database.submit(factory, id="queued", delay=60)
+            cancelled = [database.cancel(id) for id in ("running", "parked", "done", "queued")]
+            assert cancelled == ["cancelled", "cancelled", "satisfied", "cancelled"]
+            wait_for(lambda: not server.hanging)
+        with pytest.raises(ConfigError, match="there is no run 'nope'"):
+            database.cancel("nope")
+        # DBOS takes nothing more from a run that is cancelled; what it had done is there.
+        record, run_dir = derive(database, "running", tmp_path / "out", ["json"])
+        assert record.outcome == "cancelled" and read_log(run_dir)[0] == database.history("running").log()
+        assert '"outcome": "cancelled"' in (run_dir / "result.json").read_text()
+
+
+def test_runs_that_ended_long_ago_are_deleted_with_their_logs(
+    database: Database, url: str, tmp_path: Path, server: OpenAIServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database.submit(team(tmp_path, server), "job", id="done")
+    database.submit(team(tmp_path, server), id="queued", delay=60)
+    (tmp_path / "broken").mkdir()
+    broken = team(tmp_path / "broken")
+    (tmp_path / "broken" / "notes.py").unlink()
+    database.submit(broken, id="parked")
+    with at_work(database):
+        wait_for(lambda: state(database, "done") == "satisfied" and state(database, "parked") == "parked")
+    assert app.run(["purge", "--older-than", "1", "--database", url]) == 0 and not capsys.readouterr().out
+    assert app.run(["purge", "--older-than", "0", "--database", url]) == 0
+    assert capsys.readouterr().out == "done\n" and {entry.id for entry in database.entries()} == {"queued", "parked"}
+    with pytest.raises(ConfigError, match="there is no run 'done'"):
+        database.history("done")
+    with database.engine.connect() as connection:
+        logs = connection.execute(sa.text("SELECT DISTINCT workflow_uuid FROM dbos.streams")).scalars().all()
+    assert logs == ["parked"]
+
+
+# -- limits
+
+
+def test_workers_together_have_no_more_runs_than_they_may(database: Database, tmp_path: Path) -> None:
+    with OpenAIServer(Reply(hang="before")) as server:
+        factory = team(tmp_path, server)
+        for n in range(12):
+            database.submit(factory, id=f"run-{n}")
+        assert database.limit(concurrency=3, rpm=60) == {"concurrency": 3, "rpm": 60}
+        assert database.limit(rpm=0) == {"concurrency": 3}
+        with at_work(database, concurrency=8):
+            wait_for(lambda: len(server.hanging) == 3)
+            database.cancel(next(entry.id for entry in database.entries() if entry.state == "running"))
+            wait_for(lambda: len([e for e in database.entries() if e.state == "cancelled"]) == 1)
+            wait_for(lambda: len(server.hanging) == 3 and len(server.requests) == 4)
+            assert database.limit(concurrency=0) == {"worker_concurrency": 8}
+            wait_for(lambda: len(server.hanging) == 8)
+            for entry in database.entries():
+                database.cancel(entry.id)
+    for odd in (-1, 2**31, 10**20):
+        with pytest.raises(ConfigError, match=f"--rpm: should be from 0 to 2147483647, not {odd}"):
+            database.limit(rpm=odd)
+
+
+async def test_all_callers_of_a_service_are_spread_by_one_clock(database: Database) -> None:
+    database.limit(rpm=600, tpm=6000)
+    some, other = SharedPace(database.engine, "some"), SharedPace(database.engine, "other")
+    await some.enter()  # only makes it known
+    began, entered = time.monotonic(), []
+
+    async def call() -> None:
+        caller = SharedPace(database.engine, "some")
+        while wait := await caller.enter():
+            await asyncio.sleep(wait)
+        entered.append(time.monotonic() - began)
+
+    await asyncio.gather(*(call() for _ in range(5)))
+    assert max(entered) >= 4 * 0.1 - 0.01
+    assert await other.enter() <= 0.001, "each service has its own pace"
+    await some.replied(50)
+    assert 0.3 < await some.enter() <= 0.5
+    await some.refused(2.0)
+    assert 1.8 < await some.enter() <= 2.0
+
+
+@pytest.mark.parametrize("url", ["postgresql://127.0.0.1:9/x", "mysql://h/x", "nonsense", "sqlite:///queue.db"])
+def test_a_database_that_cannot_be_had_is_one_line(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Database(url)
+    assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+
+
+# -- commands
+
+
+def test_the_commands_say_how_a_run_stands(
+    database: Database, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    team(tmp_path)
+    monkeypatch.setenv("MAGENTIC_KIT_DATABASE", url)
+
+    def command(*arguments: str) -> tuple[int, str]:
+        return app.run(arguments), capsys.readouterr().out.strip()
+
+    assert command("submit", str(tmp_path / "team.yaml"), "Do it.", "--id", "run") == (0, "run")
+    assert command("status") == (0, "run\tqueued")
+    (tmp_path / "notes.py").rename(tmp_path / "elsewhere.py")
+    with at_work(database):
+        wait_for(lambda: state(database, "run") == "parked")
+        entry = database.entry("run")
+        code, line = command("status", "run")
+        assert code == 0 and line == f"run\tparked\t{entry.worker}\t{entry.note}" and "notes" in line
+        assert command("result", "run")[0] == 1
+        database.limit(concurrency=1)
+        for n in range(3):
+            command("submit", str(tmp_path / "team.yaml"), "--id", f"more-{n}", "--delay", "60")
+    assert command("settle", "run", "--skip-tool", "done by hand")[0] == 0
+    assert database.entry("run").words == {"*": "done by hand"}
+    assert command("cancel", "r*") == (0, "cancelled")
+    assert command("cancel", "more-[01]", "more-2") == (0, "cancelled\ncancelled\ncancelled")
+    assert command("limits", "--concurrency", "0") == (0, "no limits")
+    assert command("limits", "--concurrency", "3", "--rpm", "60") == (0, "concurrency\t3\nrpm\t60")
+    assert command("limits", "--rpm", "0") == (0, "concurrency\t3")
+    assert command("result", "run", "--out", str(tmp_path / "out")) == (130, "")
+    assert '"outcome": "cancelled"' in (tmp_path / "out" / "run" / "result.json").read_text()
+
+
+@pytest.mark.slow
+def test_the_command_line_of_dbos_lists_cancels_and_resumes_runs(
+    database: Database, url: str, tmp_path: Path, server: OpenAIServer
+) -> None:
+    def dbos(*arguments: str) -> str:
+        command = ["dbos", "workflow", *arguments, "--sys-db-url", url]
+        return call(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+
+    database.submit(team(tmp_path, server), "job", id="run")
+    assert '"workflow_id": "run"' in dbos("list")
+    dbos("cancel", "run")
+    assert state(database, "run") == "cancelled"
+    dbos("resume", "run")
+    assert state(database, "run") == "queued"
+    with at_work(database):
+        wait_for(lambda: state(database, "run") == "satisfied")
+    assert '"state": "satisfied"' in dbos("get", "run")
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "cluster"
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_example_run_in_their_order(
+    database: Database, url: str, tmp_path: Path, server: OpenAIServer
+) -> None:
+    team(tmp_path, server)
+    shell = [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.S)
+        for line in block.splitlines()
+    ]
+    outputs = []
+    with at_work(database):
+        for line in shell:
+            if line.startswith(("magentic-kit ", "dbos ")) and "kit worker" not in line:
+                wait_for(lambda: not states(database) & {"queued", "running"})
+                environment = {**os.environ, "MAGENTIC_KIT_DATABASE": url}
+                done = call(line, shell=True, capture_output=True, text=True, cwd=tmp_path, env=environment)
+                assert done.returncode == 0, done.stderr
+                outputs.append(done.stdout)
+    assert outputs[0] == "monday\n" and outputs[1].startswith("monday\tsatisfied")
+    assert outputs[2] == "the answer of Which region grew fastest?\n" and '"monday"' in outputs[3]
+    assert (tmp_path / "runs" / "monday" / "report.html").exists()
+
+
+def test_the_container_example_starts_what_there_is() -> None:
+    services = yaml.safe_load((EXAMPLE / "compose.yaml").read_text())["services"]
+    assert services["worker"]["deploy"]["replicas"] == 2 and services["worker"]["build"] == "."
+    assert services["database"]["image"].startswith("postgres:")
+    url = services["worker"]["environment"]["MAGENTIC_KIT_DATABASE"]
+    assert url == f"postgresql://postgres:{services['database']['environment']['POSTGRES_PASSWORD']}@database/runs"
+    last = (EXAMPLE / "Dockerfile").read_text().splitlines()[-1]
+    program, command = json.loads(last.removeprefix("CMD "))
+    assert program == "magentic-kit" and command in COMMANDS
