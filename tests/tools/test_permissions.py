@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall
 
 from magentic_kit import RunResult, TeamFactory
 from magentic_kit import events as ev
+from magentic_kit.runlog.directory import read_log
 from magentic_kit.team.people import ToolReview, ToolReviewRequest
 from magentic_kit.tools.function_names import UnknownFunction, find_function
 
@@ -151,3 +153,24 @@ async def test_a_timeout_that_the_function_raises_itself_is_told_as_its_own(monk
             result = await factory.run("t", out=None)
     (call,) = result.record.tool_calls
     assert (call.status, call.result) == ("failed", "TimeoutError: the printer has not answered")
+
+
+@pytest.mark.parametrize("levels", [65, 900, 5_000])
+async def test_arguments_nested_too_deep_are_refused_and_logged_so(
+    levels: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+    done: list[str] = []
+    call = ToolCall("weather-look", '{"a":' * levels + "1" + "}" * levels)
+    turn = [Reply("I try.", tool_calls=[call]), lambda request: request.last_tool_results[0]]
+    with OpenAIServer(TeamBrain(rounds=[("Scout", "go")], agents={"Scout": turn}, answer="done")) as server:
+        services = {"default": {"provider": "openai", "model": "m", "base_url": server.base_url}}
+        agent = {"name": "Scout", "description": "d", "instructions": "i", "tools": [{"id": "weather.look"}]}
+        data = {"name": "t", "services": services, "agents": [agent]}
+        async with TeamFactory.from_dict(data, plugins={"weather": Effects("weather", done)}) as factory:
+            result = await factory.run("t", out=tmp_path)
+    assert (result.outcome, done) == ("satisfied", [])
+    assert "nested deeper than 64 levels" in result.record.turns[0].text
+    assert result.run_dir is not None
+    denied = [event for event in read_log(result.run_dir)[0] if isinstance(event, ev.ToolCallDenied)]
+    assert [(event.function, "nested deeper" in event.reason) for event in denied] == [("weather.look", True)]
