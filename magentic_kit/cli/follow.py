@@ -11,12 +11,12 @@ import click
 
 from magentic_kit.cli.announce import LOADING
 from magentic_kit.cli.options import TeamOptions, option_group
-from magentic_kit.cli.output import discard_output, say, say_json
+from magentic_kit.cli.output import complain, discard_output, say, say_json
 
 if TYPE_CHECKING:
     from magentic_kit.events import AnyEvent
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.orchestration.options import RunOptions
+    from magentic_kit.orchestration.options import ResumeOptions
     from magentic_kit.run import Run
     from magentic_kit.runlog.result import RunResult
     from magentic_kit.views.console import Console
@@ -51,7 +51,7 @@ output_options = option_group(
 
 def follow(
     load: Callable[[], TeamFactory],
-    start: Callable[[TeamFactory, RunOptions], Run],
+    start: Callable[[TeamFactory, ResumeOptions], Run],
     options: TeamOptions,
     output: OutputOptions,
     console: Console,
@@ -85,13 +85,18 @@ def follow(
 
 
 def _print_result(result: RunResult, output: OutputOptions) -> int:
-    """Prints the answer and where the run directory is; returns the exit code."""
+    """Prints the answer, where the run directory is and how to go on; returns the exit code."""
+    from magentic_kit.cli.ending import print_answer, print_ending
+
     if output.form == "json":
         say_json(result.record.to_dict())
     elif output.form is None and result.answer:
-        say(result.answer)
-    if result.run_dir and not output.quiet:
-        say(f"{result.outcome}: see {result.run_dir}", err=True)
+        print_answer(result.answer)
+    if result.run_dir and not result.run_dir.is_dir():
+        complain(f"{result.run_dir}: the run directory was removed while the run went on: its log is lost")
+        return 1
+    if not output.quiet:
+        print_ending(result)
     return EXIT_CODES[result.outcome]
 
 

@@ -25,7 +25,7 @@ from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.log import StreamLog
 from magentic_kit.errors import JournalError, KitError, UnknownToolError
 from magentic_kit.factory import TeamFactory
-from magentic_kit.orchestration.options import RunOptions
+from magentic_kit.orchestration.options import ResumeArguments
 from magentic_kit.run import Run
 from magentic_kit.services.pool import Pool
 from magentic_kit.team.loading import load_team
@@ -157,12 +157,9 @@ class Worker:
             if events and isinstance(ended := events[-1], ev.RunFinished) and words is None:
                 return _state(ended.outcome, ended.error)
             people = by_flags(**spec["people"])
-            options: RunOptions = {"inputs": spec["inputs"], "unknown_tools": words or {}}
-            options["approver"] = people["approver"]
-            if "reviewer" in people:
-                options["reviewer"] = people["reviewer"]
+            options = ResumeArguments(unknown_tools=words or {}, **people)
             factory = await self._factory(spec)
-            run = Run.over(factory.blueprint, log, spec["task"], options, id)
+            run = Run.over(factory.blueprint, log, spec["task"], options, id, inputs=spec["inputs"])
             log.on_broken = run.cancel  # no call more is paid for
             try:
                 result = await run.result()

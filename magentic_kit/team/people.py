@@ -27,11 +27,16 @@ class PlanReviewRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolReviewRequest:
-    """A function call to judge before it is made."""
+    """A function call to judge before it is made.
+
+    `changes` has, by the name of an argument, a unified diff of the file that the function would write, where it can
+    tell.
+    """
 
     agent: str
     function: str
     arguments: Mapping[str, Any]
+    changes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from semantic_kernel.filters.auto_function_invocation.auto_function_invocation_c
     AutoFunctionInvocationContext,
 )
 from semantic_kernel.functions.function_result import FunctionResult
+from semantic_kernel.functions.kernel_function import KernelFunction
 
 from magentic_kit import events as ev
 from magentic_kit.errors import RunStopped
@@ -26,6 +27,7 @@ from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.team.people import People, ToolReview, ToolReviewRequest, ask
 from magentic_kit.team.plugins import Plugin
 from magentic_kit.text import sendable
+from magentic_kit.tools.threads import in_daemon_thread
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,13 @@ class ToolPermissions:
         self._people = people
         self._approved: set[str] = set()
 
-    def refuse(self, call: str, who: str, name: str, reason: str) -> str:
-        """Logs that a call is refused whose `name` stands for no function; returns the text for the model."""
-        return self._deny(_Call(call, who, name), reason)
+    def refuse(self, call: str, who: str, content: FunctionCallContent, reason: str) -> str:
+        """Logs that a call is refused whose name stands for no function; returns the text for the model."""
+        try:
+            arguments = content.parse_arguments()
+        except Exception:  # what the model wrote is no JSON
+            arguments = None
+        return self._deny(_Call(call, who, content.name or ""), reason, arguments)
 
     def is_unresolved(self, call: str) -> bool:
         """Whether the log leaves it to Semantic Kernel to resolve the name of this call."""
@@ -102,9 +108,9 @@ class ToolPermissions:
                 return _denial(recorded.reason)
         content = invocation.function_call_content
         arguments = dict((content.to_kernel_arguments() if content else None) or {})
-        review = await self._review(call, arguments)
+        review = await self._review(call, arguments, invocation.function)
         if review.decision == "deny":
-            return self._deny(call, review.reason or "a person denied this call")
+            return self._deny(call, review.reason or "a person denied this call", arguments)
         self._control.check()  # what does not begin must not look as if it had
         self._emitter.emit(
             ev.ToolCallStarted(call=call.name, who=call.who, function=call.function, arguments=arguments)
@@ -145,11 +151,14 @@ class ToolPermissions:
         await self._emitter.synced()
         return _failure(error)
 
-    def _deny(self, call: _Call, reason: str) -> str:
-        self._emitter.emit(ev.ToolCallDenied(call=call.name, who=call.who, function=call.function, reason=reason))
+    def _deny(self, call: _Call, reason: str, arguments: Mapping[str, Any] | None) -> str:
+        given = None if arguments is None else dict(arguments)
+        self._emitter.emit(
+            ev.ToolCallDenied(call=call.name, who=call.who, function=call.function, reason=reason, arguments=given)
+        )
         return _denial(reason)
 
-    async def _review(self, call: _Call, arguments: dict[str, Any]) -> ToolReview:
+    async def _review(self, call: _Call, arguments: dict[str, Any], function: KernelFunction) -> ToolReview:
         if not any(fnmatch.fnmatchcase(call.function, pattern) for pattern in self._patterns):
             return ToolReview.approve()
         recorded = self._steps.find("tool review", call.name)
@@ -160,17 +169,35 @@ class ToolPermissions:
         elif self._people.approver is None:
             review = ToolReview.deny("nobody is there to approve this call")
         else:
-            request = ToolReviewRequest(agent=call.who, function=call.function, arguments=arguments)
+            changes = await _changes(function, arguments)
+            request = ToolReviewRequest(agent=call.who, function=call.function, arguments=arguments, changes=changes)
             with self._control.asking():
                 review = await ask(self._people.approver, request)
         self._emitter.emit(
             ev.ToolReviewed(
-                call=call.name, who=call.who, function=call.function, decision=review.decision, reason=review.reason
+                call=call.name,
+                who=call.who,
+                function=call.function,
+                decision=review.decision,
+                reason=review.reason,
+                arguments=arguments,
             )
         )
         if review.decision == "approve_for_run":
             self._approved.add(call.function)
         return review
+
+
+async def _changes(function: KernelFunction, arguments: Mapping[str, Any]) -> Mapping[str, str]:
+    """What a call would change, from the function's `preview`; nothing where there is none, or where it fails."""
+    preview = getattr(getattr(function, "method", None), "preview", None)
+    if preview is None:
+        return {}
+    try:
+        changes: Mapping[str, str] = await in_daemon_thread(lambda: preview(**arguments))
+    except Exception:  # the call itself will tell what is wrong with its arguments
+        return {}
+    return changes
 
 
 def _failure(error: str) -> str:

@@ -18,10 +18,11 @@ from magentic_kit.errors import LimitReached, RunCancelled
 from magentic_kit.runlog.entries import ToolCall
 from magentic_kit.runlog.record import RunRecord, stalled
 from magentic_kit.text import count, duration, one_line, printable
+from magentic_kit.views.differences import changed_lines
+from magentic_kit.views.wording import number_of, tokens_text
 
 Clock: TypeAlias = Callable[[], float]
 INDENT = "  "
-_MOST_COMPARED = 2_000  # lines of two plans; the time that a comparison takes may grow with their square
 
 
 class Console:
@@ -35,9 +36,16 @@ class Console:
         self._streamed = False  # whether this turn's text was shown as it came
         self._tail = ""  # the text that has no end yet: of the line, or of the Markdown block
         self._announced = ""
+        self._later: list[tuple[ev.AnyEvent, RunRecord]] | None = None  # what happens while a person is asked
 
     def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
-        """Shows what happened."""
+        """Shows what happened; while a person is asked, afterwards, so that nothing stands beside the question."""
+        if self._later is None:
+            self._show(event, record)
+        else:
+            self._later.append((event, record))
+
+    def _show(self, event: ev.AnyEvent, record: RunRecord) -> None:
         self._record = record
         match event:
             case ev.RunStarted():
@@ -78,22 +86,26 @@ class Console:
     def paused(self) -> Iterator[None]:
         """Leaves the terminal to somebody who asks a person."""
         self._end_text()
-        yield
+        later = self._later = []
+        try:
+            yield
+        finally:
+            self._later = None
+            for event, record in later:
+                self._show(event, record)
+
+    def shows_all_of(self, plan: str) -> bool:
+        """Whether a plan, as it was shown, has every character of its source, where no line can pass for ours."""
+        return False
 
     def _plan(self, event: ev.PlanCreated | ev.Replanned) -> None:
         if self._verbosity == "full":
             self._section(f"facts {event.version}", event.facts)
         if isinstance(event, ev.PlanCreated):
             return self._section(f"plan {event.version}", event.plan)
-        import difflib
-
-        old, new = (printable(plan.plan).strip("\n").split("\n") for plan in (self._record.plans[-2:] * 2)[:2])
-        changes = []
-        if len(old) + len(new) <= _MOST_COMPARED:
-            changes = [*difflib.unified_diff(old, new, n=len(old), lineterm="")][3:]
-        changes = changes or [f" {line}" for line in new]
+        old, new = (self._record.plans[-2:] * 2)[:2]
         title = f"plan {event.version}, because {event.reason or 'of stalls'}"
-        self._section(title, "\n".join(f"{line[0]} {line[1:]}" for line in changes), changed=True)
+        self._section(title, changed_lines(old.plan, new.plan), changed=True)
 
     def _turn(self, event: ev.AgentStarted | ev.TextDelta | ev.AgentMessage) -> None:
         match event:
@@ -118,6 +130,18 @@ class Console:
                 self._line(f"{event.who} may call {event.function}: {event.decision} {event.reason}", "cyan")
             case ev.RunResumed():
                 self._line("── what was done before ends here; now live ──", "bold")
+            case ev.DialectFound():
+                form = f"{event.service} refuses a form of request: {event.name} from now on"
+                self._line(f"{form} (advice: services.{event.service}.dialect)", "yellow")
+            case ev.ServiceReplaced():
+                self._line(f"{event.by} answers in place of {event.service}: {event.error}", "yellow")
+            case ev.ContextShortened():
+                self._line(f"{event.who}: too long for the model, {event.left_out} messages are left out", "yellow")
+            case ev.TextCallCorrected():
+                names = ", ".join(one_line(name, 60) for name in event.functions)
+                self._line(f"{event.who}: wrote calls as text ({names}) and is asked to call by the API", "yellow")
+            case ev.ModelCallFinished() if event.reasoning and self._verbosity != "quiet":
+                self._reasoning(event)
             case ev.LedgerRejected():
                 self._line(f"manager: reply {event.attempt} is no progress ledger: {event.error}", "yellow")
             case ev.ModelCallRetried():
@@ -128,6 +152,13 @@ class Console:
             case ev.ToolCallFinished() | ev.ToolCallFailed() | ev.ToolCallDenied():
                 self._tool(next(c for c in reversed(self._record.tool_calls) if c.call == event.call))
 
+    def _reasoning(self, event: ev.ModelCallFinished) -> None:
+        if self._verbosity == "full":
+            self._line(f"{event.who} thought:", "dim")
+            self._verbatim(event.reasoning)
+        else:
+            self._line(f"{event.who} thought: {one_line(event.reasoning, 200)}", "dim", fold=True)
+
     def _finish(self, event: ev.RunFinished) -> None:
         record = self._record
         for call in record.tool_calls:
@@ -136,9 +167,11 @@ class Console:
         if record.errors and record.errors[-1].who == "run":  # else it was shown when it happened
             self._line(f"error: {record.errors[-1].message}", "red")
         parts = [count(len(record.turns), "round"), count(record.stalls, "stall"), count(record.resets, "reset")]
-        parts += [self._tokens(), duration(event.seconds)]
+        parts += [tokens_text(record), duration(event.seconds)]
         outcome = f"{event.outcome} ({event.reason})" if event.reason else event.outcome
         self._line(f"run {outcome}: {', '.join(parts)}", f"bold {'green' if outcome == 'satisfied' else 'yellow'}")
+        for note in event.notes:
+            self._line(note, "yellow")
 
     def _ledger(self, event: ev.ProgressLedger) -> None:
         satisfied, moving = event.is_request_satisfied, event.is_progress_being_made
@@ -186,13 +219,6 @@ class Console:
         head += {"ok": " → ", "unfinished": ""}.get(call.status, ": ")
         return self._line(head + one_line(call.result, max(self._width() - len(head), 10)), style, fold=True)
 
-    def _tokens(self) -> str:
-        tokens = self._record.tokens
-        if tokens is None:
-            return "tokens unknown"
-        least = "at least " if self._record.totals["unknown_calls"] else ""
-        return f"{least}{count(tokens, 'token')}"
-
     # What follows is all that touches the stream.
 
     def _width(self) -> int:
@@ -230,11 +256,6 @@ class Console:
         if self._tail:
             self._tail = ""
             self._write("\n")
-
-
-def number_of(number: int, most: int | None) -> str:
-    """A number and the limit on it, if there is one: `3` or `3/20`."""
-    return str(number) if most is None else f"{number}/{most}"
 
 
 class QuietConsole(Console):

@@ -29,7 +29,7 @@ def make_console(
     """
     stream = stream or sys.stderr
     if mode == "auto":
-        mode = "rich" if _can_draw(stream) else "plain"
+        mode = "rich" if can_draw(stream) else "plain"
     return _kind(mode)(stream, verbosity=verbosity, show_reasons=show_reasons, clock=clock)
 
 
@@ -43,7 +43,8 @@ def _kind(mode: Mode) -> type[Console]:
     return RichConsole
 
 
-def _can_draw(stream: TextIO) -> bool:
+def can_draw(stream: TextIO) -> bool:
+    """Says whether a stream is a terminal that shows colours and Unicode, and nobody has switched them off."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return stream.isatty() and "utf" in (stream.encoding or "").lower()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any, TextIO
 
-from markdown_it import MarkdownIt
 from rich.console import Console as Screen
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markdown import Markdown
 from rich.panel import Panel
 from rich.segment import Segment, SegmentLines
 from rich.table import Table
@@ -23,7 +19,10 @@ from magentic_kit import events as ev
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.usage import tokens_of
 from magentic_kit.text import duration, one_line, printable
-from magentic_kit.views.console import INDENT, Console, number_of
+from magentic_kit.views.console import INDENT, Console
+from magentic_kit.views.framed import visible
+from magentic_kit.views.markdown import BLOCK_LIMIT, blocks, is_same, markdown
+from magentic_kit.views.wording import number_of
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DOING = {
@@ -33,15 +32,11 @@ _DOING = {
     "answer": "writes the answer",
     "summary": "sums up",
 }
-_BLOCK_LIMIT, _TEXT_LIMIT = 20_000, 50_000  # characters; what is longer is shown as it is, not as Markdown
+_TEXT_LIMIT = 50_000  # characters; what is longer is shown as it is, not as Markdown
 _LIVE_LIMIT = 4_000  # characters of a growing block that are drawn anew at every frame
 _FRAMES = 8  # a second
 _NEAR = 0.8  # of a limit
 _CHANGED = {"+": "green", "-": "red"}
-
-_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-_PARSER.disable(["reference", "entity", "image"])  # what a text says, it shows
-_OUTLINE = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["reference", "inline"])
 
 
 class RichConsole(Console):
@@ -59,17 +54,19 @@ class RichConsole(Console):
         self._doing, self._since, self._stalls = "", 0.0, 0
         self._tokens_used = self._manager_tokens = 0
         self._screen = Screen(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False)
-        self._live = Live(self, console=self._screen, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._live = self._new_live()
         self._drawing = threading.RLock()
         self._closed = threading.Event()
         self._closed.set()
 
-    def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
-        """Shows what happened."""
-        with self._drawing:
-            self._show(event, record)
+    def _new_live(self) -> Live:
+        return Live(self, console=self._screen, auto_refresh=False, transient=True, redirect_stdout=False)
 
     def _show(self, event: ev.AnyEvent, record: RunRecord) -> None:
+        with self._drawing:
+            self._draw(event, record)
+
+    def _draw(self, event: ev.AnyEvent, record: RunRecord) -> None:
         self._since = self._clock()
         match event:
             case ev.ModelCallStarted():
@@ -83,7 +80,7 @@ class RichConsole(Console):
                 self._doing = f"{event.who} calls {event.function}"
             case ev.ProgressLedger() | ev.Replanned():
                 self._stalls = getattr(event, "stalls", 0)
-        super().__call__(event, record)
+        super()._show(event, record)
         if isinstance(event, ev.RunStarted) and self._closed.is_set():
             self._closed.clear()
             self._live.start()
@@ -111,12 +108,23 @@ class RichConsole(Console):
         """Leaves the terminal to somebody who asks a person."""
         with self._drawing:
             self._end_text()
+            was_live = self._live.is_started
             self._live.stop()
-        try:
-            yield
-        finally:
-            with self._drawing:
-                self._live.start()
+        with super().paused():
+            try:
+                yield
+            finally:
+                with self._drawing:
+                    if was_live and not self._closed.is_set():
+                        self._live = self._new_live()  # the old one would erase as many rows as it once had
+                        self._live.start()
+
+    def shows_all_of(self, plan: str) -> bool:
+        """Whether the panel of a plan has every character of its source."""
+        if len(plan) > BLOCK_LIMIT or visible(plan) != plan:
+            return False
+        lines = self._lines(markdown(plan), max(map(len, plan.split("\n"))) + 100)
+        return is_same(plan, "\n".join("".join(part.text for part in line) for line in lines))
 
     def _redraw(self) -> None:
         while not self._closed.wait(1 / _FRAMES):
@@ -130,7 +138,7 @@ class RichConsole(Console):
         room = max(self._screen.height - len(footer) - 1, 0)
         lines: list[list[Segment]] = []
         if tail := self._tail:
-            shown = _markdown(tail) if len(tail) <= _LIVE_LIMIT else Text(tail[-_LIVE_LIMIT:])
+            shown = markdown(tail) if len(tail) <= _LIVE_LIMIT else Text(tail[-_LIVE_LIMIT:])
             lines = [[]] * self._spaced + self._indented(shown)
         return Group(SegmentLines(lines[-room:] if room else [], new_lines=True), *footer)
 
@@ -197,7 +205,7 @@ class RichConsole(Console):
 
     def _section(self, title: str, text: str, *, changed: bool = False) -> None:
         self._end_text()
-        body: RenderableType = SegmentLines(self._lines(_markdown(printable(text)), self._width() - 4), new_lines=True)
+        body: RenderableType = SegmentLines(self._lines(markdown(printable(text)), self._width() - 4), new_lines=True)
         if changed:
             lines = printable(text).split("\n")
             body = Text("\n").join(Text(line, style=_CHANGED.get(line[:1], "")) for line in lines)
@@ -211,7 +219,7 @@ class RichConsole(Console):
     def _text(self, text: str) -> None:
         self._tail += printable(text)
         self._said += len(text)
-        if "\n" in text or len(self._tail) > _BLOCK_LIMIT:
+        if "\n" in text or len(self._tail) > BLOCK_LIMIT:
             self._flush()
 
     def _end_text(self) -> None:
@@ -224,32 +232,14 @@ class RichConsole(Console):
         whole = len(self._tail) if ended else self._tail.rfind("\n") + 1
         done, last = [self._tail[:whole]], ""
         if not self._raw:
-            *done, last = _blocks(self._tail[:whole])
+            *done, last = blocks(self._tail[:whole])
         rest = last + self._tail[whole:]
-        if ended or len(rest) > _BLOCK_LIMIT:
+        if ended or len(rest) > BLOCK_LIMIT:
             done, rest, self._raw = [*done, rest], "", self._raw or not ended
         lines: list[list[Segment]] = []
         for block in filter(str.strip, done):
             apart = (self._spaced or lines) and not self._raw
-            lines += [[]] * bool(apart) + self._indented(Text(block.strip("\n")) if self._raw else _markdown(block))
+            lines += [[]] * bool(apart) + self._indented(Text(block.strip("\n")) if self._raw else markdown(block))
         self._tail, self._spaced = rest, self._spaced or bool(lines)  # first, so that no redraw shows it twice
         if lines:
             self._print(lines)
-
-
-def _markdown(text: str) -> RenderableType:
-    """Markdown without links, HTML or large headings; a text too long for it is shown as it is."""
-    if len(text) > _BLOCK_LIMIT:
-        return Text(text.strip("\n"))
-    shown = Markdown("", hyperlinks=False)
-    shown.parsed = _PARSER.parse(text)
-    for token in shown.parsed:
-        token.tag = "h3" if token.tag in ("h1", "h2") else token.tag
-    return shown
-
-
-def _blocks(text: str) -> list[str]:
-    """The top-level Markdown blocks of whole lines, each with the lines up to the next."""
-    lines = re.findall(r"[^\n]*\n|[^\n]+$", text)
-    starts = [token.map[0] for token in _OUTLINE.parse(text) if token.level == 0 and token.map]
-    return ["".join(lines[begin:end]) for begin, end in pairwise([0, *starts[1:], len(lines)])]

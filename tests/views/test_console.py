@@ -429,6 +429,48 @@ def test_the_terminal_is_given_back_when_the_run_breaks_off():
     assert terminal.screen.endswith("  North grew fastest.")
 
 
+@pytest.mark.parametrize("mode", ["plain", "rich"])
+def test_what_happens_while_a_person_is_asked_is_shown_after_it(mode):
+    terminal = Terminal(tty=mode == "rich")
+    console = make_console(stream=terminal, mode=mode, clock=lambda: NOW)
+    first, *others = sample.plan_and_first_query()
+    record = sample.feed(console, sample.stamp(first))
+    with console.paused():
+        terminal.write("a question\n")
+        sample.feed(console, sample.stamp(*others), record)
+        assert terminal.screen.endswith("a question")
+    assert "a question" in terminal.screen.partition("plan 1")[0] and "North grew" in terminal.screen
+    console.close()
+    assert terminal.cursor
+
+
+@pytest.mark.parametrize("columns", [40, 80, 110])
+def test_a_new_display_begins_after_each_question(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    terminal = Terminal()
+    console = make_console(stream=terminal, mode="rich", clock=lambda: NOW)
+    sample.feed(console, sample.stamp(*sample.plan_and_first_query()))
+    until(lambda: "round 1" in terminal.screen.rpartition("─")[2])
+    asked = []
+    for number in range(5):
+        with console.paused():
+            terminal.write(f"question {number}\n")
+            asked = terminal.screen.splitlines()
+        until(lambda shown=len(asked): len(terminal.screen.splitlines()) > shown)
+        assert terminal.screen.splitlines()[: len(asked)] == asked
+    console.close()
+    assert terminal.screen.splitlines() == asked
+
+
+def test_a_display_that_was_given_back_during_a_question_stays_so():
+    terminal = Terminal()
+    console = make_console(stream=terminal, mode="rich", clock=lambda: NOW)
+    sample.feed(console, sample.stamp(*sample.plan_and_first_query()))
+    with console.paused():
+        console.close()
+    assert terminal.cursor
+
+
 def test_readers_of_events_start_without_heavy_imports():
     code = (
         "import sys, magentic_kit.views.console, magentic_kit.runlog.record, magentic_kit.views.report\n"

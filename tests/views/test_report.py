@@ -92,6 +92,24 @@ def test_what_people_said_of_plans_and_calls_stands_beside_them():
         assert words == [("revise", "do not guess"), ("approve", ""), ("approve for run", ""), ("deny", "not today")]
 
 
+def test_a_denied_call_is_shown_with_its_arguments():
+    call = {"call": "t1", "who": "Analyst", "function": "db.drop", "arguments": {"table": "sales"}}
+    reviewed = ev.ToolReviewed(**call, decision="deny", reason="no")
+    events = sample.stamp(sample.started(), reviewed, ev.ToolCallDenied(**call, reason="no"))
+    record = RunRecord.of(events)
+    assert record.tool_calls[0].arguments == {"table": "sales"}
+    assert all(
+        "&#34;table&#34;: &#34;sales" in page or '"table": "sales"' in page for page in (markdown(record), html(record))
+    )
+
+
+def test_a_log_of_before_reviews_had_arguments_is_still_read():
+    line = {"v": 1, "type": "tool_reviewed", "call": "c", "who": "A", "function": "f.g", "decision": "deny"}
+    assert ev.from_dict(line).arguments is None
+    denied = {"v": 1, "type": "tool_call_denied", "call": "c", "who": "A", "function": "f.g", "reason": "no"}
+    assert ev.from_dict(denied).arguments is None
+
+
 def test_no_hostile_mixture_of_markup_gets_out_of_its_place():
     choice = random.Random(7)
     for _ in range(400):

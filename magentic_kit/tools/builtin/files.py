@@ -8,6 +8,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import unified_diff
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -29,6 +30,8 @@ MAX_CHARACTERS = 100_000
 MAX_ENTRIES = 10_000
 MAX_SEARCHED = 200_000_000
 """Files and folders that `list` and `search` look at, and bytes that `search` reads."""
+MAX_COMPARED = 4_000
+"""Lines of two versions of a file that are compared for a review."""
 
 Pattern = Annotated[str, "Which files: '*.md' by name; '**/' crosses folders, as in 'docs/**/*.md'"]
 
@@ -56,6 +59,7 @@ class FilesPlugin:
             def write_file(path: Annotated[str, "Relative path"], text: Annotated[str, "The new content"]) -> str:
                 return self._write(path, text)
 
+            write_file.preview = self._preview  # shown to whoever approves the call
             self.write: Callable[[str, str], str] = write_file
 
     @kernel_function(name="read", description="Reads lines of a text file.")
@@ -87,6 +91,15 @@ class FilesPlugin:
         with self._folder(".") as folder:
             walk = _Walk(folder, pattern)
             return _lines(_hits(walk, text.lower()), walk)
+
+    def _preview(self, path: str, text: str) -> dict[str, str]:
+        """What `write` would change in the file, as a unified diff; nothing if it is new, or too long to compare."""
+        with self._folder(path, upto=-1) as folder:
+            old, new = _text(folder, path).split("\n"), text.split("\n")
+        if len(old) + len(new) > MAX_COMPARED:
+            return {}
+        lines = list(unified_diff(old, new, lineterm=""))[2:]  # without the names of the files
+        return {"text": "\n".join(lines) or "nothing: the file has this content"}
 
     def _write(self, path: str, text: str) -> str:
         data = text.encode()
