@@ -46,7 +46,8 @@ async def probe_services(team: Team, *, live: bool) -> list[Finding]:
     """What can be said of each service of the team; `live` asks its model too, which costs tokens."""
     steps = RecordedSteps()
     emitter = RunEmitter("doctor", redactor=Redactor(team.secrets()), steps=steps)
-    limits = RunLimits(retries=0, model_timeout=team.config.limits.model_timeout)
+    given = team.config.limits
+    limits = RunLimits(retries=0, model_timeout=given.model_timeout, stream_idle_timeout=given.stream_idle_timeout)
     control = RunControl(limits, emitter)
 
     def calls(name: str) -> ParticipantCalls:
