@@ -86,13 +86,15 @@ def load_team(
     known_services: Collection[str] = (),
     known_plugins: Mapping[str, Collection[str]] = {},
     above: tuple[Path, ...] = (),
+    thorough: bool = False,
 ) -> Team:
     """The team of a file, or of data made in Python. Raises `ConfigError` with every problem found.
 
     Paths in it count from `base_dir` (default: the file's folder, or the current one). `overrides` are values by
     dotted path, agents by name (`agents.Writer.instructions`). `env` fills `${NAME}` (default: the environment).
     `known_services` and `known_plugins` (name -> its functions) count as defined in the team. Teams that are its
-    members are checked too; `above` are the files that it is itself a member of.
+    members are checked too; `above` are the files that it is itself a member of. With `thorough`, what the team names
+    is looked into too: Python code, which is not imported, data files and scripts.
     """
     team = Path(team) if isinstance(team, str) else team
     path = team.resolve() if isinstance(team, Path) else None
@@ -105,6 +107,12 @@ def load_team(
     for route, message in problems:
         source.report(route, message)
     warnings = check_references(source, known_services, known_plugins)
+    if thorough:
+        from magentic_kit.team.code_checks import check_code
+        from magentic_kit.team.script_checks import check_scripts
+
+        warnings += check_code(source)
+        check_scripts(source)
     above = (*above, path) if path else above
     for n, agent in enumerate(config.agents if config else ()):
         if agent.team in above:
@@ -112,7 +120,15 @@ def load_team(
             source.report(("agents", n, "team"), f"a team cannot be its own member: {names}")
         elif agent.team and agent.team.is_file():
             try:
-                load_team(agent.team, env=env, known_services=known_services, known_plugins=known_plugins, above=above)
+                member = load_team(
+                    agent.team,
+                    env=env,
+                    known_services=known_services,
+                    known_plugins=known_plugins,
+                    above=above,
+                    thorough=thorough,
+                )
+                warnings += member.warnings
             except ConfigError as error:
                 source.problems += error.problems
     if config is None or source.problems:
