@@ -47,7 +47,8 @@ async def probe_services(team: Team, *, live: bool) -> list[Finding]:
     """
     steps = RecordedSteps()
     emitter = RunEmitter("doctor", redactor=Redactor(team.secrets()), steps=steps)
-    limits = RunLimits(retries=0, model_timeout=team.config.limits.model_timeout)
+    given = team.config.limits
+    limits = RunLimits(retries=0, model_timeout=given.model_timeout, stream_idle_timeout=given.stream_idle_timeout)
     control = RunControl(limits, emitter)
 
     def calls(name: str) -> ParticipantCalls:
