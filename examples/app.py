@@ -1,8 +1,10 @@
 """A web app that runs a team per request: events as server-sent events, and a route to cancel.
 
-POST   /runs               {"task": "…", "inputs": {…}}  ->  {"run_id": "…"}
+POST   /runs               {"task": "…", "inputs": {…}}, as application/json  ->  {"run_id": "…"}
 GET    /runs/{id}/events   the events as they come, for one reader; who leaves cancels the run
 DELETE /runs/{id}          cancels the run
+
+It is for this machine: pages of other origins are refused. `Access.of` takes a token and other hosts, too.
 """
 
 import json
@@ -16,14 +18,17 @@ import uvicorn
 from sse_starlette.sse import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from magentic_kit import ConfigError, Run, TeamFactory
 from magentic_kit.events import to_dict
+from magentic_kit.serve.guard import Access, RequestGuard
 
 TEAM = os.environ.get("TEAM", Path(__file__).parent.parent / "configs" / "sales_analysis.yaml")
+KEYS = {"task": str, "inputs": dict}
 runs: dict[str, Run] = {}
 
 
@@ -37,13 +42,28 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 async def start(request: Request) -> Response:
-    asked = await request.json()
+    asked = await body(request)
     try:
         run = request.app.state.factory.start(asked.get("task"), inputs=asked.get("inputs", {}))
     except ConfigError as error:
         raise HTTPException(422, str(error)) from error
     runs[run.run_id] = run
     return JSONResponse({"run_id": run.run_id}, 201)
+
+
+async def body(request: Request) -> dict[str, Any]:
+    try:
+        asked = await request.json()
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "this is not JSON") from error
+    if not isinstance(asked, dict):
+        raise HTTPException(422, "send an object with 'task' and 'inputs'")
+    for key, value in asked.items():
+        if key not in KEYS:
+            raise HTTPException(422, f"there is no key {key!r}; there is {', '.join(KEYS)}")
+        if not isinstance(value, KEYS[key]):
+            raise HTTPException(422, f"{key!r} cannot be {value!r}")
+    return asked
 
 
 async def events(request: Request) -> Response:
@@ -77,6 +97,7 @@ app = Starlette(
         Route("/runs/{id}/events", events),
         Route("/runs/{id}", cancel, methods=["DELETE"]),
     ],
+    middleware=[Middleware(RequestGuard, Access.of("127.0.0.1"))],
     lifespan=lifespan,
 )
 

@@ -41,6 +41,8 @@ _ANSWERS = {
     "cancelled": "The team was cancelled; there is no answer.",
     "failed": "The team failed; there is no answer: {error}",
 }
+_RESERVED = {"arguments", "execution_settings", "kernel", "metadata", "self", "server", "service", "settings", "task"}
+"""Names that Semantic Kernel hands to a function, or to what calls it, beside the arguments; and the task's own."""
 _JSON = {bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 
 
@@ -160,6 +162,9 @@ def as_function(team: EmbeddedTeam, name: str) -> KernelFunctionFromMethod:
     parameters = [_parameter("task", about, config.task or None, is_required=not config.task)]
     for key, spec in config.inputs.items():
         if key not in given:
+            if key in _RESERVED:
+                message = f"the input '{key}' cannot be an argument of a function: the name is taken; rename the input"
+                raise ConfigError.one(message, file=config.name)
             parameters.append(_parameter(key, spec.description, spec.default, is_required=spec.required))
     return KernelFunctionFromMethod(run, parameters=parameters)
 

@@ -62,7 +62,9 @@ class ServiceError(KitError):
     """A model call failed and retries did not cure it.
 
     `status` is the HTTP status or None; `retryable` tells whether trying again could help;
-    `retry_after` is the server's own wish in seconds or None.
+    `retry_after` is the server's own wish in seconds or None. `fault` says what is wrong, as far as the server
+    tells: `context` (the request is too long), `content` (a filter refused it), `quota` (no credit), `key`,
+    `model` (not there), `request` (refused in another way), `limit` (too many requests), `down`, or "".
     """
 
     kind = "service"
@@ -75,11 +77,13 @@ class ServiceError(KitError):
         status: int | None = None,
         retryable: bool = False,
         retry_after: float | None = None,
+        fault: str = "",
     ) -> None:
         self.service = service
         self.status = status
         self.retryable = retryable
         self.retry_after = retry_after
+        self.fault = fault
         super().__init__(message)
 
 

@@ -100,6 +100,7 @@ class RunLimits:
     max_tokens: int | None = None
     deadline: float | None = None
     model_timeout: float | None = None
+    stream_idle_timeout: float | None = None
     tool_timeout: float | None = None
     tool_rounds: int | None = None
     retries: int | None = None
@@ -232,6 +233,63 @@ class TextDelta(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReasoningDelta(Event):
+    """A piece of streamed reasoning, for live sinks only; the fields are those of `TextDelta`."""
+
+    type: ClassVar[str] = "reasoning_delta"
+    logged: ClassVar[bool] = False
+    who: str
+    purpose: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DialectFound(Event):
+    """A service refused a request, and takes it in another form: `name` as in `services.NAME.dialect`."""
+
+    type: ClassVar[str] = "dialect_found"
+    identity: ClassVar[Identity] = ("service", "name")
+    service: str
+    name: str
+    refusal: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceReplaced(Event):
+    """From here on the service `by` answers in place of `service`, which failed `who` with `error`."""
+
+    type: ClassVar[str] = "service_replaced"
+    identity: ClassVar[Identity] = ("service", "by")
+    service: str
+    by: str
+    who: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextShortened(Event):
+    """A request was too long for the model, and is repeated without its `left_out` oldest messages."""
+
+    type: ClassVar[str] = "context_shortened"
+    identity: ClassVar[Identity] = ("call",)
+    call: str
+    who: str
+    left_out: int
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextCallCorrected(Event):
+    """A model wrote calls of `functions` as text, and was asked to call them by the API."""
+
+    type: ClassVar[str] = "text_call_corrected"
+    identity: ClassVar[Identity] = ("call",)
+    call: str
+    who: str
+    functions: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCallStarted(Event):
     """A request to a model is about to be sent. `call` names it within the run, `who#n`; `request` is packed.
 
@@ -267,7 +325,9 @@ class ModelCallRetried(Event):
 class ModelCallFinished(Event):
     """A model answered. `seconds` includes retries; `tool_calls` are `{id, index, name, arguments}`.
 
-    `reused` tells that the reply was taken from an earlier run and nothing was paid.
+    `finish_reason` is `stop`, `tool_calls`, `length` (cut), `content_filter` (withheld) or `refusal` (`text` is it);
+    `reasoning` is what the model thought before it replied, which is never sent back. `reused` tells that the reply
+    was taken from an earlier run and nothing was paid.
     """
 
     type: ClassVar[str] = "model_call_finished"
@@ -280,12 +340,16 @@ class ModelCallFinished(Event):
     text: str
     tool_calls: list[FunctionCall] = field(default_factory=list)
     finish_reason: str = ""
+    reasoning: str = ""
     reused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCallFailed(Event):
-    """A model call ended without an answer: an error, a limit or a cancel (`kind`)."""
+    """A model call ended without an answer: an error, a limit or a cancel (`kind`).
+
+    `fault` says what is wrong with the request or the service, as `ServiceError.fault`.
+    """
 
     type: ClassVar[str] = "model_call_failed"
     call: str
@@ -295,6 +359,8 @@ class ModelCallFailed(Event):
     kind: str
     error: str
     status: int | None = None
+    fault: str = ""
+    retryable: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -402,7 +468,8 @@ class RunResumed(Event):
 class RunFinished(Event):
     """The run ended. `outcome` is `satisfied`, `limited`, `rejected`, `cancelled` or `failed`.
 
-    `reason` is the limit's name or a person's words, `error` what failed (`{kind, message}`) or None.
+    `reason` is the limit's name or a person's words, `error` what failed (`{kind, message}`) or None; `notes` say
+    what a reader of the answer has to know besides.
     """
 
     type: ClassVar[str] = "run_finished"
@@ -411,13 +478,17 @@ class RunFinished(Event):
     reason: str = ""
     error: ErrorDetails | None = None
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
 
 _OfPlans: TypeAlias = PlanCreated | Replanned | PlanReviewed
-_OfRounds: TypeAlias = ProgressLedger | LedgerRejected | AgentStarted | AgentMessage | TextDelta
+_OfRounds: TypeAlias = ProgressLedger | LedgerRejected | AgentStarted | AgentMessage | TextDelta | ReasoningDelta
 _OfModels: TypeAlias = ModelCallStarted | ModelCallRetried | ModelCallFinished | ModelCallFailed
+_OfServices: TypeAlias = DialectFound | ServiceReplaced | ContextShortened | TextCallCorrected
 _OfTools: TypeAlias = ToolReviewed | ToolCallStarted | ToolCallFinished | ToolCallFailed | ToolCallDenied | TeamProgress
-AnyEvent: TypeAlias = RunStarted | _OfPlans | _OfRounds | _OfModels | _OfTools | LimitReached | RunResumed | RunFinished
+AnyEvent: TypeAlias = (
+    RunStarted | _OfPlans | _OfRounds | _OfModels | _OfServices | _OfTools | LimitReached | RunResumed | RunFinished
+)
 
 _TYPES: dict[str, type[Event]] = {cls.type: cls for cls in typing.get_args(AnyEvent)}
 

@@ -184,7 +184,7 @@ class TeamFactory:
         blueprint, steps = self.blueprint, RecordedSteps()
         sinks = [] if on_event is None else [on_event]
         run_id = new_run_id(blueprint.config.name)
-        emitter = RunEmitter(run_id, redactor=blueprint.redactor(), steps=steps, sinks=sinks)
+        emitter = RunEmitter(run_id, redactor=blueprint.redactor(inputs), steps=steps, sinks=sinks)
         control = RunControl(blueprint.config.run_limits(), emitter)
         return RunParts(blueprint, emitter, control, steps, inputs=inputs, people=people, member_service=member_service)
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
+import traceback
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import semantic_kernel
 
-from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.embed import EmbeddedTeam, OnEvent, TeamChatCompletion
-from magentic_kit.errors import ConfigError, KitError, PlanRejected, ReplayError
+from magentic_kit.errors import ConfigError, KitError, LedgerError, PlanRejected, ReplayError, ServiceError
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.build import RunParts
 from magentic_kit.orchestration.invoke import answer_of
 from magentic_kit.orchestration.manager import last_word
 from magentic_kit.orchestration.options import RunOptions, people_of
+from magentic_kit.orchestration.restored import restored
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id, read_log
 from magentic_kit.runlog.emitter import RunEmitter
@@ -52,7 +54,7 @@ class Run:
         self._steps = steps
         self._emitter = RunEmitter(
             run_id,
-            redactor=blueprint.redactor(),
+            redactor=blueprint.redactor(self._inputs),
             steps=steps,
             views=options.get("views", ()),
             sinks=[self._queue.put_nowait, *options.get("sinks", ())],
@@ -121,7 +123,10 @@ class Run:
             recorded = until_limit(open_end, blueprint.config.run_limits())
         steps = RecordedSteps(recorded, next_seq=len(events), unknown_tools=options.get("unknown_tools"))
         if recorded and isinstance(started := recorded[0], ev.RunStarted):
-            task, run_id = started.task, started.run_id
+            run_id = started.run_id
+            if not is_finished:
+                started = restored(started, blueprint, task, options.get("inputs", {}))
+            task = started.task
             options = {**options, "inputs": started.inputs}
             if started.plan:
                 options["plan"] = TaskLedger(task=task, **started.plan)
@@ -171,7 +176,7 @@ class Run:
 
     def _log_to(self, log: RunLog) -> None:
         self._emitter.log, self.run_dir = log, log.directory
-        log.describe(self._emitter.redactor.text(self._team.resolved()))
+        log.describe(self._team.stored(self._emitter.redactor.spans))
 
     async def _main(self, recorded: Sequence[ev.AnyEvent]) -> RunResult:
         self._control.clock.start()
@@ -188,11 +193,28 @@ class Run:
         finally:
             await self._parts.close()
         outcome, reason, details = self._judge(error)
-        if outcome == "limited" and not answer:
+        # What was paid for is not lost with a manager that can go no further.
+        is_manager = details is not None and details["kind"] in (ServiceError.kind, LedgerError.kind)
+        if not answer and (outcome == "limited" or (is_manager and self.record.turns)):
             answer = last_word((turn.agent, turn.text) for turn in reversed(self.record.turns))
         seconds = self._control.clock.elapsed
-        self._finish(ev.RunFinished(outcome=outcome, answer=answer, reason=reason, error=details, seconds=seconds))
+        self._finish(
+            ev.RunFinished(
+                outcome=outcome,
+                answer=answer,
+                reason=reason,
+                error=details,
+                seconds=seconds,
+                notes=self._notes(outcome),
+            )
+        )
         return RunResult.of(self.record, self.run_dir)
+
+    def _notes(self, outcome: str) -> list[str]:
+        notes = [*self._parts.notes, *self._parts.manager.notes]
+        if outcome == "satisfied" and not self.record.turns:
+            notes.append("The manager was satisfied before any agent had spoken.")
+        return notes
 
     def _started(self) -> ev.RunStarted:
         participants = dict(self._parts.participants)
@@ -207,7 +229,7 @@ class Run:
             base_dir=str(self._team.base_dir),
             config_hash=self._team.config_hash,
             versions={
-                "magentic_kit": __version__,
+                "magentic_kit": version("magentic-kit"),
                 "semantic_kernel": semantic_kernel.__version__,
                 "python": platform.python_version(),
             },
@@ -227,7 +249,8 @@ class Run:
         if isinstance(error, KitError):
             kind, message = error.kind, str(error)
         else:
-            logger.error("the run failed", exc_info=error)
+            trace = "".join(traceback.format_exception(error))
+            logger.error("the run failed\n%s", self._emitter.redactor.text(trace).rstrip())
         return "failed", kind, {"kind": kind, "message": message}
 
     def _finish(self, finished: ev.RunFinished) -> None:
@@ -235,7 +258,7 @@ class Run:
         try:
             self._emitter.emit(finished)
         except KitError as error:
-            logger.error("%s", error)
+            logger.error("%s", self._emitter.redactor.text(str(error)))
         self._leave()
 
     def _leave(self) -> None:

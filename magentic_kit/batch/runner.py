@@ -179,7 +179,7 @@ class Batch:
             make_directory(self.directory, exist_ok=True)
             lock = lock_directory(self.directory, "batch")
             if not team_file.exists():
-                write_private(team_file, self.factory.blueprint.redactor().text(team.resolved()).encode())
+                write_private(team_file, team.stored(self.factory.blueprint.redactor().spans).encode())
             write_private(self.directory / "batch.json", json.dumps(vars(data), indent=1).encode())
         except OSError as error:
             raise self._unwritable(error) from error

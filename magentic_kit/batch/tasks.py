@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from typing_extensions import Self
-from yaml.constructor import SafeConstructor
 
 from magentic_kit.errors import ConfigError, Problem
+from magentic_kit.team.bounded_yaml import load_yaml, load_yaml_list
 from magentic_kit.team.problems import clip
 from magentic_kit.team.targets import module_object
 from magentic_kit.team.validation import validate
@@ -193,17 +193,20 @@ def _rows(path: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
             line_num = table.line_num
     elif path.suffix in (".yaml", ".yml"):
         try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
-            mark: Any = getattr(error, "problem_mark", None)
-            place: tuple[int, int] = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+            for number, item in load_yaml_list(text):
+                yield number, partial(_same, item)
+        except TypeError as error:
+            raise ConfigError.one("the file should hold a list of tasks", file=str(path)) from error
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
             raise ConfigError([Problem(str(path), *place, f"this is not valid YAML: {_words(error)}")]) from error
-        if not isinstance(root, yaml.SequenceNode):
-            raise ConfigError.one("the file should hold a list of tasks", file=str(path))
-        for node in root.value:
-            yield node.start_mark.line + 1, partial(SafeConstructor().construct_document, node)
     else:
         raise ConfigError.one("a tasks file ends in .jsonl, .yaml or .csv", file=str(path))
+
+
+def _same(item: Any) -> Any:
+    return item
 
 
 def _from_table(row: dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +215,7 @@ def _from_table(row: dict[str, Any]) -> dict[str, Any]:
     cells: dict[str, Any] = {name: cell for name, cell in row.items() if cell}
     task = {name: cells.pop(name) for name in [*cells] if name in ("id", "task", "expect")}
     if "expect" in task:
-        task["expect"] = yaml.safe_load(task["expect"])
+        task["expect"] = load_yaml(task["expect"])
     return {**task, "inputs": cells}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magentic_kit.errors import KitError
+from magentic_kit.runlog.redaction import redactor_of
 
 if TYPE_CHECKING:
     from magentic_kit.team.loading import Team
@@ -18,13 +19,14 @@ _VARIABLE = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")
 
 
 def announce(console: Console, team: Team, task: str | None, inputs: Mapping[str, Any]) -> None:
-    """Shows the team and its task, with the inputs filled in; nothing if there is no task."""
+    """Shows the team and its task, with the inputs filled in and secrets masked; nothing if there is no task."""
     text = task
     if not text or not text.strip():
         values = {name: spec.default for name, spec in team.config.inputs.items()} | dict(inputs)
         text = _VARIABLE.sub(lambda found: str(values.get(found[1], found[0])), team.config.task or "")
     if text:
-        console.announce(team.config.name, text)
+        redactor = redactor_of(frozenset(team.secrets(inputs)))
+        console.announce(team.config.name, redactor.text(text))
 
 
 def announce_again(console: Console, run_dir: Path) -> None:

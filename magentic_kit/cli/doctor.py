@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from magentic_kit.cli.environment import load_environment
+from magentic_kit.cli.findings import Finding, print_findings
 from magentic_kit.cli.options import PATH, env_file_option
-from magentic_kit.cli.output import say
 from magentic_kit.errors import ConfigError
-from magentic_kit.text import one_line
 
 if TYPE_CHECKING:
-    from magentic_kit.cli.probes import Finding
+    from magentic_kit.team.loading import Team
 
 
 @click.command()
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
 @click.option("--live", is_flag=True, help="Ask each model for a reply, a ledger and a tool call; costs some tokens.")
 @env_file_option
 def doctor(file: Path | None, live: bool, env_file: Path | None) -> int:
-    """Check Python and Semantic Kernel, and whether the services of TEAM have all they need.
+    """Check Python and Semantic Kernel, and whether the services and plugins of TEAM have all they need.
 
-    Exit code: 0 all is well, 1 something is missing.
+    Plugins are built, MCP servers started, OpenAPI documents read, and the functions of each agent listed.
+    Exit code: 0 what the team uses is there, 1 something of it is missing.
     """
     from magentic_kit.team.loading import load_team
 
@@ -41,12 +41,24 @@ def doctor(file: Path | None, live: bool, env_file: Path | None) -> int:
 
         load_environment(env_file, beside=file)
         team = load_team(file)
-        from magentic_kit.cli.probes import probe_services
-
         quiet_logs()
-        findings += asyncio.run(probe_services(team, live=live))
-    _print(findings)
-    return 0 if all(ok for _, ok, _, _ in findings) else 1
+        findings += asyncio.run(_team(team, live=live))
+    print_findings(findings)
+    return 1 if any(finding.is_fault for finding in findings) else 0
+
+
+async def _team(team: Team, *, live: bool) -> list[Finding]:
+    """What is found of a team and of the teams that are its members."""
+    from magentic_kit.cli.plugin_probes import probe_plugins
+    from magentic_kit.cli.probes import probe_services
+    from magentic_kit.team.loading import load_team
+
+    findings = [*await probe_services(team, live=live), *await probe_plugins(team)]
+    for agent in team.config.agents:
+        if agent.team:
+            inside = await _team(load_team(agent.team), live=live)
+            findings += [finding._replace(what=f"{agent.name}: {finding.what}") for finding in inside]
+    return findings
 
 
 def _installed() -> Iterator[Finding]:
@@ -60,21 +72,4 @@ def _installed() -> Iterator[Finding]:
         ("python", platform.python_version(), python, f"install Python {python}"),
         ("semantic-kernel", version("semantic-kernel"), kernel, f"pip install 'semantic-kernel{kernel}'"),
     ):
-        yield what, supported.contains(found, prereleases=True), f"{found}, supported {supported}", mend
-
-
-def _print(findings: list[Finding]) -> None:
-    """A table on a terminal, else a line for each finding."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console, table = Console(), Table("", "what", "found", "mend it with")
-    for what, ok, found, mend in findings:
-        cells = [one_line(cell) for cell in ("ok" if ok else "missing", what, found, "" if ok else mend)]
-        table.add_row(*map(Text, cells), style="" if ok else "red")
-        if not console.is_terminal:
-            advice = f"; {cells[3]}" if cells[3] else ""
-            say(f"{cells[0]:8} {cells[1]:24} {cells[2]}{advice}")
-    if console.is_terminal:
-        console.print(table)
+        yield Finding(what, supported.contains(found, prereleases=True), f"{found}, supported {supported}", mend)

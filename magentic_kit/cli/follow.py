@@ -11,7 +11,7 @@ import click
 
 from magentic_kit.cli.announce import LOADING
 from magentic_kit.cli.options import TeamOptions, option_group
-from magentic_kit.cli.output import discard_output, say, say_json
+from magentic_kit.cli.output import complain, discard_output, say, say_json
 
 if TYPE_CHECKING:
     from magentic_kit.events import AnyEvent
@@ -92,6 +92,9 @@ def _print_result(result: RunResult, output: OutputOptions) -> int:
         say_json(result.record.to_dict())
     elif output.form is None and result.answer:
         print_answer(result.answer)
+    if result.run_dir and not result.run_dir.is_dir():
+        complain(f"{result.run_dir}: the run directory was removed while the run went on: its log is lost")
+        return 1
     if not output.quiet:
         print_ending(result)
     return EXIT_CODES[result.outcome]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Collection, Mapping
+from importlib.metadata import distribution
 from pathlib import Path
+from shutil import which
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import click
 
@@ -26,6 +31,17 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "nvidia": ("meta/llama-3.1-8b-instruct", "NVIDIA_API_KEY"),
 }
 """Provider -> a model to begin with, and the environment variables that have to be set."""
+
+_EXTRAS = {
+    "azure_openai": "azure",
+    "azure_ai_inference": "azure",
+    "ollama": "ollama",
+    "anthropic": "anthropic",
+    "google": "google",
+    "mistral": "mistral",
+    "bedrock": "bedrock",
+}
+"""Provider -> the extra that its connector needs."""
 
 _TEMPLATE = Path(__file__).parent / "templates" / "project"
 
@@ -48,12 +64,13 @@ def init(directory: Path, provider: str | None, model: str | None, name: str | N
     provider = provider or _ask("Provider", "openai", PROVIDERS)
     suggested, *variables = PROVIDERS[provider]
     model = model or _ask("Model", suggested)
-    files = _files(provider=provider, model=model, variables=variables, name=name or directory.resolve().name or "team")
+    name = name or directory.resolve().name or "team"
+    files = _files(provider=provider, model=model, variables=variables, name=name, **_project(name, provider))
     _write({directory / path: text for path, text in files.items()})
     say(f"wrote {len(files)} files; now:")
     if directory != Path():
         say(f"  cd {directory}")
-    say("  magentic-kit run team.yaml")
+    say(f"  {'uv run ' if which('uv') else ''}magentic-kit run team.yaml")
 
 
 def _ask(what: str, default: str, choices: Collection[str] = ()) -> str:
@@ -68,6 +85,32 @@ def _ask(what: str, default: str, choices: Collection[str] = ()) -> str:
         if not choices or answer in choices:
             return answer
     return default
+
+
+def _project(name: str, provider: str) -> dict[str, str]:
+    """Returns the project's name as a distribution's, what it depends on, and where uv finds that."""
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    if words[-1:] != ["team"]:  # `pytest` or `magentic-kit` would depend on itself
+        words.append("team")
+    extra = _EXTRAS.get(provider)
+    dependency = f"magentic-kit[{extra}]" if extra else "magentic-kit"
+    return {"project": "-".join(words), "dependency": dependency, "source": _uv_source()}
+
+
+def _uv_source() -> str:
+    """Returns where this package was installed from, as uv has it in TOML; empty if it is from an index.
+
+    A checkout, say, which may be all there is: the version may never have been released.
+    """
+    origin = json.loads(distribution("magentic-kit").read_text("direct_url.json") or "{}")  # PEP 610
+    url = origin.get("url", "")
+    if "vcs_info" in origin:
+        return f"{{ git = {json.dumps(url)}, rev = {json.dumps(origin['vcs_info']['commit_id'])} }}"
+    if not url.startswith("file:"):
+        return f"{{ url = {json.dumps(url)} }}" if url else ""
+    path = json.dumps(url2pathname(urlsplit(url).path), ensure_ascii=False)
+    editable = ", editable = true" if origin.get("dir_info", {}).get("editable") else ""
+    return f"{{ path = {path}{editable} }}"
 
 
 def _files(**values: Any) -> dict[str, str]:

@@ -2,42 +2,83 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from magentic_kit.cli.environment import load_environment
-from magentic_kit.cli.options import PATH, env_file_option, out_option
+from magentic_kit.cli.options import PATH, POSITIVE, env_file_option, out_option
 from magentic_kit.cli.output import say
 from magentic_kit.errors import ConfigError
+from magentic_kit.team.secrets import names_secret
 
 
 @click.command()
 @click.argument("teams", nargs=-1, required=True, type=PATH, metavar="TEAM...")
 @click.option("--http", default="", metavar="HOST:PORT", help="Serve streamable HTTP here; default: stdio.")
+@click.option("--token-env", metavar="NAME", help="Variable with the bearer token to ask for; needed beyond loopback.")
+@click.option("--allow-host", "hosts", multiple=True, metavar="HOST", help="Another host name that clients may use.")
+@click.option(
+    "--concurrency", type=POSITIVE, default=8, metavar="N", show_default=True, help="Runs at once; more calls wait."
+)
 @out_option
 @env_file_option
-def mcp(teams: tuple[Path, ...], http: str, out: Path, env_file: Path | None) -> None:
-    """Serve each TEAM as a tool of an MCP server, with progress for each round; a cancelled request ends its run."""
+def mcp(
+    teams: tuple[Path, ...],
+    http: str,
+    token_env: str | None,
+    hosts: tuple[str, ...],
+    concurrency: int,
+    out: Path,
+    env_file: Path | None,
+) -> int:
+    """Serve each TEAM as a tool of an MCP server, with progress for each round; a cancelled request ends its run.
+
+    Over HTTP, the server answers requests of this machine that no page of another origin sent.
+    """
     import asyncio
 
-    from magentic_kit.cli.process import quiet_logs
+    from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
 
-    host, _, port = http.rpartition(":")
-    if http and not (host and port.isdecimal()):
-        raise ConfigError.one(f"'{http}' should be HOST:PORT, such as 127.0.0.1:8765", file="--http")
+    if not http and (token_env or hosts):
+        raise ConfigError.one("--token-env and --allow-host go with --http", file="command line")
     for team in teams:
         load_environment(env_file, beside=team)
 
-    async def serve() -> None:
+    async def serve() -> int:
+        from magentic_kit.serve.guard import Access
+        from magentic_kit.serve.http import listen, parse_address, url_of
+
+        stop = asyncio.Event()
+        on_signals(stop.set, lambda: None)
+        if http:
+            host, port = parse_address(http, "--http")
+            access = Access.of(host, allow_hosts=hosts, token=_token(token_env))
+
         from magentic_kit.serve.mcp import serve_http, serve_stdio, team_server
 
-        async with team_server(teams, out=out) as server:
-            if not http:
-                await serve_stdio(server)
-                return
-            say(f"serving on http://{host}:{port}/mcp", err=True)
-            await serve_http(server, host, int(port))
+        async with team_server(teams, out=out, concurrency=concurrency) as server:
+            if http:
+                listening = listen(host, port)
+                say(f"serving on {url_of(host, listening[0])}/mcp", err=True)
+                await serve_http(server, listening, access, stop)
+            else:
+                await serve_stdio(server, stop)
+        return 130 if stop.is_set() else 0
 
     quiet_logs()
-    asyncio.run(serve())
+    return run_to_end(serve)
+
+
+def _token(variable: str | None) -> str | None:
+    """Returns the token that the variable holds. Raises `ConfigError` if it is not set, or would not be masked."""
+    if variable is None:
+        return None
+    if not names_secret(variable):
+        message = f"'{variable}' should be named like a secret, such as MCP_TOKEN: then its value is masked everywhere"
+        raise ConfigError.one(message, file="--token-env")
+    token = os.environ.get(variable)
+    if not token:
+        raise ConfigError.one(f"the variable '{variable}' is not set", file="--token-env")
+    return token

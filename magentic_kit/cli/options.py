@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
@@ -132,7 +132,7 @@ class TaskOptions:
         """Returns the task, None if none is given, and the inputs by name. Raises `ConfigError`."""
         if self.task is not None and self.task_file is not None:
             raise ConfigError.one("give TASK or --task-file, not both", file="command line")
-        inputs = dict(_pair(value, "--input") for value in self.inputs)
+        inputs = read_inputs(self.inputs)
         if self.task_file is not None:
             return read_text(self.task_file), inputs
         if self.task == "-":
@@ -140,13 +140,21 @@ class TaskOptions:
         return self.task, inputs
 
 
+inputs_option = click.option(
+    "--input", "inputs", multiple=True, metavar="K=V", help="A value for one of the team's inputs."
+)
 task_options = option_group(
     "task",
     TaskOptions,
     click.argument("task", required=False),
     click.option("--task-file", type=PATH, help="Read the task from this file."),
-    click.option("--input", "inputs", multiple=True, metavar="K=V", help="A value for one of the team's inputs."),
+    inputs_option,
 )
+
+
+def read_inputs(inputs: Sequence[str]) -> dict[str, Any]:
+    """Returns the values of `--input` by name. Raises `ConfigError`."""
+    return dict(_pair(value, "--input") for value in inputs)
 
 
 @dataclass(frozen=True, kw_only=True)

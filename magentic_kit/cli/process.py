@@ -11,13 +11,17 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from magentic_kit.runlog.redaction import RedactedFormatter
+
 _GRACE = 5.0
 """Seconds that threads get after the command has its exit code."""
 
 
 def quiet_logs() -> None:
     """Keeps Semantic Kernel's own log lines off the terminal: what it logs as an error is an event of the run."""
-    logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.root.handlers:
+        handler.setFormatter(RedactedFormatter("%(name)s: %(message)s"))
     for name in ("semantic_kernel", "in_process_runtime", "mcp"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

@@ -18,7 +18,9 @@ from magentic_kit.cli.options import (
     TeamOptions,
     UnknownCallOptions,
     console_options,
+    inputs_option,
     out_option,
+    read_inputs,
     run_argument,
     task_options,
     team_argument,
@@ -92,12 +94,14 @@ def run(
 
 @click.command()
 @run_argument
+@inputs_option
 @unknown_call_options
 @team_options
 @output_options
 @console_options
 def resume(
     run_dir: Path,
+    inputs: tuple[str, ...],
     unknown_calls: UnknownCallOptions,
     options: TeamOptions,
     output: OutputOptions,
@@ -116,6 +120,7 @@ def resume(
 
     def start(factory: TeamFactory, shared: RunOptions) -> Run:
         shared["unknown_tools"] = unknown_calls.results()
+        shared["inputs"] = read_inputs(inputs)
         return factory.resume(run_dir, **shared)
 
     return follow(load, start, options, output, console)

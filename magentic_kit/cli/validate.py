@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from magentic_kit.team.loading import Team
 
 from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.options import PATH, env_file_option, json_option
@@ -18,7 +22,7 @@ from magentic_kit.errors import ConfigError, Problem
 @json_option(help="Print what was found as JSON.")
 @env_file_option
 def validate(files: tuple[Path, ...], strict: bool, as_json: bool, env_file: Path | None) -> int:
-    """Check team FILES without a model; reports every error at once.
+    """Check team FILES without a model, and without importing the code they name; reports every error at once.
 
     Exit code: 0 if all are good, else 2.
     """
@@ -28,11 +32,12 @@ def validate(files: tuple[Path, ...], strict: bool, as_json: bool, env_file: Pat
     for file in files:
         load_environment(env_file, beside=file)
         try:
-            team = load_team(file)
+            team = load_team(file, thorough=True)
         except ConfigError as error:
             here = [("error", problem) for problem in error.problems]
         else:
             here = [("error" if strict else "warning", problem) for problem in team.warnings]
+            here += [("error", problem) for problem in _unknown_options(team)]
         found += here
         if as_json:
             continue
@@ -46,6 +51,16 @@ def validate(files: tuple[Path, ...], strict: bool, as_json: bool, env_file: Pat
     if as_json:
         say_json([{"level": level, **problem._asdict()} for level, problem in found])
     return 2 if any(level == "error" for level, _ in found) else 0
+
+
+def _unknown_options(team: Team) -> list[Problem]:
+    """What connectors do not know; they are imported, for two seconds, only where a team has options at all."""
+    parts = [*team.config.services.values(), team.config.manager, *(agent.model for agent in team.config.agents)]
+    if not any(part.options for part in parts):
+        return []
+    from magentic_kit.services.options import unknown_options
+
+    return unknown_options(team)
 
 
 @click.command()

@@ -103,7 +103,7 @@ class Database(PaceTable):
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
         spec: dict[str, Any] = {
-            "team": blueprint.redactor().text(blueprint.team.resolved()),
+            "team": blueprint.team.stored(blueprint.redactor().spans),
             "base_dir": str(blueprint.team.base_dir.resolve()),
             "task": blueprint.fill_task(task, blueprint.fill_inputs(inputs or {})),
             "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),

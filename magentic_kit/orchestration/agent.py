@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from pydantic import PrivateAttr
 from semantic_kernel.agents import AgentResponseItem, AgentThread, ChatCompletionAgent, ChatHistoryAgentThread
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.function_calling_utils import kernel_function_metadata_to_function_call_format
-from semantic_kernel.contents import ChatMessageContent, StreamingChatMessageContent, StreamingTextContent
+from semantic_kernel.contents import (
+    ChatMessageContent,
+    FunctionResultContent,
+    StreamingChatMessageContent,
+    StreamingTextContent,
+)
 from semantic_kernel.contents.utils.author_role import AuthorRole
 from semantic_kernel.functions.kernel_plugin import KernelPlugin
 
 from magentic_kit import events as ev
-from magentic_kit.errors import LimitReached
+from magentic_kit.errors import LimitReached, ServiceError
 from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.model_calls import ParticipantCalls
+from magentic_kit.services.offers import require_offerable
+from magentic_kit.services.reply import ENDINGS
+from magentic_kit.text import one_line
 
 Message = str | ChatMessageContent
 Item = AgentResponseItem[StreamingChatMessageContent]
+
+_LONGEST_WORDS = 1000
+"""Characters of what a note repeats."""
 
 
 class TeamAgent(ChatCompletionAgent):
@@ -44,12 +55,15 @@ class TeamAgent(ChatCompletionAgent):
         self._turn = turn
 
     def offer(self, plugins: Iterable[KernelPlugin], *, missing: Iterable[str] = ()) -> None:
-        """Offers these functions to the model; each turn tells the manager of those that are `missing`."""
+        """Offers these functions to the model; each turn tells the manager of those that are `missing`.
+
+        Raises `ConfigError` if the model's server is known to refuse so many, or such names.
+        """
         for plugin in plugins:
             self.kernel.add_plugin(plugin)
         functions = self.kernel.get_full_list_of_function_metadata()
-        tools = [kernel_function_metadata_to_function_call_format(function) for function in functions]
-        call = replace(self._model_call, tools=tools)
+        require_offerable(self.name, [one.fully_qualified_name for one in functions], self._model.service_url())
+        call = replace(self._model_call, functions=functions)
         self.kernel.add_service(self._calls.connect(self._model, call), overwrite=True)
         self._missing += missing
 
@@ -82,13 +96,32 @@ class TeamAgent(ChatCompletionAgent):
                 yield item
         except LimitReached as limit:
             notes.append(f"The turn was cut short: {limit}.")
+        except ServiceError as error:
+            if error.fault not in ("content", "context"):
+                raise
+            notes.append(f"The request of this turn was refused: {error}.")
         else:
-            if not text.strip():
-                notes.append("The reply was empty.")
+            notes += await self._oddities(text, thread)
         note = " ".join(notes)
         if note:
             yield self._piece(f"\n\n({note})" if text else f"({note})", thread, last)
         emitter.emit(ev.AgentMessage(agent=self.name, round=number, text=text, note=note))
+
+    async def _oddities(self, text: str, thread: AgentThread) -> list[str]:
+        """What the manager has to know of the last reply besides its text."""
+        reply = self._calls.last_reply
+        if reply is not None and reply.tool_calls:
+            rounds = self._calls.control.limits.tool_rounds
+            note = f"All {rounds} rounds of function calls (limits.tool_rounds) were used before the agent replied."
+            return [note, *await _last_results(thread)]
+        ending = ENDINGS.get(reply.finish_reason) if reply else None
+        if ending:
+            return [f"The reply {ending}."]
+        if text.strip():
+            return []
+        if reply is not None and reply.reasoning:
+            return [f"The reply was reasoning alone: {one_line(reply.reasoning, _LONGEST_WORDS)}"]
+        return ["The reply was empty."]
 
     def _piece(self, text: str, thread: AgentThread, after: Item | None) -> Item:
         """A piece of text that SK can add to the pieces before it, which have to be of the same model."""
@@ -100,3 +133,15 @@ class TeamAgent(ChatCompletionAgent):
             name=self.name,
         )
         return AgentResponseItem(message=message, thread=thread)
+
+
+async def _last_results(thread: AgentThread) -> list[str]:
+    """What the functions returned that were called last."""
+    results: list[str] = []
+    if isinstance(thread, ChatHistoryAgentThread):
+        messages = [message async for message in thread.get_messages()]
+        for message in takewhile(lambda message: message.role == AuthorRole.TOOL, reversed(messages)):
+            results += [str(item.result) for item in message.items if isinstance(item, FunctionResultContent)]
+    if not results:
+        return []
+    return [f"The last results: {one_line(' / '.join(reversed(results)), _LONGEST_WORDS)}"]

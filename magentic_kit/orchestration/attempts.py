@@ -1,8 +1,9 @@
-"""One live model call: sent, timed, passed on in pieces, and sent again while that may help."""
+"""One live model call: sent, timed, shown as it comes, and sent again while that may help."""
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -32,32 +33,35 @@ class Attempts:
         self,
         this: CallInRun,
         service: ChatCompletionClientBase,
-        reply: Reply,
+        new_reply: Callable[[], Reply],
         *,
         emitter: RunEmitter,
         control: RunControl,
         throttle: Throttle,
         retries: int,
         silence: float | None,
+        timeout: float | None,
         person: bool,
     ) -> None:
-        self._this, self._service, self._reply = this, service, reply
+        self._this, self._service, self._new_reply = this, service, new_reply
+        self.reply = new_reply()
+        """What the last attempt has brought so far."""
         self._emitter, self._control, self._throttle = emitter, control, throttle
         self._retries = retries
-        self._silence = silence
+        self._silence, self._timeout = silence, timeout
         self._person = person
         self._final = this.purpose == "answer"  # which may be written after a limit
 
-    async def pieces(self, send: Send) -> AsyncIterator[list[Any]]:
-        """What the attempts bring, as it comes. Raises `ServiceError` when no further one would help."""
-        reply, attempt = self._reply, 1
+    async def make(self, send: Send) -> Reply:
+        """The whole reply. Raises `ServiceError` when no further attempt would help."""
+        attempt = 1
         while True:
+            self.reply = reply = self._new_reply()
             try:
-                async for contents in self._attempt(send):
-                    yield contents
+                await self._attempt(send, reply)
                 reply.require_whole(self._service, self._this.service)
                 await self._throttle.replied((reply.usage.prompt_tokens or 0) + (reply.usage.completion_tokens or 0))
-                return
+                return reply
             except Exception as error:
                 if isinstance(error, KitError) and not isinstance(error, ServiceError):
                     raise
@@ -71,27 +75,29 @@ class Attempts:
                 await self._wait(attempt, fault)
                 attempt += 1
 
-    async def _attempt(self, send: Send) -> AsyncIterator[list[Any]]:
+    async def _attempt(self, send: Send, reply: Reply) -> None:
+        self._control.require_seconds(self._throttle.closed_for, "the service has asked for time", final=self._final)
         with self._control.step(final=self._final):
             await self._throttle.enter()
+        self._began = time.monotonic()
         stream = send()
-        shown = RedactedStream(self._emitter.redactor)
+        text, reasoning = RedactedStream(self._emitter.redactor), RedactedStream(self._emitter.redactor)
         try:
             while True:
-                with self._waiting():  # for each piece: a cancel scope may not stay open over a `yield`
+                with self._waiting():  # for each piece, so that what has come is shown between two of them
                     try:
                         contents = await stream.__anext__()
                     except StopAsyncIteration:
                         break
-                pieces = [piece for content in contents for piece in self._reply.split(content)]
-                for piece in pieces:
-                    piece.inner_content = None  # what the client read; SK would copy it again in each round
-                    self._reply.add(piece)
-                    self._show(shown.feed(piece.content))
-                yield pieces
+                for piece in contents:
+                    words, thought = reply.add(piece)
+                    self._show(ev.ReasoningDelta, reasoning.feed(thought))
+                    self._show(ev.TextDelta, text.feed(words))
         finally:
             self._throttle.leave()
-            self._show(shown.flush())
+            words, thought = reply.finish()
+            self._show(ev.ReasoningDelta, reasoning.feed(thought) + reasoning.flush())
+            self._show(ev.TextDelta, text.feed(words) + text.flush())
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 1):
                 if isinstance(stream, AsyncGenerator):
                     await stream.aclose()
@@ -99,22 +105,33 @@ class Attempts:
     def _waiting(self) -> AbstractContextManager[None]:
         if self._person:
             return self._control.asking()
-        return self._control.step(seconds=self._silence, final=self._final)
+        bounds = [self._silence]
+        if self._timeout is not None:
+            bounds.append(max(0.0, self._timeout - (time.monotonic() - self._began)))
+        known = [bound for bound in bounds if bound is not None]
+        return self._control.step(seconds=min(known, default=None), final=self._final)
 
-    def _show(self, text: str) -> None:
+    def _show(self, delta: type[ev.TextDelta] | type[ev.ReasoningDelta], text: str) -> None:
         if text:
-            self._emitter.emit(ev.TextDelta(who=self._this.who, purpose=self._this.purpose, text=text))
+            self._emitter.emit(delta(who=self._this.who, purpose=self._this.purpose, text=text))
 
     def _fault(self, error: Exception) -> ServiceError:
         name, service = self._this.service, self._service
         if isinstance(error, ServiceError):
             return error
         if isinstance(error, StepTimeout):
-            silent = f"silent for {self._silence:g} s; raise limits.model_timeout if the model needs longer"
-            return ServiceError(f"service '{name}': {silent}", service=name, retryable=True)
+            return ServiceError(f"service '{name}': {self._late()}", service=name, retryable=True, fault="down")
         url = service.service_url() or ""
         where = f"{service.ai_model_id} at {url}" if "://" in url else service.ai_model_id
         return as_service_error(error, service=name, describe=where)
+
+    def _late(self) -> str:
+        took = time.monotonic() - self._began
+        if self._timeout is not None and (self._silence is None or took >= self._timeout):
+            if not self.reply.shown:
+                return f"silent for {self._timeout:g} s; raise limits.model_timeout if the model needs longer"
+            return f"no whole reply within {self._timeout:g} s; raise limits.model_timeout if the model needs longer"
+        return f"silent for {self._silence:g} s; raise limits.stream_idle_timeout if the model needs longer"
 
     async def _wait(self, attempt: int, fault: ServiceError) -> None:
         wait = fault.retry_after
@@ -122,6 +139,7 @@ class Attempts:
             longest = min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT)
             wait = longest * random.uniform(0.5, 1)
         this = self._this
+        self._control.require_seconds(wait, f"the service asks to wait {wait:g} s ({fault})", final=self._final)
         self._emitter.emit(
             ev.ModelCallRetried(call=this.name, who=this.who, attempt=attempt, wait=wait, error=str(fault))
         )

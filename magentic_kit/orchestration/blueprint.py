@@ -7,17 +7,20 @@ from typing import Any
 
 from semantic_kernel import Kernel
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.functions import KernelPlugin
 from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptTemplate
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.options import Injected
-from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.orchestration.substitutes import ChatService
+from magentic_kit.runlog.redaction import Redactor, redactor_of
+from magentic_kit.services.connectors import in_dialect
+from magentic_kit.services.keys import keys_of
+from magentic_kit.services.options import unknown_options
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.team.loading import Team, load_team
-from magentic_kit.team.problems import Route, nearest
+from magentic_kit.team.problems import nearest
 from magentic_kit.text import sendable
 from magentic_kit.tools.plugins import Tools, as_plugin
 
@@ -71,27 +74,36 @@ class TeamBlueprint:
         entry = self.config.services.get(name)
         return entry.structured_output if entry else "auto"
 
-    def settings(self, name: str, options: Mapping[str, Any], route: Route) -> dict[str, Any]:
-        """Execution settings: the service's, then the participant's own. Raises `ConfigError` on an unknown one.
+    def require_known_options(self) -> None:
+        """Raises `ConfigError` with every option that a connector does not know."""
+        problems = unknown_options(self.team, self._services)
+        if problems:
+            raise ConfigError(problems)
 
-        SK drops settings that a connector does not know, and so a typo would pass unseen.
-        """
+    def settings(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Execution settings: the service's, then the participant's own."""
         entry = self.config.services.get(name)
         settings = dict(entry.options) if entry else {}
         settings.update(options)
-        service = self.service(name)
-        known = service.get_prompt_execution_settings_class().model_fields
-        if len(known) <= len(PromptExecutionSettings.model_fields):
-            return settings  # a connector without settings of its own takes what it likes from `extension_data`
-        for option in settings.keys() - known.keys():
-            message = f"{type(service).__name__} has no option '{option}'{nearest(option, known, list_all=False)}"
-            raise ConfigError([self.team.problem(route, message)])
         return settings
 
-    def redactor(self) -> Redactor:
-        """Masks the keys that services name, and the secrets of this environment and of the one it was loaded with."""
-        keys = {str(getattr(service, "api_key_env", "")) for service in self.config.services.values()}
-        return Redactor.from_environment(self.team.source.env, keys=keys)
+    def substitutes(self, name: str) -> list[ChatService]:
+        """The services that may answer in place of the service of that name, in their order."""
+        entry = self.config.services.get(name)
+        return [
+            ChatService(
+                name=other,
+                service=self.service(other),
+                options=self.settings(other, {}),
+                throttle=self.throttle(other),
+            )
+            for other in (entry.fallback if entry else ())
+        ]
+
+    def redactor(self, inputs: Mapping[str, Any] = {}) -> Redactor:
+        """Masks the secrets of team, services and inputs, of this environment and of the one it was loaded with."""
+        secrets = self.team.secrets(inputs).union(*map(keys_of, self._services.values()))
+        return redactor_of(frozenset(secrets))
 
     def fill_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The team's inputs with the given values. Raises `ConfigError` on an unknown or a missing one."""
@@ -121,7 +133,8 @@ def injected_services(injected: Injected) -> dict[str, ChatCompletionClientBase]
     kernel = injected.get("kernel")
     services: dict[str, Any] = dict(kernel.services) if kernel else {}
     services.update(injected.get("services", {}))
-    return {name: service for name, service in services.items() if isinstance(service, ChatCompletionClientBase)}
+    chat = {name: one for name, one in services.items() if isinstance(one, ChatCompletionClientBase)}
+    return {name: in_dialect(service) for name, service in chat.items()}
 
 
 def injected_plugins(injected: Injected) -> dict[str, KernelPlugin]:

@@ -25,6 +25,7 @@ from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.options import RunOptions, options_for_member
+from magentic_kit.orchestration.substitutes import Substitutes
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
@@ -71,6 +72,7 @@ class RunParts:
         config = blueprint.config
         if config.review.plan and people.reviewer is None:
             raise ConfigError.one("`review.plan` asks for a person: give a reviewer, --approve-plan, or a terminal")
+        blueprint.require_known_options()
         self._blueprint, self._inputs, self._people = blueprint, inputs, people
         self._emitter, self._control, self._steps = emitter, control, steps
         self._member_service = member_service
@@ -84,6 +86,9 @@ class RunParts:
             self._servers = PluginServers(blueprint.tools.remote)
         self.participants: dict[str, dict[str, Any]] = {}
         """The manager and each agent as the log describes them, by name."""
+        self.notes: list[str] = []
+        """What a reader of the answer has to know besides."""
+        self._down: set[str] = set()  # services that failed this run for good
         self.manager = self._manager(plan)
         self.agents = [self._agent(index, agent) for index, agent in enumerate(config.agents)]
         self.orchestration = MagenticOrchestration[str, ChatMessageContent](
@@ -108,6 +113,7 @@ class RunParts:
         for plugin, reason in self._servers.failures.items():
             call, function = f"start of {plugin}", f"{plugin}.*"
             self._emitter.emit(ToolCallFailed(call=call, who=MANAGER, function=function, seconds=took, error=reason))
+            self.notes.append(f"The plugin '{plugin}' could not be started: {reason}.")
         for agent, config in zip(self.agents, self._blueprint.config.agents, strict=True):
             plugins, missing = self._blueprint.tools.connected(config.functions, self._servers)
             agent.offer(plugins, missing=missing)
@@ -115,7 +121,7 @@ class RunParts:
     def _manager(self, plan: TaskLedger | None) -> TeamManager:
         blueprint, config = self._blueprint, self._blueprint.config.manager
         name = blueprint.team.manager_service
-        options = blueprint.settings(name, config.options, ("manager", "options"))
+        options = blueprint.settings(name, config.options)
         calls = self._calls(MANAGER, name, options, config.context, history_name=NAME)
         self.participants[MANAGER] = self._participant(name, None, config.context)
         return TeamManager(
@@ -163,7 +169,7 @@ class RunParts:
             for kind in FilterTypes:
                 for _, function in getattr(injected, f"{kind.value}_filters"):
                     kernel.add_filter(kind, function)
-        kernel.guard(self._permissions, calls.who, lambda: calls.last_call)
+        kernel.guard(self._permissions, calls.who, lambda: calls.last_call, lambda: calls.last_ending)
         return kernel
 
     def _calls(
@@ -185,12 +191,13 @@ class RunParts:
             throttle=self._blueprint.throttle(service),
             window=window,
             history_name=history_name,
+            substitutes=Substitutes(self._blueprint.substitutes(service), self._down),
         )
 
     def _model(self, index: int, config: AgentConfig) -> _Source:
         blueprint, model = self._blueprint, config.model
         name = blueprint.team.service_of(config)
-        options = blueprint.settings(name, model.options, ("agents", index, "model", "options"))
+        options = blueprint.settings(name, model.options)
         calls = self._calls(config.name, name, options, config.context)
         participant = self._participant(name, model.id, config.context)
         participant["tools"] = config.functions
@@ -218,7 +225,7 @@ class RunParts:
         calls = ParticipantCalls(
             config.name, config.type, emitter=self._emitter, control=self._control, steps=self._steps
         )
-        call = replace(calls.describe("turn", {}), silence=None)
+        call = replace(calls.describe("turn", {}), silence=None, timeout=None)
         return _Source(calls, service, call, {"service": "", "provider": provider, "model": model})
 
     def _participant(self, name: str, model: str | None, context: ContextConfig | None) -> dict[str, Any]:

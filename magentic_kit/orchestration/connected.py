@@ -2,58 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
 import anyio
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
+from semantic_kernel.connectors.ai.function_calling_utils import kernel_function_metadata_to_function_call_format
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
+from semantic_kernel.functions.kernel_function_metadata import KernelFunctionMetadata
 
-from magentic_kit.orchestration.context_window import Selection
+from magentic_kit import events as ev
+from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.services.connectors import with_mixin
 from magentic_kit.services.reply import CallInRun, InProcessChatCompletion
+from magentic_kit.text import one_line
 
 _S = TypeVar("_S", bound=ChatCompletionClientBase)
-
-Send = Callable[[CallInRun], AsyncIterator[list[Any]]]
-"""Sends the request of a call and brings the reply in pieces."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCall:
     """What is asked of a model, besides the messages.
 
-    `options` and `tools` are the execution settings and the schemas of the functions on offer. A call that fails in a
-    way that may pass is made up to `retries` times more; `silence` is how many seconds it may bring nothing, None for
-    any time. A `person` answers while the clock of the run stands still.
+    `options` and `functions` are the execution settings and the functions on offer. A call that fails in a way that
+    may pass is made up to `retries` times more; `silence` is how many seconds it may bring nothing, `timeout` how many
+    one attempt may take, None for any time. A `person` answers while the clock of the run stands still.
     """
 
     purpose: str
     options: Mapping[str, Any]
     retries: int
     silence: float | None
-    tools: Sequence[dict[str, Any]] = ()
+    timeout: float | None
+    functions: Sequence[KernelFunctionMetadata] = ()
     person: bool = False
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """The schemas of the functions on offer."""
+        return [kernel_function_metadata_to_function_call_format(function) for function in self.functions]
 
 
 class CallsModels(Protocol):
-    """Selects what is sent, and makes the call."""
+    """Makes the model calls of a participant."""
 
-    async def select(self, service: ChatCompletionClientBase, call: ModelCall, history: ChatHistory) -> Selection:
-        """The part of the history that is sent."""
+    emitter: RunEmitter
+    service: str
 
-    def exchange(
+    def replies(
         self,
         service: ChatCompletionClientBase,
         call: ModelCall,
-        selection: Selection,
-        send: Send,
+        history: ChatHistory,
+        settings: PromptExecutionSettings,
         *,
         attempt: int | None,
-    ) -> AsyncGenerator[list[Any], None]:
-        """One model call; `attempt` is SK's number of it in a streamed tool loop, None if it is not streamed."""
+    ) -> AsyncGenerator[ChatMessageContent, None]:
+        """The reply in pieces; `attempt` is SK's number of a streamed call in a tool loop, else None."""
 
 
 def connect(service: _S, call: ModelCall, calls: CallsModels) -> _S:
@@ -87,36 +94,39 @@ class _InRun:
             if hasattr(response, "__aiter__"):
                 await response.close()
 
+    def _learned(self, name: str, refusal: str) -> None:
+        self._calls.emitter.emit(
+            ev.DialectFound(service=self._calls.service, name=name, refusal=one_line(refusal, 300))
+        )
+
+    async def send(
+        self, this: CallInRun, history: ChatHistory, settings: PromptExecutionSettings, attempt: int | None
+    ) -> AsyncIterator[list[ChatMessageContent]]:
+        """What the connector itself brings for this call."""
+        connector: Any = super(_InRun, _answering(cast(ChatCompletionClientBase, self), this))
+        if attempt is None:
+            yield await connector._inner_get_chat_message_contents(history, settings)
+            return
+        stream = connector._inner_get_streaming_chat_message_contents(history, settings, attempt)
+        try:
+            async for contents in stream:
+                yield contents
+        finally:
+            await self._close(stream)
+
     async def _inner_get_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings
     ) -> list[ChatMessageContent]:
-        service, call = cast(ChatCompletionClientBase, self), self._model_call
-        selection = await self._calls.select(service, call, chat_history)
-
-        async def send(this: CallInRun) -> AsyncIterator[list[ChatMessageContent]]:
-            connector: Any = super(_InRun, _answering(service, this))
-            yield await connector._inner_get_chat_message_contents(selection.history, settings)
-
-        exchange = self._calls.exchange(service, call, selection, send, attempt=None)
-        return [content async for contents in exchange for content in contents]
+        service = cast(ChatCompletionClientBase, self)
+        replies = self._calls.replies(service, self._model_call, chat_history, settings, attempt=None)
+        return [content async for content in replies]
 
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
     ) -> AsyncIterator[list[ChatMessageContent]]:
-        service, call, attempt = cast(ChatCompletionClientBase, self), self._model_call, function_invoke_attempt
-        selection = await self._calls.select(service, call, chat_history)
-
-        async def send(this: CallInRun) -> AsyncIterator[list[ChatMessageContent]]:
-            connector: Any = super(_InRun, _answering(service, this))
-            stream = connector._inner_get_streaming_chat_message_contents(selection.history, settings, attempt)
-            try:
-                async for contents in stream:
-                    yield contents
-            finally:
-                await self._close(stream)
-
-        async for contents in self._calls.exchange(service, call, selection, send, attempt=attempt):
-            yield contents
+        service, attempt = cast(ChatCompletionClientBase, self), function_invoke_attempt
+        async for content in self._calls.replies(service, self._model_call, chat_history, settings, attempt=attempt):
+            yield [content]
 
 
 def _answering(service: ChatCompletionClientBase, this: CallInRun) -> Any:

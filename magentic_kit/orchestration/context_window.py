@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -101,6 +101,12 @@ class Window:
         texts = [DEFAULT_SUMMARIZATION_PROMPT, self._summary, *_written_down(redactor.value(plain(messages)))]
         prompt = _said("\n\n".join(text.strip() for text in texts if text))
         return (await summarize(ChatHistory(messages=[prompt]), self._options)).strip()
+
+
+def narrower(sent: Sequence[ChatMessageContent], redactor: Redactor, *, me: str) -> Window:
+    """A window for a model that these messages were too long for: three quarters of them."""
+    tokens = characters(sent, redactor) * 3 // 4 // _TOKEN
+    return Window(ContextConfig(tokens=max(1, tokens)), me=me, options={})
 
 
 def _written_down(messages: list[dict[str, Any]]) -> Iterator[str]:

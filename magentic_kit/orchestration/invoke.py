@@ -14,7 +14,7 @@ from magentic_kit.runlog.control import RunControl
 Orchestration = MagenticOrchestration[str, ChatMessageContent]
 
 _GRACE = 2.0
-"""Seconds that Semantic Kernel's runtime gets to come to rest before the run goes on without it."""
+"""Seconds that Semantic Kernel's runtime gets to come to rest before the run goes on without it, all in all."""
 
 
 async def answer_of(
@@ -31,7 +31,7 @@ async def answer_of(
     try:
         return await _answer(orchestration, task, control, own)
     finally:
-        await _stop(own)
+        await _stop(own, _grace(control))
 
 
 async def _answer(orchestration: Orchestration, task: str, control: RunControl, runtime: CoreRuntime) -> str:
@@ -42,12 +42,12 @@ async def _answer(orchestration: Orchestration, task: str, control: RunControl, 
     deadline = control.limits.deadline
     try:
         while not ended.done() and not cancelled.done():
-            left = None if deadline is None else max(deadline - control.clock.elapsed, 0) + _GRACE
+            left = None if deadline is None else max(deadline - control.clock.elapsed, 0) + _GRACE / 4
             done, _ = await asyncio.wait({ended, cancelled}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 control.check(final=True)
         if not ended.done():
-            await asyncio.wait({ended}, timeout=_GRACE)
+            await asyncio.wait({ended}, timeout=_grace(control))
         if not ended.done():
             raise RunCancelled("the run was cancelled")
         return ended.result().content
@@ -56,9 +56,17 @@ async def _answer(orchestration: Orchestration, task: str, control: RunControl, 
         cancelled.cancel()
 
 
-async def _stop(runtime: InProcessRuntime) -> None:
+def _grace(control: RunControl) -> float:
+    """Seconds to wait for the end: what is left of the grace that follows the deadline, half a second at least."""
+    deadline = control.limits.deadline
+    if deadline is None:
+        return _GRACE
+    return min(_GRACE, max(0.5, deadline + _GRACE / 2 - control.clock.elapsed))
+
+
+async def _stop(runtime: InProcessRuntime, grace: float) -> None:
     idle = asyncio.ensure_future(runtime.stop_when_idle())
-    await asyncio.wait({idle}, timeout=_GRACE)
+    await asyncio.wait({idle}, timeout=grace)
     if not idle.done():  # something does not follow its cancellation; leave it behind
         await runtime.stop()
         idle.cancel()  # it waits for the queue that `stop` has replaced

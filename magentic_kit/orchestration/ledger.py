@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import yaml
+import json_repair
 from pydantic import BaseModel
 from semantic_kernel.agents.orchestration.magentic import ProgressLedger, ProgressLedgerItem
 
 QUESTIONS = ("is_request_satisfied", "is_in_loop", "is_progress_being_made")
 """The ledger's yes-or-no questions; the other two answers are texts."""
-_KEYS = (*QUESTIONS, "next_speaker", "instruction_or_question")
+KEYS = (*QUESTIONS, "next_speaker", "instruction_or_question")
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _LONGEST = 200_000
+_LONGEST_REPAIR = 20_000
+"""Characters that json-repair is given; its time grows with the square of what is wrong."""
+_MOST_DRAFTS = 3
+"""How many objects that are no JSON are repaired; the last ones, as the last whole one counts."""
+_BEGINNING = re.compile(rf"\{{(?:\s|\\n|//[^\n]*\n|/\*.{{0,500}}?\*/)*\\*[\"'“”]?(?:{'|'.join(KEYS)})\b", re.DOTALL)
+"""The beginning of an object that has one of the keys first."""
 
 
 def ledger_schema(names: Sequence[str]) -> dict[str, Any]:
@@ -40,7 +46,10 @@ def tier_settings(settings: type[BaseModel], names: Sequence[str]) -> dict[str, 
     schema = ledger_schema(names)
     known = settings.model_fields
     tiers: dict[str, dict[str, Any]] = {}
-    if "response_format" in known:  # OpenAI and what is compatible with it, Mistral, Azure AI Inference
+    if settings.__name__.startswith("AzureAIInference"):  # whose connector makes `JsonSchemaFormat` of the dict
+        own = {"name": "progress_ledger", "strict": True, "schema": schema}
+        tiers["json_schema"] = {"response_format": own, "structured_json_response": True}
+    elif "response_format" in known:  # OpenAI and what is compatible with it, Mistral
         wrapped = {"name": "progress_ledger", "strict": True, "schema": schema}
         tiers["json_schema"] = {"response_format": {"type": "json_schema", "json_schema": wrapped}}
         tiers["json_object"] = {"response_format": {"type": "json_object"}}
@@ -56,36 +65,40 @@ def tier_settings(settings: type[BaseModel], names: Sequence[str]) -> dict[str, 
 
 
 def parse_ledger(text: str, names: Collection[str]) -> tuple[ProgressLedger, bool]:
-    """The ledger in a model's reply, and whether it had to be mended to be read.
+    """The ledger in a model's reply, and whether it had to be repaired to be read.
 
-    Fences, words around the JSON, single quotes, trailing commas, booleans as words, and names in another
-    case are mended. Raises `ValueError` with a sentence for the model when an answer is missing, is no
-    boolean, or names nobody in `names`.
+    Read are: fences, words and comments around and inside the JSON, a list around it, single quotes, trailing
+    commas, a ledger as the text of another object, booleans as words, names in another case, a reply whose end
+    was cut off after the last answer. Of several whole ledgers the last counts. Raises `ValueError` with a
+    sentence for the model when one of the five keys is missing, a yes-or-no answer is no boolean, or nobody in
+    `names` is named.
     """
-    data, mended = _find_object(text)
+    data, repaired = _find_ledger(text)
     answers: dict[str, ProgressLedgerItem] = {}
-    for key in _KEYS:
-        item = data.get(key)
+    for key in KEYS:
+        item = data[key]
         if not isinstance(item, Mapping):  # an answer without its reason is still an answer
-            item, mended = {"answer": item}, True
+            item, repaired = {"answer": item}, True
         answer = item.get("answer")
+        if isinstance(answer, Mapping | list):
+            raise ValueError(f"{key}.answer must be a single value")
         if key in QUESTIONS:
-            word = _WORDS.get(str(answer).strip().lower()) if not isinstance(answer, bool) else answer
+            word = answer if isinstance(answer, bool) else _WORDS.get(str(answer).strip().lower())
             if word is None:
-                raise ValueError(f"{key}.answer must be true or false, not {json.dumps(answer, default=str)}")
-            mended |= word is not answer
+                raise ValueError(f"{key}.answer must be true or false, not {json.dumps(answer, default=str)[:200]}")
+            repaired |= word is not answer
             answer = word
         else:
             answer = "" if answer is None else str(answer)
         answers[key] = ProgressLedgerItem(reason=str(item.get("reason") or ""), answer=answer)
     ledger = ProgressLedger(**answers)
     if ledger.is_request_satisfied.answer is True:
-        return ledger, mended  # nobody speaks next
+        return ledger, repaired  # nobody speaks next
     asked = str(ledger.next_speaker.answer)
     ledger.next_speaker.answer = _normalise(asked, names)
     if not str(ledger.instruction_or_question.answer).strip():
         raise ValueError("instruction_or_question.answer must say what the next speaker should do")
-    return ledger, mended or ledger.next_speaker.answer != asked
+    return ledger, repaired or ledger.next_speaker.answer != asked
 
 
 def _normalise(speaker: str, names: Collection[str]) -> str:
@@ -94,30 +107,76 @@ def _normalise(speaker: str, names: Collection[str]) -> str:
 
     matches = [name for name in names if name == speaker] or [n for n in names if plain(n) == plain(speaker)]
     if len(matches) != 1:
-        raise ValueError(f"next_speaker.answer must be one of {', '.join(names)}, not {speaker!r}")
+        raise ValueError(f"next_speaker.answer must be one of {', '.join(names)}, not {speaker[:200]!r}")
     return matches[0]
 
 
-def _find_object(text: str) -> tuple[Mapping[str, Any], bool]:
+def _find_ledger(text: str) -> tuple[Mapping[str, Any], bool]:
+    """The last object in the text that has all five keys, and whether the text was anything but that object."""
     if len(text) > _LONGEST:
         raise ValueError(f"the reply has {len(text)} characters; a progress ledger is short")
     with suppress(ValueError, RecursionError):
-        if isinstance(data := json.loads(text), Mapping):
+        data = json.loads(text)
+        if isinstance(data, Mapping) and not _lacks(data):
             return data, False
-    start = text.find("{")
-    while start >= 0:
-        try:
-            data, _ = json.JSONDecoder().raw_decode(text, start)
-            if any(key in data for key in _KEYS):
-                return data, True
-        except (ValueError, RecursionError):
-            if start > 5_000:
-                break
-        start = text.find("{", start + 1)
-    # YAML's flow style reads what JSON does not: single quotes, trailing commas, True and False.
-    first, last = text.find("{"), text.rfind("}")
-    with suppress(yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):  # as for `!!bool x`
-        data = yaml.safe_load(text[first : last + 1]) if 0 <= first < last else None
-        if isinstance(data, Mapping) and any(key in data for key in _KEYS):
-            return data, True
+    nearest: Mapping[str, Any] = {}
+    for objects in (_parsed(text), _begun(text), _repaired(text)):
+        found = [data for data in objects if len(_lacks(data)) < len(KEYS)]
+        whole = [data for data in found if not _lacks(data)]
+        if whole:
+            return whole[-1], True
+        nearest = min([*found, nearest], key=lambda data: len(_lacks(data)))
+    if nearest:
+        raise ValueError(f"the JSON object lacks {', '.join(_lacks(nearest))}")
     raise ValueError("the reply must be one JSON object with the five keys that were asked for")
+
+
+def _parsed(text: str) -> Iterator[Mapping[str, Any]]:
+    with suppress(ValueError, RecursionError):
+        yield from _objects(json.loads(text))
+
+
+def _begun(text: str) -> Iterator[Mapping[str, Any]]:
+    """The objects that begin with one of the keys, wherever they stand; those that are no JSON repaired."""
+    end, starts = 0, [match.start() for match in _BEGINNING.finditer(text)]
+    for start in starts:
+        if start < end:
+            continue
+        try:
+            data, end = json.JSONDecoder().raw_decode(text, start)
+            yield from _objects(data)
+        except (ValueError, RecursionError):
+            if start in starts[-_MOST_DRAFTS:]:
+                yield from _repaired(text[start:])
+
+
+def _repaired(text: str) -> Iterator[Mapping[str, Any]]:
+    if not any(key in text for key in KEYS):
+        return
+    try:
+        data = json_repair.loads(text[:_LONGEST_REPAIR])
+    except Exception:  # a repair of any text at all may run into anything
+        return
+    yield from _objects(data)
+
+
+def _objects(data: object, *, depth: int = 4) -> Iterator[Mapping[str, Any]]:
+    """The objects in parsed JSON, also those in lists, in other objects, and in texts."""
+    match data:
+        case Mapping():
+            yield data
+            inner = [] if any(key in data for key in KEYS) else [*data.values()]
+        case list():
+            inner = data
+        case str() if "{" in data:
+            yield from _parsed(data)
+            yield from _begun(data)
+            return
+        case _:
+            return
+    for item in inner if depth else ():
+        yield from _objects(item, depth=depth - 1)
+
+
+def _lacks(data: Mapping[str, Any]) -> list[str]:
+    return [key for key in KEYS if key not in data]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 from semantic_kernel.agents.orchestration import magentic as sk
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 
@@ -40,6 +40,8 @@ class TeamManager(sk.MagenticManagerBase):
     """Carried out in place of a plan of its own."""
     reviewer: Reviewer | None
     start_plugins: Callable[[], Awaitable[None]]
+    notes: list[str] = Field(default_factory=list)
+    """What a reader of the answer has to know besides."""
     _facts: str = PrivateAttr(default="")
     _plan: str = PrivateAttr(default="")
     _version: int = PrivateAttr(default=0)
@@ -94,20 +96,23 @@ class TeamManager(sk.MagenticManagerBase):
         """Writes the answer; after a limit the best one there is, from what was said if no model will."""
         limit = self.control.reached
         history = self._conversation or magentic_context.chat_history
-        answer = ""
+        answer, problem = "", ""
         try:
             if limit is None:
                 prompt = await self._render("final_answer", magentic_context)
             else:
                 prompt = await prompts.fill(prompts.LIMITED, {"task": _task(magentic_context), "limit": str(limit)})
-            answer = await self.model.ask("answer", history, prompt)
+            answer, problem = await self.model.ask_whole("answer", history, prompt)
         except (LimitReached, ServiceError):
             if self.control.reached is None:
                 raise
         if not answer.strip():
             if self.control.reached is None:
-                raise ServiceError("the model gave an empty final answer", service=self.model.service)
+                message = f"the model gave no final answer: {problem}"
+                raise ServiceError(message, service=self.model.service)
             answer = last_word((message.name, message.content) for message in reversed(history.messages))
+        elif problem:
+            self.notes.append(f"The final answer is not whole: {problem}.")
         return said(answer)
 
     # -- task ledger

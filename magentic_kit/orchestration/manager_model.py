@@ -12,16 +12,18 @@ from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from magentic_kit import events as ev
-from magentic_kit.errors import LedgerError, ServiceError
+from magentic_kit.errors import LedgerError, LimitReached, ServiceError
 from magentic_kit.orchestration import prompts
 from magentic_kit.orchestration.ledger import parse_ledger, tier_settings
 from magentic_kit.orchestration.model_calls import ParticipantCalls
+from magentic_kit.services.reply import ENDINGS
+from magentic_kit.text import one_line
 
 NAME = MagenticManagerActor.__name__
 """How SK names the manager in the messages it sends."""
 
-_NO_REFUSAL = (None, 401, 402, 403, 404, 408, 429)
-"""Statuses that say nothing about the form of what was asked."""
+_NO_REFUSAL = ("key", "quota", "model", "limit", "content", "context")
+"""Faults that say nothing about the form of what was asked."""
 
 
 class ManagerModel:
@@ -63,9 +65,35 @@ class ManagerModel:
             call = replace(call, retries=retries)
         return await self._calls.ask(self._model, call, ChatHistory(messages=[*history.messages, asked(prompt)]))
 
+    @property
+    def problem(self) -> str:
+        """What is wrong with how the last reply ended; "" if nothing is."""
+        reply = self._calls.last_reply
+        if reply is None:
+            return ""
+        if ending := ENDINGS.get(reply.finish_reason):
+            return f"it {ending}"
+        if reply.text.strip():
+            return ""
+        return "it was reasoning alone" if reply.reasoning else "it was empty"
+
+    async def ask_whole(self, purpose: str, history: ChatHistory, prompt: str) -> tuple[str, str]:
+        """The reply, and what is wrong with its end; one that is not whole is asked for once more, saying why."""
+        first = await self.ask(purpose, history, prompt)
+        problem = self.problem
+        if not problem:
+            return first, ""
+        try:
+            again = await self.ask(purpose, history, prompts.AGAIN.format(prompt=prompt, problem=problem))
+        except (LimitReached, ServiceError):
+            return first, problem
+        if not self.problem or len(again) > len(first):
+            return again, self.problem
+        return first, problem
+
     async def ask_and_keep(self, purpose: str, history: ChatHistory, prompt: str) -> str:
-        """The same, with the prompt and the reply kept."""
-        reply = await self.ask(purpose, history, prompt)
+        """The reply, with the prompt and the reply kept in the history; asked for again if it is not whole."""
+        reply, _ = await self.ask_whole(purpose, history, prompt)
         history.add_message(asked(prompt))
         history.add_message(said(reply))
         return reply
@@ -73,14 +101,22 @@ class ManagerModel:
     async def ask_ledger(
         self, history: ChatHistory, prompt: str, names: list[str], *, round: int, attempts: int
     ) -> tuple[ProgressLedger, int, bool]:
-        """A usable ledger, how many replies it took, and whether it had to be mended. Raises `LedgerError`."""
+        """A usable ledger, how many replies it took, and whether it had to be repaired. Raises `LedgerError`."""
         for attempt in range(1, attempts + 1):
             text = await self._ask_in_tier(history, prompt, names)
+            ending = self._calls.last_ending
             try:
-                ledger, mended = parse_ledger(text, names)
-                return ledger, attempt, mended
-            except ValueError as error:
-                rejected = ev.LedgerRejected(round=round, attempt=attempt, error=str(error), text=text)
+                ledger, repaired = parse_ledger(text, names)
+                if ending not in ENDINGS or not repaired:
+                    return ledger, attempt, repaired
+                raise ValueError("the reply is not whole")
+            except ValueError as problem:
+                error = str(problem)
+                if ending == "refusal":
+                    error = f"the model refused: {one_line(text, 200)}"
+                elif ending in ENDINGS:
+                    error = f"the reply {ENDINGS[ending]}, and {error}"
+                rejected = ev.LedgerRejected(round=round, attempt=attempt, error=error, text=text)
                 self._calls.emitter.emit(rejected)
                 history.add_message(asked(prompt))
                 history.add_message(said(text))
@@ -101,7 +137,8 @@ class ManagerModel:
                 most = min(1, self._calls.control.limits.retries or 0)
                 text = await self.ask("ledger", history, prompt, options=options, retries=most)
             except ServiceError as error:
-                if error.status in _NO_REFUSAL:
+                # Without a status, the connector itself could not make such a request: another tier may do.
+                if error.fault in _NO_REFUSAL or (error.status is None and error.fault):
                     raise
                 del self._tiers[0]
             else:

@@ -5,25 +5,30 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.contents import ChatHistory
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
+from semantic_kernel.contents import ChatHistory, ChatMessageContent
+from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from magentic_kit import events as ev
-from magentic_kit.errors import KitError, ServiceError
+from magentic_kit.errors import KitError, RunStopped, ServiceError
+from magentic_kit.orchestration import prompts
 from magentic_kit.orchestration.attempts import Attempts
 from magentic_kit.orchestration.connected import ModelCall, connect
-from magentic_kit.orchestration.context_window import Selection, Window
+from magentic_kit.orchestration.context_window import Selection, Window, narrower
+from magentic_kit.orchestration.substitutes import Substitutes
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps, Request
 from magentic_kit.services.messages import as_conversation, characters, plain
 from magentic_kit.services.rate_limits import Throttle
-from magentic_kit.services.reply import CallInRun, Reply, contents_of, tokens
+from magentic_kit.services.reply import Answer, CallInRun, Reply, contents_of, tokens
+from magentic_kit.services.text_calls import text_calls
 from magentic_kit.tools.function_names import normalise
 
 _S = TypeVar("_S", bound=ChatCompletionClientBase)
@@ -43,36 +48,50 @@ class ParticipantCalls:
         throttle: Throttle | None = None,
         window: Window | None = None,
         history_name: str = "",
+        substitutes: Substitutes | None = None,
     ) -> None:
         self.who = who
         self.service = service
-        """The service's name in the team file."""
+        """The name in the team file of the service that answers now."""
+        self._own_service = service
         self.emitter = emitter
         self.control = control
         self._steps = steps
         self._throttle = throttle or Throttle()
         self._window = window
         self._history_name = history_name or who  # as Semantic Kernel names it
+        self._narrowed = False  # whether the model has said that a request was too long
         self._made: Counter[str] = Counter()  # by purpose
+        self._substitutes = substitutes or Substitutes()
+        self.last_reply: ev.ModelCallFinished | None = None
+        """How the last call ended that brought a reply."""
 
     @property
     def last_call(self) -> str:
         """The name in the log of the last call."""
         return f"{self.who}#{self._made.total() - 1}"
 
-    def describe(self, purpose: str, options: Mapping[str, Any], tools: Sequence[dict[str, Any]] = ()) -> ModelCall:
+    @property
+    def last_ending(self) -> str:
+        """How the last reply ended, as `ModelCallFinished.finish_reason`."""
+        return self.last_reply.finish_reason if self.last_reply else ""
+
+    def describe(self, purpose: str, options: Mapping[str, Any]) -> ModelCall:
         """A call under the limits of the run."""
         limits = self.control.limits
         return ModelCall(
             purpose=purpose,
             options=options,
-            tools=tools,
             retries=limits.retries or 0,
-            silence=limits.model_timeout,
+            silence=limits.stream_idle_timeout,
+            timeout=limits.model_timeout,
         )
 
     def connect(self, service: _S, call: ModelCall) -> _S:
         """A copy of the service whose calls are all `call`, in this run."""
+        dialect = getattr(service, "_dialect", None)
+        if dialect is not None:
+            dialect.names |= {*self._steps.dialects.get(self.service, ())}
         return connect(service, call, self)
 
     async def ask(self, service: ChatCompletionClientBase, call: ModelCall, history: ChatHistory) -> str:
@@ -90,7 +109,7 @@ class ParticipantCalls:
         if call.purpose == "summary":
             return Selection(conversation, saved=-characters(conversation.messages, redactor))
         # The answer is asked for over what the last ledger was; after a limit nothing else may be asked.
-        may_cut = call.purpose != "answer"
+        may_cut = call.purpose != "answer" or self._narrowed
         summarize = partial(self._summarize, service)
         return await self._window.select(conversation, redactor, summarize, may_cut=may_cut)
 
@@ -102,63 +121,142 @@ class ParticipantCalls:
         except ServiceError:  # its event says so
             return ""
 
-    async def exchange(
+    async def replies(
+        self,
+        service: ChatCompletionClientBase,
+        call: ModelCall,
+        history: ChatHistory,
+        settings: PromptExecutionSettings,
+        *,
+        attempt: int | None,
+    ) -> AsyncGenerator[ChatMessageContent, None]:
+        """The reply to the history, in pieces; `attempt` is SK's number of a streamed call in a tool loop, else None.
+
+        What a run can get over is got over here: a service that is down, a request that is too long, and a call that
+        was written as text.
+        """
+        correction: list[ChatMessageContent] = []
+        too_long: tuple[Selection, ServiceError] | None = None
+        while True:
+            current = service
+            if substitute := self._substitutes.current(self._own_service):
+                self.service, self._throttle = substitute.name, substitute.throttle
+                current = self.connect(substitute.service, call)
+                settings = substitute.settings(call.options, call.functions)
+            selection = await self.select(current, call, history)
+            if too_long is not None:
+                self._require_shorter(*too_long, selection)
+            sent = Selection(ChatHistory(messages=[*selection.history.messages, *correction]), selection.saved)
+            try:
+                reply = await self._exchange(current, call, sent, settings, attempt=attempt)
+            except RunStopped:
+                if self._partial:
+                    stopped = Answer(text=self._partial, usage=ev.Usage(), finish_reason="")
+                    for content in contents_of(stopped, current.ai_model_id, attempt=attempt):
+                        yield content
+                raise
+            except ServiceError as error:
+                if error.fault == "context":
+                    too_long = selection, error
+                    self._window = narrower(selection.history.messages, self.emitter.redactor, me=self._history_name)
+                    self._narrowed = True
+                elif replaced := self._substitutes.replace(self._own_service, error):
+                    failed, by = replaced
+                    self.emitter.emit(ev.ServiceReplaced(service=failed, by=by, who=self.who, error=str(error)))
+                else:
+                    raise
+                continue
+            names = [] if reply.tool_calls or correction else text_calls(reply.text, self._names(call))
+            if not names:
+                break
+            self.emitter.emit(ev.TextCallCorrected(call=self.last_call, who=self.who, functions=names))
+            correction = [_message(AuthorRole.ASSISTANT, reply.text), _message(AuthorRole.USER, prompts.TEXT_CALL)]
+        self.last_reply = reply
+        for content in contents_of(reply, current.ai_model_id, attempt=attempt):
+            yield content
+
+    async def _exchange(
         self,
         service: ChatCompletionClientBase,
         call: ModelCall,
         selection: Selection,
-        send: Callable[[CallInRun], AsyncIterator[list[Any]]],
+        settings: PromptExecutionSettings,
         *,
         attempt: int | None,
-    ) -> AsyncGenerator[list[Any], None]:
-        """One model call: the recorded reply if there is one, else what `send` brings.
-
-        `attempt` is SK's number of the call in a streamed tool loop, None if the reply is not streamed.
-        """
-        model = service.ai_model_id
-        this = self._begin(call, selection, model)
+    ) -> ev.ModelCallFinished:
+        """One model call: the recorded reply if there is one, else a live one."""
+        self._partial = ""
+        this = self._begin(call, selection, service.ai_model_id)
         recorded = self._steps.reply(this.name, this.request)
-        self._emit_start(this, selection, model)
+        self._emit_start(this, selection, service.ai_model_id)
         if isinstance(recorded, ev.ModelCallFailed):
             if not self._steps.is_resumed:
                 self.emitter.emit(recorded)
-            raise ServiceError(recorded.error, service=self.service, status=recorded.status)
+            raise ServiceError(
+                recorded.error,
+                service=this.service,
+                status=recorded.status,
+                fault=recorded.fault,
+                retryable=recorded.retryable,
+            )
         if recorded is not None:
-            for content in contents_of(recorded, model, attempt=attempt):
-                yield [content]
             finished = replace(recorded, reused=True)
         else:
-            await self.emitter.synced()
-            began = time.monotonic()
-            offered = [tool["function"]["name"] for tool in call.tools]
-            reply = Reply(this.name, partial(normalise, offered=offered))
-            try:
-                async for contents in self._attempts(this, service, call, reply).pieces(partial(send, this)):
-                    yield contents
-            except BaseException as error:
-                self._emit_failure(this, error, time.monotonic() - began)
-                raise
-            finished = _finished(this, reply, time.monotonic() - began)
+            finished = await self._live(this, service, call, selection, settings, attempt=attempt)
         self.control.tokens += tokens(finished)
         self.emitter.emit(finished)
         await self.emitter.synced()
+        return finished
 
-    def _attempts(self, this: CallInRun, service: ChatCompletionClientBase, call: ModelCall, reply: Reply) -> Attempts:
+    async def _live(
+        self,
+        this: CallInRun,
+        service: ChatCompletionClientBase,
+        call: ModelCall,
+        selection: Selection,
+        settings: PromptExecutionSettings,
+        *,
+        attempt: int | None,
+    ) -> ev.ModelCallFinished:
+        await self.emitter.synced()
+        began = time.monotonic()
+        connected: Any = service
+        attempts = self._attempts(this, service, call)
+        try:
+            reply = await attempts.make(partial(connected.send, this, selection.history, settings, attempt))
+        except BaseException as error:
+            self._partial = attempts.reply.text
+            self._emit_failure(this, error, time.monotonic() - began)
+            raise
+        return _finished(this, reply, time.monotonic() - began)
+
+    def _require_shorter(self, too_long: Selection, refusal: ServiceError, selection: Selection) -> None:
+        """Raises the refusal of a request that was too long if no less would be sent now."""
+        left_out = len(too_long.history.messages) - len(selection.history.messages)
+        if left_out <= 0:
+            raise refusal
+        self.emitter.emit(ev.ContextShortened(call=self.last_call, who=self.who, left_out=left_out, error=str(refusal)))
+
+    def _names(self, call: ModelCall) -> list[str]:
+        return [function.fully_qualified_name for function in call.functions]
+
+    def _attempts(self, this: CallInRun, service: ChatCompletionClientBase, call: ModelCall) -> Attempts:
         return Attempts(
             this,
             service,
-            reply,
+            partial(Reply, this.name, partial(normalise, offered=self._names(call))),
             emitter=self.emitter,
             control=self.control,
             throttle=self._throttle,
             retries=call.retries,
             silence=call.silence,
+            timeout=call.timeout,
             person=call.person,
         )
 
     def _begin(self, call: ModelCall, selection: Selection, model: str) -> CallInRun:
         """Numbers the call. Its request is redacted, as the log is."""
-        fixed = {"model": model, "options": call.options, "tools": list(call.tools)}
+        fixed = {"model": model, "options": call.options, "tools": call.tools}
         request: Request = json.loads(json.dumps(fixed, default=str))
         request["messages"] = plain(selection.history.messages)
         number, number_of_purpose = self._made.total(), self._made[call.purpose]
@@ -195,6 +293,8 @@ class ParticipantCalls:
                 kind=error.kind if isinstance(error, KitError) else "cancelled",
                 error=str(error),
                 status=getattr(error, "status", None),
+                fault=getattr(error, "fault", ""),
+                retryable=getattr(error, "retryable", False),
             )
         )
 
@@ -209,4 +309,9 @@ def _finished(this: CallInRun, reply: Reply, seconds: float) -> ev.ModelCallFini
         text=reply.text,
         tool_calls=reply.tool_calls(),
         finish_reason=reply.finish_reason,
+        reasoning=reply.reasoning,
     )
+
+
+def _message(role: AuthorRole, text: str) -> ChatMessageContent:
+    return ChatMessageContent(role=role, content=text)

@@ -44,6 +44,14 @@ CORRECTION = """That reply could not be used: {error}.
 Answer the same questions again, with nothing but the JSON object."""
 
 
+TEXT_CALL = """You wrote a function call as text, and so nothing was called. Call the function by the API, through
+the tool call of your reply; if you have all you need, reply without a call."""
+
+AGAIN = """{prompt}
+
+(Your last reply to this could not be used: {problem}. Reply again, shorter, so that all of it fits.)"""
+
+
 async def fill(template: str, variables: Mapping[str, Any]) -> str:
     """The prompt with its variables filled in; SK's own manager escapes them for HTML (DESIGN.md, defect 11)."""
     return await _parsed(template).render(Kernel(), KernelArguments(**variables))

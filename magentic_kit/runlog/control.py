@@ -90,6 +90,12 @@ class RunControl:
         if self.reached is not None:
             raise self.reached
 
+    def require_seconds(self, seconds: float, reason: str, *, final: bool = False) -> None:
+        """Raises `LimitReached` at once if the deadline comes before so many seconds have passed."""
+        if self.limits.deadline is not None and seconds > max(0.0, self._seconds_left(final=final)):
+            reached = self._reach("deadline", f"{reason}, but the deadline is {self.limits.deadline:g} s")
+            raise reached
+
     def check_progress(self, *, round: int, stalls: int, resets: int) -> None:
         """Raises `LimitReached` if no further round, or no further plan, is allowed.
 

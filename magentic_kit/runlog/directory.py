@@ -161,6 +161,8 @@ class Journal:
             self._read = None
             self._file.write(line)
             self._file.flush()
+            if os.fstat(self._file.fileno()).st_nlink == 0:  # or it would be written to until the end, for nobody
+                raise FileNotFoundError(errno.ENOENT, "it was removed while the run went on")
             if isinstance(event, ev.RunFinished):  # after which nobody waits for anything
                 _to_disk(self._file)
             self._unsynced |= isinstance(event, _SYNCED)

@@ -8,13 +8,17 @@ from typing import Any
 
 @dataclass
 class Turn:
-    """What an agent was asked and said; `note` is `unfinished` until the turn has ended."""
+    """What an agent was asked and said; `note` is `unfinished` until the turn has ended.
+
+    `reasoning` is what the model thought before its replies of the turn.
+    """
 
     agent: str
     round: int
     instruction: str = ""
     text: str = ""
     note: str = "unfinished"
+    reasoning: str = ""
 
 
 @dataclass

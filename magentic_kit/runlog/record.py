@@ -35,6 +35,7 @@ class RunRecord:
     reason: str = ""
     answer: str = ""
     error: dict[str, str] | None = None
+    notes: list[str] = field(default_factory=list)
     limit: tuple[str, str] | None = None
     started: str = ""
     finished: str = ""
@@ -110,13 +111,14 @@ class RunRecord:
         """One sentence on how the run ended."""
         limit, detail = self.limit or (self.reason, "")
         error = self.error or {}
-        return {
+        ending = {
             "satisfied": "The manager judged the request satisfied.",
             "limited": f"A limit ended the run: {limit}{f' ({detail})' if detail else ''}.",
             "rejected": f"A person rejected the plan{f': {self.reason}' if self.reason else ''}.",
             "cancelled": "The run was cancelled.",
             "failed": f"The run failed ({error.get('kind')}): {error.get('message')}",
         }.get(self.outcome, "The log breaks off: the process ended before the run did.")
+        return " ".join([ending, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         """The content of result.json: what the events say, and what follows from it. Shares data with the record.
@@ -162,6 +164,18 @@ class RunRecord:
                 self.limit = (event.limit, event.detail)
             case ev.RunFinished():
                 self._finish(event)
+            case ev.DialectFound():
+                message = f"services.{event.service} takes another form of request: {event.name} ({event.refusal})"
+                self._fault(event, event.service, "dialect", message)
+            case ev.ServiceReplaced():
+                message = f"from here on the service '{event.by}' answers in place of '{event.service}'"
+                self._fault(event, event.who, "fallback", message)
+            case ev.ContextShortened():
+                message = f"{event.call} was too long: repeated without {event.left_out} messages; set `context:`"
+                self._fault(event, event.who, "context", message)
+            case ev.TextCallCorrected():
+                message = f"{event.call} wrote calls as text: {', '.join(event.functions)}"
+                self._fault(event, event.who, "text call", message)
             case _:
                 self._apply_call(event)
 
@@ -172,7 +186,7 @@ class RunRecord:
 
     def _finish(self, event: ev.RunFinished) -> None:
         self.outcome, self.reason, self.answer, self.error = event.outcome, event.reason, event.answer, event.error
-        self.seconds, self.finished = event.seconds, event.time
+        self.seconds, self.finished, self.notes = event.seconds, event.time, event.notes
         if event.error and all(event.error["message"] != fault.message for fault in self.errors):
             self._fault(event, "run", event.error["kind"], event.error["message"])
 
@@ -192,6 +206,9 @@ class RunRecord:
             case ev.ModelCallFinished():
                 call = self.model_calls.setdefault(event.call, ModelCall(event.who))
                 call.usage, call.reused = event.usage, event.reused
+                if event.reasoning and event.purpose == "turn" and self.turns:
+                    turn = self.turns[-1]
+                    turn.reasoning = "\n\n".join(filter(None, (turn.reasoning, event.reasoning)))
                 if event.purpose == "summary" and not event.text.strip():
                     empty = "the summary was empty: messages were left out without one"
                     self._fault(event, event.who, "summary", empty)

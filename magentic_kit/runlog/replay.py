@@ -109,6 +109,8 @@ class RecordedSteps:
         self._denied_unresolved: set[str] = set()
         self._live = False
         self._failed: ev.ModelCallFailed | None = None
+        self.dialects: dict[str, list[str]] = {}
+        """What was found of each service's dialect, by the service's name."""
         self._plan: tuple[str, str] = ("", "")
         for event in log:
             self._take(event)
@@ -149,6 +151,8 @@ class RecordedSteps:
                     self._done.setdefault(("model", self._failed.call), self._failed)
             case ev.ModelCallFailed(kind="service"):
                 self._failed = event
+            case ev.DialectFound():
+                self.dialects.setdefault(event.service, []).append(event.name)
             case ev.ToolCallStarted():
                 self.unfinished[event.call] = event
             case ev.ModelCallFinished():

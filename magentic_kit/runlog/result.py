@@ -12,14 +12,16 @@ from magentic_kit.runlog.record import RunRecord
 class RunResult:
     """How a run ended. `outcome` is `satisfied`, `limited`, `rejected`, `cancelled` or `failed`.
 
-    `reason` names the limit, `error` is `{kind, message}` if it failed; tokens are None where no provider
-    counted them; `rounds` counts agents' turns; `run_dir` is None if none was asked for.
+    `reason` names the limit, `error` is `{kind, message}` if it failed; `notes` say what a reader of the answer has
+    to know besides; tokens are None where no provider counted them; `rounds` counts agents' turns; `run_dir` is None
+    if none was asked for.
     """
 
     outcome: str
     answer: str
     reason: str
     error: dict[str, str] | None
+    notes: list[str]
     rounds: int
     stalls: int
     resets: int
@@ -38,6 +40,7 @@ class RunResult:
             answer=record.answer,
             reason=record.reason,
             error=record.error,
+            notes=record.notes,
             rounds=len(record.turns),
             stalls=record.stalls,
             resets=record.resets,

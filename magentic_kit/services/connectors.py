@@ -22,6 +22,7 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.services.replay import ReplayChatCompletion
 from magentic_kit.services.scripted import ScriptedChatCompletion
+from magentic_kit.team.secrets import environment_secrets
 from magentic_kit.team.services import Service
 from magentic_kit.team.targets import module_object
 from magentic_kit.text import one_line
@@ -50,11 +51,34 @@ def build_service(name: str, config: Service, *, search_path: Path | None = None
     except ConfigError:
         raise
     except Exception as error:
-        problem = f"cannot be made: {type(error).__name__}: {Redactor.from_environment().text(one_line(str(error)))}"
+        redactor = Redactor(environment_secrets(os.environ))
+        problem = f"cannot be made: {type(error).__name__}: {redactor.text(one_line(str(error)))}"
         if isinstance(error, ModuleNotFoundError) and config.provider in _PROVIDERS:
             extra = "azure" if config.provider.startswith("azure") else config.provider
             problem = f"needs an extra: pip install 'magentic-kit[{extra}]'"
         raise ConfigError.one(f"service '{name}' {problem}") from error
+
+
+def connector_class(provider: str) -> type[ChatCompletionClientBase] | None:
+    """Semantic Kernel's connector for a provider; None for one of this package's own, or whose extra is missing."""
+    if provider not in _PROVIDERS:
+        return None
+    try:
+        return cast("type[ChatCompletionClientBase]", resolve_name(_module(provider)))
+    except ImportError:
+        return None
+
+
+def in_dialect(service: _S) -> _S:
+    """The service itself, or a copy that finds out a server's dialect if it is Semantic Kernel's own for OpenAI."""
+    ancestors = {cls.__name__ for cls in type(service).__mro__}
+    if "OpenAIChatCompletionBase" not in ancestors or "OpenAIWire" in ancestors:
+        return service
+    wire = resolve_name("magentic_kit.services.openai_wire:OpenAIWire")
+    copy = service.model_copy()
+    copy.__class__ = with_mixin(type(service), wire)
+    wire.begin(copy)
+    return copy
 
 
 async def close_service(service: ChatCompletionClientBase) -> None:
@@ -105,19 +129,33 @@ class _Settings(NamedTuple):
 
 
 def _connect(name: str, config: Any) -> ChatCompletionClientBase:
-    target, arguments, *names = _PROVIDERS[config.provider]
+    _, arguments, *names = _PROVIDERS[config.provider]
     model, variable = names or ("ai_model_id", "CHAT_MODEL_ID")
-    connector = resolve_name(f"semantic_kernel.connectors.ai.{target}")
+    connector = resolve_name(_module(config.provider))
     if config.provider in ("mistral", "bedrock", "nvidia"):
         connector = with_mixin(connector, _InOnePiece)
+    elif config.provider in ("openai", "azure_openai"):
+        connector = with_mixin(connector, resolve_name("magentic_kit.services.openai_wire:OpenAIWire"))
     prefix = {"google": "GOOGLE_AI", "mistral": "MISTRALAI"}.get(config.provider, config.provider.upper())
     settings = _Settings(name, prefix, config)
     service = connector(service_id=name, **arguments(settings), **{model: settings.need("model", variable)})
+    for name in getattr(config, "dialect", ()):
+        service._dialect.add(name)
     for field in ("client", "async_client"):
         client: Any = getattr(service, field, None)
         if hasattr(client, "max_retries"):  # retries are the run's own, which emits events of them
-            client.max_retries, client.timeout = 0, _PATIENCE
+            client.max_retries, client.timeout = 0, _patience_of(client)
     return cast(ChatCompletionClientBase, service)
+
+
+def _patience_of(client: Any) -> Any:
+    """`_PATIENCE` in the client's own kind of time limit, since SDKs go from httpx to httpx2 at their own times."""
+    kind = type(client.timeout)
+    return kind(None, connect=_CONNECT) if kind.__name__ == "Timeout" else _PATIENCE
+
+
+def _module(provider: str) -> str:
+    return f"semantic_kernel.connectors.ai.{_PROVIDERS[provider][0]}"
 
 
 def _in_process(name: str, config: Any, search_path: Path | None) -> ChatCompletionClientBase:

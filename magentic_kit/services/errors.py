@@ -13,6 +13,7 @@ from typing import Any
 
 from magentic_kit.errors import ServiceError
 from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.services.chat_stream import MalformedReply
 from magentic_kit.text import one_line
 
 _LOST = {
@@ -27,8 +28,36 @@ _MISREAD = (AttributeError, TypeError, LookupError, ValueError, AssertionError)
 _WORDS = {"rate_limit": 429, "throttl": 429, "overloaded": 503, "unavailable": 503, "server": 500, "api_error": 500}
 """What codes of errors inside a stream, which itself has status 200, stand for."""
 
+_FAULTS: Mapping[str, re.Pattern[str]] = {
+    "quota": re.compile(
+        r"insufficient_(?:quota|balance|credit|funds)|billing_(?:hard_limit|not_active)|payment.?required"
+        r"|credit balance is too low|insufficient (?:balance|credits|funds)|(?:out of|no|more) credits"
+    ),
+    "content": re.compile(
+        r"content_filter|content_policy|responsible ?ai|content management policy|data_?inspection|\bflagged\b"
+        r"|inappropriate content|moderation|prohibited_content|safety (?:system|filter|settings|reasons)|content policy"
+        r"|guardrail|blocked (?:by|due to|for)[^.]{0,40}(?:safety|content|policy|filter)|content exists risk"
+    ),
+    "context": re.compile(
+        r"context_length|context[_ ](?:length|window|size|limit)|maximum context|prompt is too long|input is too long"
+        r"|input token count|too many (?:input )?tokens|prompt contains [\d,]+ tokens|input (?:text )?length"
+        r"|exceeds? the (?:model's )?(?:maximum|max|limit)[^.]{0,40}(?:input |prompt )?tokens"
+        r"|max(?:imum)?_?prompt_?tokens"
+        r"|reduce (?:the length|your (?:message|prompt)|the number of)|longer than the model|string_above_max_length"
+        r"|inputs? tokens?[^.]{0,60}(?:exceed|must be <=)|request too large"
+    ),
+}
+"""What the codes and messages of refusals say, in lower case, with all providers' words for it."""
+
 _WRONG_KEY = "; check the service's key variable"
-_ADVICE = {401: _WRONG_KEY, 403: _WRONG_KEY, 404: "; check the model's name and base_url"}
+_NO_MODEL = re.compile(r"model_not_found|model\W[^.]{0,80}(?:not found|does not exist|not exist)|notfounderror")
+_NO_ENDPOINT = re.compile(r"no endpoints found|(?:does not|doesn't|not) support")
+_ADVICE = {
+    "key": _WRONG_KEY,
+    "model": "; check the model's name and base_url",
+    "quota": "; add credit, or choose another service",
+    "context": "; set a smaller `context:`",
+}
 _LONG_TOKEN = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])\w{32,}\b")
 
 
@@ -41,22 +70,43 @@ def as_service_error(error: BaseException, *, service: str, describe: str) -> Se
     """
     chain = list(_chain(error))
     # The outermost that says something: aiohttp numbers a torn connection 400, deep inside.
-    link = next((e for e in chain if isinstance(e, ServiceError) or _lost(e) or _http(e)[0]), chain[-1])
+    link = next((e for e in chain if isinstance(e, ServiceError) or _lost(e) or _http(e)[0] or _body(e)), chain[-1])
     if isinstance(link, ServiceError):
         return link
     status, headers = _http(link)
     codes, detail = _said(chain[-1] if _lost(link) else link)
     status = status or next((number for word, number in _WORDS.items() if word in codes), None)
-    text, retryable = detail, False
+    text, retryable, fault = detail, False, ""
     if status:
-        text = f"{status} {responses.get(status, '')}".rstrip() + f": {detail}{_ADVICE.get(status, '')}"
-        retryable = (status in (408, 409, 429) or status >= 500) and "insufficient_quota" not in codes
+        fault = _fault(status, f"{codes} {detail}".lower())
+        text = f"{status} {responses.get(status, '')}".rstrip() + f": {detail}{_ADVICE.get(fault, '')}"
+        retryable = fault in ("limit", "down")
     elif _lost(link):
         text, retryable = f"the connection failed: {detail}", not any(_names(e) & _HOPELESS for e in chain)
+        fault = "down"
+    elif isinstance(link, MalformedReply):
+        text = f"the server's reply cannot be read: {link}"
     elif isinstance(link, _MISREAD) or getattr(link, "status_code", None) == 200:
-        text = f"answered with something that is not a chat completion; check base_url ({detail})"
+        advice = "; check base_url" if "://" in describe else ""
+        text = f"answered with something that is not a chat completion{advice} ({detail})"
     line, wait = f"service '{service}' ({describe}): {text}", _retry_after(headers)
-    return ServiceError(line, service=service, status=status, retryable=retryable, retry_after=wait)
+    return ServiceError(line, service=service, status=status, retryable=retryable, retry_after=wait, fault=fault)
+
+
+def _fault(status: int, said: str) -> str:
+    """What is wrong; `said` are the codes and the message in lower case."""
+    if status in (408, 409) or status >= 500:
+        return "context" if _FAULTS["context"].search(said) and status == 500 else "down"
+    if status == 402:
+        return "quota"
+    for fault, pattern in _FAULTS.items():
+        if pattern.search(said) and (status != 429 or fault == "quota"):
+            return fault
+    if status in (401, 403):
+        return "key"
+    if status == 404 and not _NO_ENDPOINT.search(said):
+        return "model"
+    return {429: "limit"}.get(status, "request")
 
 
 def _names(error: BaseException) -> set[str]:
@@ -82,10 +132,26 @@ def _http(error: BaseException) -> tuple[int | None, Mapping[str, str]]:
     response: Any = getattr(error, "response", None)
     meta = response.get("ResponseMetadata", {}) if isinstance(response, Mapping) else {}  # botocore
     values = (getattr(e, name, None) for e in (error, response) for name in ("status_code", "code", "status"))
-    numbers = (int(n) for n in (meta.get("HTTPStatusCode"), *values) if isinstance(n, int))
+    fields = _body(error).values() if not isinstance(getattr(error, "status_code", None), int) else ()
+    numbers = map(_number, (meta.get("HTTPStatusCode"), *values, *fields))
     headers = meta.get("HTTPHeaders") or getattr(response or error, "headers", None)
     status = next((n for n in numbers if 400 <= n < 600), None)
     return status, {str(name).lower(): str(value) for name, value in (headers or {}).items()}
+
+
+def _number(value: object) -> int:
+    """A status, also as text; 0 for anything else."""
+    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else 0
+
+
+def _body(error: BaseException) -> dict[str, Any]:
+    """The fields of the error object inside a reply of status 200 that may hold a status."""
+    body: Any = getattr(error, "body", None)
+    if not isinstance(body, Mapping):
+        return {}
+    inner = body.get("error")
+    fields = inner if isinstance(inner, Mapping) else body
+    return {name: fields.get(name) for name in ("code", "status", "status_code", "http_status") if fields.get(name)}
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -50,6 +50,11 @@ class Throttle:
         self._line = anyio.Lock()
         self._left = anyio.Event()
 
+    @property
+    def closed_for(self) -> float:
+        """Seconds for which the service has asked to be left alone, as far as this process knows."""
+        return max(0.0, self._wave_ends - time.monotonic())
+
     async def enter(self) -> None:
         """Waits until the next call may be made; first come, first served. `leave` has to follow."""
         async with self._line:

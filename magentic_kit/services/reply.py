@@ -18,12 +18,15 @@ from semantic_kernel.contents import (
     StreamingTextContent,
     TextContent,
 )
+from semantic_kernel.contents.reasoning_content import ReasoningContent
+from semantic_kernel.contents.streaming_reasoning_content import StreamingReasoningContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 from semantic_kernel.contents.utils.finish_reason import FinishReason
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ServiceError
 from magentic_kit.runlog.replay import Request
+from magentic_kit.services.reasoning import ReasoningSplitter, split_reasoning
 from magentic_kit.text import sendable
 
 _S = TypeVar("_S", bound="InProcessChatCompletion")
@@ -36,62 +39,50 @@ class Reply:
     """
 
     def __init__(self, call: str, normalise: Callable[[str], str]) -> None:
-        self.text = ""
         self.finish_reason = ""
         self.usage = ev.Usage()
         """The tokens as the provider counted them."""
         self._call = call
         self._normalise = normalise
+        self._written = ""  # text as it came, with what reasoning is in it
+        self._reasoning = ""  # what came apart from the text
+        self._splitter = ReasoningSplitter()
         self._pieces = 0
         self._calls: list[FunctionCallContent] = []
+        self.shown = False
+        """Whether a part of the reply has been shown, so that it cannot be taken back."""
 
-    @property
-    def shown(self) -> bool:
-        """Whether a part of the reply has been passed on, so that it cannot be taken back."""
-        return bool(self.text or self._calls)
-
-    def split(self, content: ChatMessageContent) -> list[ChatMessageContent]:
-        """The piece as a replay would bring it: text before function calls, whole calls without an id named.
-
-        SK's agent passes no text on that comes with calls, and merges calls that have no id into one.
-        """
-        calls: list[FunctionCallContent] = []
-        rest: list[Any] = []
+    def add(self, content: ChatMessageContent) -> tuple[str, str]:
+        """Takes in the next piece; returns the text and the reasoning in it that can be shown now."""
+        self._pieces += 1
+        text, reasoning = "", ""
         for item in content.items:
             if isinstance(item, FunctionCallContent):
-                self._mend_call(item, index=len(self._calls) + len(calls))
-                calls.append(item)
-                continue
-            if isinstance(item, TextContent):
-                item.text = sendable(item.text or "")
-            rest.append(item)
-        if not calls or not rest or not isinstance(content, StreamingChatMessageContent):
-            return [content]
-        first = content.model_copy(update={"items": rest, "finish_reason": None, "metadata": {}})
-        return [first, content.model_copy(update={"items": calls})]
+                self._add_call(item)
+            elif isinstance(item, TextContent):
+                text += sendable(item.text or "")
+            elif isinstance(item, ReasoningContent | StreamingReasoningContent):
+                reasoning += sendable(item.text or "")
+        self._add_end(content)
+        self._written += text
+        self._reasoning += reasoning
+        reply, thought = self._splitter.feed(text)
+        self.shown |= bool(reply.strip() or self._calls)
+        return reply, reasoning + thought
 
-    def _mend_call(self, call: FunctionCallContent, *, index: int) -> None:
-        if isinstance(call.arguments, str):
-            call.arguments = sendable(call.arguments)
-        elif not call.id and isinstance(call.arguments, Mapping):
-            call.id, call.index = f"{self._call}.{index}", index
-        if call.name and (name := self._normalise(call.name)) != call.name:
-            call.name = name
-            call.plugin_name, call.function_name = name.split("-", 1)
+    def finish(self) -> tuple[str, str]:
+        """What was held back of the text and of the reasoning, at the end of the stream."""
+        return self._splitter.flush()
 
-    def add(self, content: ChatMessageContent) -> None:
-        """Takes in the next piece."""
-        self._pieces += 1
-        self.text += content.content
-        self._calls += [item for item in content.items if isinstance(item, FunctionCallContent)]
-        if content.finish_reason:
-            self.finish_reason = str(content.finish_reason.value)
-        # A connector may count the prompt in the first piece and the completion in the last.
-        prompt, completion = usage_of(content.metadata)
-        self.usage = ev.Usage(
-            prompt_tokens=_larger(self.usage.prompt_tokens, prompt),
-            completion_tokens=_larger(self.usage.completion_tokens, completion),
-        )
+    @property
+    def text(self) -> str:
+        """The reply without its reasoning."""
+        return split_reasoning(self._written)[0]
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought before it replied."""
+        return "\n\n".join(filter(None, (self._reasoning.strip(), split_reasoning(self._written)[1])))
 
     def require_whole(self, service: ChatCompletionClientBase, name: str) -> None:
         """Raises `ServiceError` when the stream ended before the reply did, which connectors take for its end."""
@@ -101,7 +92,8 @@ class Reply:
             problem = f"the reply was cut off after {len(self.text)} characters"
         else:
             return
-        raise ServiceError(f"service '{name}': {problem}", service=name, retryable=bool(self._pieces))
+        fault = "down" if self._pieces else ""
+        raise ServiceError(f"service '{name}': {problem}", service=name, retryable=bool(fault), fault=fault)
 
     def tool_calls(self) -> list[dict[str, Any]]:
         """The function calls, whole, as events have them."""
@@ -112,6 +104,26 @@ class Reply:
             else:
                 merged.append(piece)
         return [{"id": c.id, "index": c.index, "name": c.name, "arguments": c.arguments} for c in merged]
+
+    def _add_call(self, call: FunctionCallContent) -> None:
+        if isinstance(call.arguments, str):
+            call.arguments = sendable(call.arguments)
+        elif not call.id and isinstance(call.arguments, Mapping):
+            call.id, call.index = f"{self._call}.{len(self._calls)}", len(self._calls)
+        if call.name and (name := self._normalise(call.name)) != call.name:
+            call.name = name
+            call.plugin_name, call.function_name = name.split("-", 1)
+        self._calls.append(call)
+
+    def _add_end(self, content: ChatMessageContent) -> None:
+        if content.finish_reason:
+            self.finish_reason = str(content.metadata.get("ended") or content.finish_reason.value)
+        # A connector may count the prompt in the first piece and the completion in the last.
+        prompt, completion = usage_of(content.metadata)
+        self.usage = ev.Usage(
+            prompt_tokens=_larger(self.usage.prompt_tokens, prompt),
+            completion_tokens=_larger(self.usage.completion_tokens, completion),
+        )
 
 
 def tokens(reply: ev.ModelCallFinished) -> int:
@@ -140,7 +152,15 @@ def _gives_finish_reason(service: ChatCompletionClientBase) -> bool:
     return any(cls.__name__ == "OpenAIHandler" for cls in type(service).__mro__)
 
 
-_REASONS = {reason.value for reason in FinishReason}
+ENDINGS = {
+    "length": "was cut off at the model's length limit",
+    "content_filter": "was cut by the provider's content filter",
+    "refusal": "is a refusal",
+}
+"""`ModelCallFinished.finish_reason` of a reply that is not whole -> what became of the reply."""
+
+_FINISH_REASONS = {reason.value: reason for reason in FinishReason}
+_FINISH_REASONS["refusal"] = FinishReason.CONTENT_FILTER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +181,7 @@ def contents_of(reply: ev.ModelCallFinished | Answer, model: str, *, attempt: in
     usage = CompletionUsage(prompt_tokens=reply.usage.prompt_tokens, completion_tokens=reply.usage.completion_tokens)
     common: dict[str, Any] = {"role": AuthorRole.ASSISTANT, "ai_model_id": model}
     end: dict[str, Any] = {
-        "finish_reason": FinishReason(reply.finish_reason) if reply.finish_reason in _REASONS else None,
+        "finish_reason": _FINISH_REASONS.get(reply.finish_reason),
         "metadata": {"usage": usage},
     }
     calls: list[Any] = [FunctionCallContent(**call) for call in reply.tool_calls]

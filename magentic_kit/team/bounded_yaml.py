@@ -39,12 +39,14 @@ def load_yaml(text: str | bytes) -> Any:
 
 
 def load_yaml_list(text: str | bytes) -> Iterator[tuple[int, Any]]:
-    """The line, from 1, and the value of each item of a list. Raises `yaml.YAMLError` as `load_yaml` does."""
+    """The line, from 1, and the value of each item of a list.
+
+    Raises `yaml.YAMLError` as `load_yaml` does, `TypeError` if the document holds no list.
+    """
     document = _Document()
     items = document.read(text)
     if not isinstance(items, list):
-        mark = yaml.Mark("", 0, 0, 0, None, 0)
-        raise yaml.MarkedYAMLError(problem="the document should hold a list", problem_mark=mark)
+        raise TypeError("the document should hold a list")
     return zip(document.lines, items, strict=True)
 
 

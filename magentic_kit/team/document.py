@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import yaml
 
 from magentic_kit.errors import ConfigError, Problem
 from magentic_kit.team.problems import KEY, Route, clip, get, label, nearest
+from magentic_kit.team.stored import NO_VARIABLE, Find, Piece, Stored, store
 from magentic_kit.team.yaml_nodes import (
     MAX_DEPTH,
     MAX_VALUES,
@@ -37,21 +38,20 @@ _PATHS: dict[Route, Callable[[Any], bool]] = {
     ("plugins", "cwd"): os.path.isdir,
 }
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?")
-_SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
+_GIVE = "set {} in the environment or .env, or give the value by --set"
 
 
 class Document:
-    """A team's data, the places of its values, and what was found wrong with it so far.
-
-    `shown` has the text of each value that is to be shown differently: with its secrets as `${NAME}`.
-    """
+    """A team's data, the places of its values, and what was found wrong with it so far."""
 
     def __init__(self, team: Path | Mapping[str, Any], base_dir: Path, env: Mapping[str, str]) -> None:
         """Reads the team. Raises `ConfigError` if there is nothing to speak of; smaller problems are noted."""
         self.base_dir, self.env = base_dir, env
         self.places: dict[Route, Place] = {}
-        self.shown: dict[Route, str] = {}
         self.problems: list[Problem] = []
+        self.warned: set[Problem] = set()
+        self._pieces: dict[Route, list[Piece]] = {}
+        self._lacking: dict[Route, Problem] = {}
         self._named: dict[Route, bytes | str] = {}
         self._broken: set[Route] = set()
         self._count = 0
@@ -72,6 +72,7 @@ class Document:
 
     def override(self, dotted: str, value: Any) -> None:
         """Put a value at a dotted path, agents by name, making the mappings on the way to it."""
+        self.__dict__.pop("found", None)
         place, steps = f"--set {dotted}", dotted.split(".")
         route: Route = ()
         at = inside = self.data
@@ -85,12 +86,27 @@ class Document:
             inside = get(at, route[-1])
         for step in reversed(steps):
             value = {step: value}
+        for lacking in [lacking for lacking in self._lacking if lacking[: len(route)] == route]:
+            self.problems.remove(self._lacking.pop(lacking))
+            self._broken.discard(lacking)
         self.places[(*route, KEY)] = (place, 0, 0)
         at[route[-1]] = self._read(node_of(value, place), route)
 
-    def resolved(self) -> str:
-        """The data as YAML that is read back as it is: agent files taken in, paths absolute, secrets as `${NAME}`."""
-        return dump(self._copy(self.data, (), {}))
+    @property
+    def shown(self) -> dict[Route, str]:
+        """The text of each value that is to be shown differently: with its secrets as `${NAME}`."""
+        return self.found.texts
+
+    def stored(self, find: Find | None = None) -> tuple[str, list[Problem]]:
+        """The data as YAML that is read back as it is: agent files taken in, paths absolute, secrets as `${NAME}`.
+
+        `find` tells where else in a text secrets stand. The problems are the secrets that the team file itself has:
+        they are not stored, and whoever reads the team back has to set the variables that are named there.
+        """
+        stored = store(self.data, self._pieces, find) if find else self.found
+        problem = f"this secret is not stored with a run; to resume, {_GIVE}"
+        problems = [self.problem(route, problem.format(name)) for name, route in stored.missing.items()]
+        return dump(self._copy(self.data, (), stored.texts, {})), problems
 
     @cached_property
     def digest(self) -> str:
@@ -101,24 +117,29 @@ class Document:
         def encode(value: bytes | yaml.ScalarNode) -> Any:
             return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else value.value
 
-        text = json.dumps(self._copy(self.data, (), self._named), sort_keys=True, default=encode)
-        return hashlib.sha256(text.encode()).hexdigest()
+        data = self._copy(self.data, (), self.found.hashed, self._named)
+        return hashlib.sha256(json.dumps(data, sort_keys=True, default=encode).encode()).hexdigest()
 
-    def _copy(self, data: Any, route: Route, instead: Mapping[Route, bytes | str]) -> Any:
+    @cached_property
+    def found(self) -> Stored:
+        """The secrets that stand in the data, and what is stored in their place."""
+        return store(self.data, self._pieces)
+
+    def _copy(self, data: Any, route: Route, texts: Mapping[Route, str], instead: Mapping[Route, bytes | str]) -> Any:
         if route in instead:
             return instead[route]
-        if route in self.shown:
-            return text_node(self.shown[route], quoted=isinstance(data, str))
+        if route in texts:
+            return text_node(texts[route], quoted=isinstance(data, str))
         if isinstance(data, dict):
-            return {key: self._copy(value, (*route, key), instead) for key, value in data.items()}
+            return {key: self._copy(value, (*route, key), texts, instead) for key, value in data.items()}
         if isinstance(data, list):
-            return [self._copy(item, (*route, n), instead) for n, item in enumerate(data)]
+            return [self._copy(item, (*route, n), texts, instead) for n, item in enumerate(data)]
         return data
 
     def _read(self, node: yaml.Node, route: Route) -> Any:
         """The data of a node, which is to stand at `route`."""
         self.places[route] = place_of(node) or self.places[route[:-1]]
-        self.shown.pop(route, None)
+        self._pieces.pop(route, None)
         self._named.pop(route, None)
         self._bound(route)
         if isinstance(node, yaml.ScalarNode):
@@ -165,9 +186,8 @@ class Document:
     def _scalar(self, node: yaml.ScalarNode, route: Route) -> Any:
         text = node.value
         if "${" in text:
-            text, shown = self._filled(node.value, route), self._filled(node.value, route, show=True)
-            if shown != text:
-                self.shown[route] = shown
+            self._pieces[route] = [*self._filled(node.value, route)]
+            text = "".join(piece.text for piece in self._pieces[route])
         try:
             value = scalar_value(node, text)
         except ValueError as error:
@@ -191,30 +211,33 @@ class Document:
             return name
         return str(path.resolve())
 
-    def _filled(self, text: str, route: Route, *, show: bool = False) -> str:
-        """The text with its `${NAME}` filled in; with `show`, as it may be shown and is read back."""
-
-        def fill(match: re.Match[str]) -> str:
+    def _filled(self, text: str, route: Route) -> Iterator[Piece]:
+        """The parts of the text, with its `${NAME}` filled in."""
+        at = 0
+        for match in _REFERENCE.finditer(text):
+            yield Piece(text[at : match.start()])
+            at = match.end()
             name, default = match.groups()
             if match[0] == "$${":
-                return escaped("${")
-            if not name:
+                yield Piece("${")
+            elif not name:
                 self.report(route, "${ should begin a reference such as ${NAME}; write $${ for the characters")
-                return ""
-            if show and _SECRET.search(name):
-                return f"${{{name}}}" if default is None else f"${{{name}:-}}"
-            value = self.env.get(name)
-            if not value and default:
-                value = default.removeprefix(":-")
-            if value is None:
-                self.report(route, f"environment variable {name} is not set; set it or write ${{{name}:-default}}")
-                return ""
-            return escaped(value)
+            else:
+                yield self._variable(name, default and default.removeprefix(":-"), route)
+        yield Piece(text[at:])
 
-        def escaped(value: str) -> str:
-            return value.replace("${", "$${") if show else value
-
-        return _REFERENCE.sub(fill, text)
+    def _variable(self, name: str, default: str | None, route: Route) -> Piece:
+        value = self.env.get(name)
+        if value or (value is not None and not default):
+            return Piece(value, name, default)
+        if default is None:
+            message = f"environment variable {name} is not set; set it or write ${{{name}:-default}}"
+            if name.startswith(NO_VARIABLE):
+                message = f"the secret that stood here is not stored with a run; {_GIVE.format(name)}"
+            if not any(route[:n] in self._broken for n in range(len(route) + 1)):
+                self._lacking[route] = self.problem(route, message)
+            self.report(route, message)
+        return Piece(default or "", name, default, unset=True)
 
     def _find(self, route: Route, name: Any, exists: Callable[[Any], bool]) -> Path:
         """The file or folder that is named at `route`. Raises `ConfigError` if there is none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,16 +27,19 @@ def functions_of(plugin: Any, base_dir: Path) -> Collection[str] | None:
 def _functions_of_class(target: str, base_dir: Path) -> list[str] | None:
     import ast
 
+    from magentic_kit.team.modules import MissingModule, find_source, parse_source
+    from magentic_kit.team.python_code import definition_of
+
     module, _, name = target.partition(":")
-    parts = Path(*module.split("."))
-    roots = [base_dir, *map(Path, sys.path)]
-    files = [root / file for root in roots for file in (f"{parts}.py", parts / "__init__.py")]
     try:
-        tree = ast.parse(next(file for file in files if file.is_file()).read_bytes())
-    except (StopIteration, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        source = find_source(module, base_dir)
+        tree = source and parse_source(source)
+    except (MissingModule, SyntaxError):
         return None
-    owner = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
-    if owner is None or owner.bases or owner.keywords or owner.decorator_list:
+    owner = definition_of(name, tree.body) if tree else None
+    if not isinstance(owner, ast.ClassDef):
+        return None
+    if owner.bases or owner.keywords or owner.decorator_list:
         return None
     names = [_name(method, decorator) for method in owner.body for decorator in _kernel_functions(method)]
     # A kernel function may also be made in another way than by a decorator that we see.

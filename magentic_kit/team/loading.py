@@ -13,6 +13,8 @@ from magentic_kit.team.document import Document
 from magentic_kit.team.models import TeamConfig
 from magentic_kit.team.problems import Route
 from magentic_kit.team.references import check_references, choose_service
+from magentic_kit.team.secrets import environment_secrets
+from magentic_kit.team.stored import Find, store
 from magentic_kit.team.validation import validate
 
 
@@ -52,7 +54,27 @@ class Team(NamedTuple):
 
         It loads again, with this `base_dir`, to the same `config_hash`.
         """
-        return self.source.resolved()
+        return self.source.stored()[0]
+
+    def secrets(self, inputs: Mapping[str, Any] = {}) -> set[str]:
+        """The secrets of the team and of `inputs` given to it, of its environment and of the process's."""
+        keys = [str(getattr(service, "api_key_env", "")) for service in self.config.services.values()]
+        known = {*environment_secrets(os.environ, self.source.env, keys=keys), *self.source.found.secrets}
+        return known | store({"inputs": inputs}, {}).secrets
+
+    def stored(self, find: Find | None = None) -> str:
+        """The same for a file that is kept: without the secrets either that `find` sees in other places.
+
+        Those that the team file itself has cannot be stored: each is logged as a warning, once a team.
+        """
+        import logging  # who only checks a team logs nothing
+
+        text, problems = self.source.stored(find)
+        for problem in problems:
+            if problem not in self.source.warned:
+                logging.getLogger(__name__).warning("%s", problem)
+        self.source.warned.update(problems)
+        return text
 
 
 def load_team(
@@ -64,13 +86,15 @@ def load_team(
     known_services: Collection[str] = (),
     known_plugins: Mapping[str, Collection[str]] = {},
     above: tuple[Path, ...] = (),
+    thorough: bool = False,
 ) -> Team:
     """The team of a file, or of data made in Python. Raises `ConfigError` with every problem found.
 
     Paths in it count from `base_dir` (default: the file's folder, or the current one). `overrides` are values by
     dotted path, agents by name (`agents.Writer.instructions`). `env` fills `${NAME}` (default: the environment).
     `known_services` and `known_plugins` (name -> its functions) count as defined in the team. Teams that are its
-    members are checked too; `above` are the files that it is itself a member of.
+    members are checked too; `above` are the files that it is itself a member of. With `thorough`, what the team names
+    is looked into too: Python code, which is not imported, data files and scripts.
     """
     team = Path(team) if isinstance(team, str) else team
     path = team.resolve() if isinstance(team, Path) else None
@@ -83,6 +107,12 @@ def load_team(
     for route, message in problems:
         source.report(route, message)
     warnings = check_references(source, known_services, known_plugins)
+    if thorough:
+        from magentic_kit.team.code_checks import check_code
+        from magentic_kit.team.script_checks import check_scripts
+
+        warnings += check_code(source)
+        check_scripts(source)
     above = (*above, path) if path else above
     for n, agent in enumerate(config.agents if config else ()):
         if agent.team in above:
@@ -90,7 +120,15 @@ def load_team(
             source.report(("agents", n, "team"), f"a team cannot be its own member: {names}")
         elif agent.team and agent.team.is_file():
             try:
-                load_team(agent.team, env=env, known_services=known_services, known_plugins=known_plugins, above=above)
+                member = load_team(
+                    agent.team,
+                    env=env,
+                    known_services=known_services,
+                    known_plugins=known_plugins,
+                    above=above,
+                    thorough=thorough,
+                )
+                warnings += member.warnings
             except ConfigError as error:
                 source.problems += error.problems
     if config is None or source.problems:

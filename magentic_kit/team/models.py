@@ -49,7 +49,12 @@ class Limits(Model):
     """What a run may use before it is ended."""
 
     deadline: Duration | None = Field(default=1800.0, description="Time for the whole run, such as 15m; null for none.")
-    model_timeout: Duration = Field(default=120.0, description="Time for one model call.")
+    model_timeout: Duration = Field(
+        default=600.0, description="Time for one model call, from sending it to the end of the reply."
+    )
+    stream_idle_timeout: Duration = Field(
+        default=120.0, description="Time that a model may be silent, before its reply and within it."
+    )
     tool_timeout: Duration = Field(default=60.0, description="Time for one function call.")
     max_tokens: int | None = Field(default=None, ge=1, description="Tokens that all calls of a run may use together.")
     retries: int = Field(default=4, ge=0, description="Repeats of a model call that failed in a way that may pass.")
@@ -105,6 +110,7 @@ class TeamConfig(Model):
             max_tokens=limits.max_tokens,
             deadline=limits.deadline,
             model_timeout=limits.model_timeout,
+            stream_idle_timeout=limits.stream_idle_timeout,
             tool_timeout=limits.tool_timeout,
             tool_rounds=limits.tool_rounds,
             retries=limits.retries,

@@ -107,6 +107,10 @@ def _check_services(document: Document, names: list[str]) -> None:
     for route, agent in _agents(document):
         if get(agent, "type", kind=str) not in _ALLOWED:
             routes.append((*route, "model", "connection", "service_id"))
+    for service, entry in get(document.data, "services", kind=dict).items():
+        others = [name for name in names if name != service]
+        for n, wanted in enumerate(get(entry, "fallback", kind=list)):
+            _expect(document, ("services", service, "fallback", n), "other service", wanted, others)
     for route in routes:
         wanted = get(document.data, *route)
         _expect(document, route, "service", wanted, names)

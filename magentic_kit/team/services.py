@@ -6,7 +6,35 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from magentic_kit.team.values import Duration, FilePath, Model, Options, Target
+from magentic_kit.team.values import Duration, FilePath, ListOf, Model, Names, Options, Target
+
+DialectName = Literal[
+    "alternate_roles",
+    "instructions_as_system",
+    "instructions_as_user",
+    "names_as_text",
+    "content_with_calls",
+    "short_call_ids",
+    "no_stream",
+    "max_completion_tokens",
+    "max_tokens",
+    "no_response_format_with_tools",
+    "no_stream_options",
+    "no_tool_choice",
+    "no_parallel_tool_calls",
+    "no_temperature",
+    "no_top_p",
+    "no_presence_penalty",
+    "no_frequency_penalty",
+    "no_logit_bias",
+    "no_seed",
+    "no_stop",
+    "no_user",
+    "no_store",
+    "no_metadata",
+    "no_reasoning_effort",
+]
+"""Forms of a request, for servers that refuse the usual one; `services/dialects.py` says what each does."""
 
 
 class BaseService(Model):
@@ -16,6 +44,9 @@ class BaseService(Model):
     options: Options = Field(default={}, description="Execution settings for every call, such as temperature.")
     structured_output: Literal["auto", "json_schema", "json_object", "prompt"] = Field(
         default="auto", description="How the manager asks for a progress ledger; auto finds what the server accepts."
+    )
+    fallback: Names = Field(
+        default=(), description="Services to ask in its place, in this order, for the rest of a run that it fails."
     )
 
 
@@ -32,6 +63,9 @@ class OpenAIService(_KeyedService):
     base_url: str | None = Field(default=None, description="Server to ask, such as http://localhost:8000/v1.")
     organization: str | None = Field(default=None, description="OpenAI organization id.")
     instruction_role: Literal["system", "developer"] | None = Field(default=None, description="Role of instructions.")
+    dialect: ListOf[DialectName] = Field(
+        default=(), description="Forms of a request that the server takes; those that are missing are found."
+    )
 
 
 class _AzureService(_KeyedService):
@@ -45,6 +79,9 @@ class AzureOpenAIService(_AzureService):
     provider: Literal["azure_openai"] = Field(description="Kind of service.")
     deployment: str | None = Field(default=None, description="Deployment to call; takes the place of model.")
     auth: Literal["key", "entra"] = Field(default="key", description="Sign in with a key or with Entra ID.")
+    dialect: ListOf[DialectName] = Field(
+        default=(), description="Forms of a request that the server takes; those that are missing are found."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -8,11 +8,20 @@ from typing import Any, NamedTuple
 
 from magentic_kit.team.models import ManagerPrompts
 from magentic_kit.team.problems import Route, get, nearest
+from magentic_kit.text import one_line
 
 _BLOCK = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _VARIABLE = re.compile(r"\$(\w+)")
 _USUAL = "semantic-kernel"
+
+# Semantic Kernel's grammar: a block is `{{` and what may follow up to `}}`, and quoted text may hold both.
+_CODE = re.compile(r"\{\{(?!\{)((?:'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|(?!\{\{|\}\}).)*?)\}\}", re.DOTALL)
+_NAME = r"[0-9A-Za-z_]+"
+_TEXT = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\""
+_VALUE = re.compile(rf"\${_NAME}|{_TEXT}", re.DOTALL)
+_NAMED = rf"{_NAME}=(?:\${_NAME}|'[^'\"^]+'|\"[^'\"^]+\")"
+_CALL = re.compile(rf"(?:{_NAME}\.)?{_NAME}(?:\s+(?:\${_NAME}|{_TEXT}|{_NAMED}))?(?:\s+{_NAMED})*", re.DOTALL)
 
 
 class Template(NamedTuple):
@@ -22,6 +31,8 @@ class Template(NamedTuple):
     text: str
     known: list[str]
     language: str = _USUAL
+    has_functions: bool = False
+    """Whether functions of plugins may be called in it."""
 
     def problems(self) -> Iterator[str]:
         """What is wrong with it, in words."""
@@ -41,8 +52,17 @@ class Template(NamedTuple):
             raise ValueError("a {{ is not closed")
         if self.language != _USUAL:
             return []
+        self._check_syntax()
         blocks = " ".join(_QUOTED.sub("", block) for block in _BLOCK.findall(self.text))
         return list(dict.fromkeys(_VARIABLE.findall(blocks)))
+
+    def _check_syntax(self) -> None:
+        """Raises `ValueError` about the first block that Semantic Kernel cannot fill in."""
+        for code in map(str.strip, _CODE.findall(self.text)):
+            if not code or _VALUE.fullmatch(code) or (self.has_functions and _CALL.fullmatch(code)):
+                continue
+            forms = "{{$name}} or {{plugin.function}}" if self.has_functions else "{{$name}}"
+            raise ValueError(f"{{{{{one_line(code, 60)}}}}} cannot be filled in; write {forms}")
 
 
 def _used_in_jinja2(text: str) -> list[str]:
@@ -71,5 +91,8 @@ def templates(data: Any) -> Iterator[Template]:
         own = [get(spec, "name", kind=str) for spec in get(template, "input_variables", kind=list)]
         known = [*inputs, *get(agent, "inputs", kind=dict), *own]
         language = template.get("template_format", template.get("format", _USUAL))
-        yield Template(("agents", n, "instructions"), get(agent, "instructions", kind=str), known, language)
-        yield Template(("agents", n, key, "template"), get(template, "template", kind=str), known, language)
+        for route, text in (
+            (("agents", n, "instructions"), get(agent, "instructions", kind=str)),
+            (("agents", n, key, "template"), get(template, "template", kind=str)),
+        ):
+            yield Template(route, text, known, language, has_functions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -13,8 +14,27 @@ from magentic_kit.team.values import PATTERNS, Model
 
 _M = TypeVar("_M", bound=Model)
 
+_NO_SPACE = re.compile(r"[a-z_]{1,30}:(?=\S)")
+
 _TAGS = ("provider", "type", "transport")
 """The keys that tell the models of a union apart."""
+
+_EXAMPLES = {
+    "AgentConfig": "{name: Writer, description: Writes the answer.}",
+    "ToolSpec": "{id: plugin.function}",
+    "ModelSpec": "{connection: {service_id: default}}",
+    "ModelConnection": "{service_id: default}",
+    "ContextConfig": "{messages: 40}",
+    "ManagerConfig": "{max_rounds: 20}",
+    "ManagerPrompts": "{facts: …}",
+    "Limits": "{deadline: 15m}",
+    "ReviewConfig": "{plan: true}",
+    "ReportConfig": "{formats: [md]}",
+    "OpenAIService": "{provider: openai, model: gpt-4.1-mini}",
+    "PythonPlugin": "{type: python, target: 'package.module:Class'}",
+    "InputSpec": "{default: …}",
+}
+"""What may stand where a mapping is expected; of several models, for the first."""
 
 _EXPECTED = {
     "string_type": "text",
@@ -27,9 +47,6 @@ _EXPECTED = {
     "tuple_type": "a list",
     "list_type": "a list",
     "too_short": "a list of one or more",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
 }
 """What should stand where pydantic raises an error of each type."""
 
@@ -84,6 +101,8 @@ class _Problem:
                 return self._refused(f"should be {PATTERNS[self.context['pattern']]}")
             case "greater_than_equal":
                 return self._refused(f"should be {self.context['ge']} or more")
+            case "dict_type" | "model_type" | "model_attributes_type":
+                return self._no_mapping()
             case kind if kind in _EXPECTED:
                 return self._refused(f"should be {_EXPECTED[kind]}")
         return self._refused(self.text)
@@ -110,6 +129,14 @@ class _Problem:
 
     def _no_choice(self, value: Any, choices: Iterable[str]) -> str:
         return f"{self._name(self.route)} cannot be {self._quoted(value)}{nearest(str(value), choices)}"
+
+    def _no_mapping(self) -> str:
+        example = _example(self.kind)
+        message = self._refused(f"should be a mapping such as {example}" if example else "should be a mapping")
+        # `name:Writer` is one text.
+        if isinstance(self.input, str) and (match := _NO_SPACE.match(self.input)):
+            message += f"; a space is missing behind the colon of '{match[0]}'"
+        return message
 
     def _refused(self, reason: str) -> str:
         name = self._name(self.route)
@@ -150,6 +177,16 @@ def _models(kind: Any) -> list[type[Model]]:
     if isinstance(kind, type) and not get_origin(kind) and issubclass(kind, Model):
         return [kind]
     return []
+
+
+def _example(kind: Any) -> str:
+    """What a mapping of that type may look like; nothing if it may hold anything."""
+    kind = _bare(kind)
+    if get_origin(kind) is dict:
+        inside = _example(get_args(kind)[1])
+        return f"{{default: {inside}}}" if inside else ""
+    models = _models(kind)
+    return _EXAMPLES.get(models[0].__name__, "") if models else ""
 
 
 def _tags(model: type[Model]) -> set[Any]:

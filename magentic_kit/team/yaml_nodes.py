@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
@@ -11,7 +10,8 @@ from typing import Any, TypeAlias
 import yaml
 from yaml.constructor import SafeConstructor
 
-from magentic_kit.errors import ConfigError, Problem
+from magentic_kit.errors import ConfigError
+from magentic_kit.team.yaml_errors import syntax_problem
 
 Place: TypeAlias = tuple[str, int, int]
 """File, line and column, which count from 1; 0 means the file as a whole."""
@@ -53,7 +53,7 @@ def compose(path: Path) -> yaml.Node:
         stream.name = str(path)  # which marks then have
         root = yaml.compose(stream, Loader=_LOADER)
     except yaml.YAMLError as error:
-        raise ConfigError([_syntax_problem(error, str(path), raw)]) from None
+        raise ConfigError([syntax_problem(error, str(path), raw)]) from None
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError.one("the file should hold keys with values", file=str(path))
     return root
@@ -71,21 +71,6 @@ def _check_depth(raw: bytes) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem=TOO_MUCH, problem_mark=event.start_mark)
-
-
-def _syntax_problem(error: Any, file: str, raw: bytes) -> Problem:
-    mark: Any = getattr(error, "problem_mark", None)
-    line = mark.line if mark else raw.count(b"\n", 0, getattr(error, "position", 0))
-    column = mark.column + 1 if mark else 1
-    what: Any
-    before = raw.decode(errors="replace").split("\n")[line][:column]
-    if re.search(r"[{\[,:] *\$\{", before):
-        what = "inside { } and [ ], ${…} has to stand in quotes"
-    elif "\t" in before:
-        what = "a tab stands where YAML wants spaces"
-    else:
-        what = getattr(error, "problem", None) or getattr(error, "reason", "")
-    return Problem(file, line + 1, column, f"this is not valid YAML: {what}")
 
 
 def place_of(node: yaml.Node) -> Place | None:

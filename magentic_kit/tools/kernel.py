@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import PrivateAttr
 from semantic_kernel import Kernel
 from semantic_kernel.contents import ChatHistory, FunctionCallContent, FunctionResultContent
+from semantic_kernel.exceptions import FunctionCallInvalidArgumentsException
 from semantic_kernel.filters.auto_function_invocation.auto_function_invocation_context import (
     AutoFunctionInvocationContext,
 )
 from semantic_kernel.filters.filter_types import FilterTypes
 
+from magentic_kit.text import one_line
 from magentic_kit.tools.function_names import UnknownFunction, find_function
 from magentic_kit.tools.permissions import LoggedCall, ToolPermissions
 
@@ -25,10 +28,16 @@ class AgentKernel(Kernel):
     _permissions: ToolPermissions = PrivateAttr()
     _who: str = PrivateAttr()
     _model_call: Callable[[], str] = PrivateAttr()
+    _ending: Callable[[], str] = PrivateAttr()
 
-    def guard(self, permissions: ToolPermissions, who: str, model_call: Callable[[], str]) -> None:
-        """Lets every call pass `permissions`; `model_call` names the call of the model that asked for functions."""
-        self._permissions, self._who, self._model_call = permissions, who, model_call
+    def guard(
+        self, permissions: ToolPermissions, who: str, model_call: Callable[[], str], ending: Callable[[], str]
+    ) -> None:
+        """Lets every call pass `permissions`.
+
+        `model_call` names the call of the model that asked for functions, `ending` says how its reply ended.
+        """
+        self._permissions, self._who, self._model_call, self._ending = permissions, who, model_call, ending
 
         async def invoke(invocation: AutoFunctionInvocationContext, next: _Next) -> None:
             await permissions.invoke(who, invocation)
@@ -48,18 +57,37 @@ class AgentKernel(Kernel):
             try:
                 name = find_function(name, [f.fully_qualified_name for f in self.get_full_list_of_function_metadata()])
             except UnknownFunction as error:
-                text = self._permissions.refuse(log_name, self._who, function_call, str(error))
+                text = self._permissions.refuse(log_name, self._who, name, function_call, str(error))
                 _answer(function_call, text, chat_history)
                 return None
         call = LoggedCall(  # type: ignore[call-arg]  # the function's name is a part of it
             id=function_call.id, index=function_call.index, name=name, arguments=function_call.arguments
         )
         call._log_name = log_name
+        problem = self._argument_problem(call)
+        if problem and not self._permissions.is_unresolved(log_name):
+            text = self._permissions.refuse(log_name, self._who, name.replace("-", ".", 1), call, problem)
+            _answer(function_call, text, chat_history)
+            return None
         try:
             return await super().invoke_function_call(call, chat_history, **kwargs)
         except (AttributeError, TypeError, ValueError) as error:
             _answer(function_call, f"Error: these arguments cannot be taken: {error}", chat_history)
             return None
+
+    def _argument_problem(self, call: FunctionCallContent) -> str:
+        """Why Semantic Kernel would refuse the arguments, which it tells the model alone; "" if it would not."""
+        arguments: object = None
+        with suppress(FunctionCallInvalidArgumentsException):
+            arguments = call.parse_arguments() or {}
+        if not isinstance(arguments, Mapping):
+            cut = " (the reply was cut off at the model's length limit)" if self._ending() == "length" else ""
+            return f"its arguments are no JSON object{cut}: {one_line(str(call.arguments), 100)}"
+        functions = self.get_full_list_of_function_metadata()
+        function = next((one for one in functions if one.fully_qualified_name == call.name), None)
+        parameters = function.parameters if function else []
+        missing = [str(one.name) for one in parameters if one.is_required and one.name not in arguments]
+        return f"it lacks the required arguments {', '.join(missing)}" if missing else ""
 
 
 def _answer(call: FunctionCallContent, text: str, history: ChatHistory) -> None:

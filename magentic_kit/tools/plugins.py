@@ -77,6 +77,18 @@ class Tools:
         configs = team.config.plugins
         self.remote = {n: c for n, c in configs.items() if c.type in ("mcp", "openapi") and n not in given}
 
+    def build(self, name: str) -> KernelPlugin:
+        """The plugin of that name in the team file, which needs no connection. Raises `ConfigError` with its place."""
+        if name not in self._plugins:
+            config = self._team.config.plugins[name]
+            try:
+                self._plugins[name] = build_plugin(name, config, search_path=self._team.base_dir)
+            except ConfigError as error:
+                place = ("plugins", name, "target")
+                problems = [self._team.problem(place, problem.message) for problem in error.problems]
+                raise ConfigError(problems) from error
+        return self._plugins[name]
+
     def local(self, index: int, config: AgentConfig) -> list[KernelPlugin]:
         """What an agent lists, as far as no connection is needed. Raises `ConfigError`."""
         problems = []
@@ -84,10 +96,8 @@ class Tools:
             name = pattern.partition(".")[0]
             if name in self.remote:
                 continue
-            if name not in self._plugins and name in self._team.config.plugins:
-                self._plugins[name] = build_plugin(
-                    name, self._team.config.plugins[name], search_path=self._team.base_dir
-                )
+            if name in self._team.config.plugins:
+                self.build(name)
             if not _chosen(self._plugins, [pattern]):
                 known = [f"{name}.{f}" for name, plugin in self._plugins.items() for f in plugin.functions]
                 place = ("agents", index, "tools", [tool.id for tool in config.tools].index(pattern), "id")

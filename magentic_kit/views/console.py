@@ -130,6 +130,18 @@ class Console:
                 self._line(f"{event.who} may call {event.function}: {event.decision} {event.reason}", "cyan")
             case ev.RunResumed():
                 self._line("── what was done before ends here; now live ──", "bold")
+            case ev.DialectFound():
+                form = f"{event.service} refuses a form of request: {event.name} from now on"
+                self._line(f"{form} (advice: services.{event.service}.dialect)", "yellow")
+            case ev.ServiceReplaced():
+                self._line(f"{event.by} answers in place of {event.service}: {event.error}", "yellow")
+            case ev.ContextShortened():
+                self._line(f"{event.who}: too long for the model, {event.left_out} messages are left out", "yellow")
+            case ev.TextCallCorrected():
+                names = ", ".join(one_line(name, 60) for name in event.functions)
+                self._line(f"{event.who}: wrote calls as text ({names}) and is asked to call by the API", "yellow")
+            case ev.ModelCallFinished() if event.reasoning and self._verbosity != "quiet":
+                self._reasoning(event)
             case ev.LedgerRejected():
                 self._line(f"manager: reply {event.attempt} is no progress ledger: {event.error}", "yellow")
             case ev.ModelCallRetried():
@@ -139,6 +151,13 @@ class Console:
                 self._line(f"{event.who}: the model call failed: {event.error}", "red")
             case ev.ToolCallFinished() | ev.ToolCallFailed() | ev.ToolCallDenied():
                 self._tool(next(c for c in reversed(self._record.tool_calls) if c.call == event.call))
+
+    def _reasoning(self, event: ev.ModelCallFinished) -> None:
+        if self._verbosity == "full":
+            self._line(f"{event.who} thought:", "dim")
+            self._verbatim(event.reasoning)
+        else:
+            self._line(f"{event.who} thought: {one_line(event.reasoning, 200)}", "dim", fold=True)
 
     def _finish(self, event: ev.RunFinished) -> None:
         record = self._record
@@ -151,6 +170,8 @@ class Console:
         parts += [tokens_text(record), duration(event.seconds)]
         outcome = f"{event.outcome} ({event.reason})" if event.reason else event.outcome
         self._line(f"run {outcome}: {', '.join(parts)}", f"bold {'green' if outcome == 'satisfied' else 'yellow'}")
+        for note in event.notes:
+            self._line(note, "yellow")
 
     def _ledger(self, event: ev.ProgressLedger) -> None:
         satisfied, moving = event.is_request_satisfied, event.is_progress_being_made

@@ -8,14 +8,15 @@ import os
 from collections.abc import Iterator
 from contextvars import Token
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from opentelemetry import context, metrics, trace
 
-from magentic_kit import __version__
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.record import RunRecord, View
+from magentic_kit.runlog.redaction import redactor_of_all
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +64,12 @@ def _export() -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    resource = Resource.create({"service.name": "magentic-kit", **OTELResourceDetector().detect().attributes})
+    from magentic_kit.views.otel_export import RedactedSpanExporter, redacted_resource
+
+    named = Resource.create({"service.name": "magentic-kit", **OTELResourceDetector().detect().attributes})
+    resource = redacted_resource(named, redactor_of_all())
     spans = TracerProvider(resource=resource)
-    spans.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    spans.add_span_processor(BatchSpanProcessor(RedactedSpanExporter(OTLPSpanExporter())))
     trace.set_tracer_provider(spans)
     metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource))
 
@@ -83,6 +87,9 @@ class OtelView:
     The span `invoke_workflow TEAM` is current within the run, and so the parent of Semantic Kernel's spans. Its
     events are the run's; the SDK keeps the last 128 unless `OTEL_SPAN_EVENT_COUNT_LIMIT` says otherwise. What was
     said is left out unless `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` is `true`.
+
+    A run's events come without secrets. Semantic Kernel's own spans do not: a provider of your own needs
+    `RedactedSpanExporter(exporter)` (in `magentic_kit.views.otel_export`) in place of each exporter.
     """
 
     def __init__(
@@ -91,8 +98,8 @@ class OtelView:
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
-        self._tracer = trace.get_tracer("magentic_kit", __version__, tracer_provider)
-        meter = metrics.get_meter("magentic_kit", __version__, meter_provider)
+        self._tracer = trace.get_tracer("magentic_kit", version("magentic-kit"), tracer_provider)
+        meter = metrics.get_meter("magentic_kit", version("magentic-kit"), meter_provider)
         self._calls = meter.create_histogram("gen_ai.client.operation.duration", "s", "Model calls.", **_SECONDS)
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens of calls.", **_TOKENS)
         self._ended = meter.create_histogram("magentic_kit.run.duration", "s", "Runs by outcome.", **_SECONDS)

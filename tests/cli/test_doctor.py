@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolC
 
 from magentic_kit import TeamFactory
 from magentic_kit.cli import app
+from magentic_kit.errors import ConfigError
 
 KEY = "right-key-0123456789"
 Mend = Callable[[dict[str, Any], pytest.MonkeyPatch, str], None]
@@ -223,8 +226,137 @@ def test_without_live_nothing_is_asked_and_each_lack_is_named(
     path = tmp_path / "team.yaml"
     path.write_text(yaml.safe_dump({**team(""), "services": {"default": service}}))
     code, found = doctor(capsys, path)
-    assert code == 1 and set(found) == {"python", "semantic-kernel", "default"}
+    assert code == 1 and set(found) == {"python", "semantic-kernel", "default", "plugin math", "agent Solo"}
     assert found["default"].startswith("missing: ") and line in found["default"]
+
+
+PLUGIN = """
+import json, pathlib
+from semantic_kernel.functions import kernel_function
+
+class Sales:
+    def __init__(self, file):
+        self.rows = json.loads((pathlib.Path(__file__).parent / file).read_text())
+
+    @kernel_function(description="Counts.")
+    def count(self): return len(self.rows)
+"""
+SERVER = """
+from mcp.server.fastmcp import FastMCP
+
+server = FastMCP("books")
+
+@server.tool()
+def search(title: str) -> str:
+    return title
+
+server.run()
+"""
+SPEC = {
+    "openapi": "3.0.0",
+    "info": {"title": "shop", "version": "1"},
+    "servers": [{"url": "http://127.0.0.1:9"}],
+    "paths": {"/orders": {"get": {"operationId": "list_orders", "responses": {"200": {"description": "them"}}}}},
+}
+PLUGINS = """\
+name: all
+services:
+  default: {provider: scripted, script: {}}
+  spare: {provider: openai, model: m}
+plugins:
+  sales: {type: python, target: "sales:Sales", args: {file: rows.json}}
+  books: {type: mcp, transport: stdio, command: PYTHON, args: [books.py]}
+  shop: {type: openapi, spec: shop.json}
+agents:
+  - {name: Clerk, description: Counts., tools: [{id: sales.count}, {id: "books.*"}, {id: shop.list_orders}]}
+  - {name: Guest, description: Talks.}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A team with a plugin of each kind that has something outside of the team file; a good one."""
+    (tmp_path / "team.yaml").write_text(PLUGINS.replace("PYTHON", sys.executable))
+    (tmp_path / "sales.py").write_text(PLUGIN)
+    (tmp_path / "rows.json").write_text("[1, 2]")
+    (tmp_path / "books.py").write_text(SERVER)
+    (tmp_path / "shop.json").write_text(json.dumps(SPEC))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_plugins_are_built_servers_started_and_functions_listed(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = doctor(capsys, "team.yaml")
+    assert code == 0, found
+    assert found["plugin sales"] == "ok: sales.count"
+    assert found["plugin books"] == "ok: books.search"
+    assert found["plugin shop"] == "ok: shop.list_orders"
+    assert found["agent Clerk"] == "ok: sales.count, books.search, shop.list_orders"
+    assert "agent Guest" not in found
+    assert found["spare"].startswith("unused: service 'spare' has no key; set OPENAI_API_KEY")
+
+
+BREAKAGES: dict[str, tuple[str, str, str, int]] = {
+    "class": ("sales.py", "class Sales", "class Sale", 6),
+    "module": ("team.yaml", "sales:Sales", "sale:Sales", 6),
+    "data file": ("team.yaml", "rows.json", "row.json", 6),
+    "argument": ("team.yaml", "{file:", "{fil:", 6),
+    "syntax": ("sales.py", "class Sales:", "class Sales", 6),
+    "import": ("sales.py", "import json, pathlib", "import json, pathlip", 6),
+    "server": ("team.yaml", "books.py", "gone.py", 7),
+    "document": ("shop.json", "openapi", "openipa", 8),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_a_broken_plugin_is_missing_with_the_line_of_the_team_file(
+    name: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, good, bad, line = BREAKAGES[name]
+    (project / file).write_text((project / file).read_text().replace(good, bad))
+    code, found = doctor(capsys, "team.yaml")
+    plugin = {6: "sales", 7: "books", 8: "shop"}[line]
+    assert code == 1
+    assert found[f"plugin {plugin}"].startswith(f"missing: team.yaml:{line}:")
+    assert found["agent Clerk"].startswith("missing: ")
+
+
+def test_an_error_that_quotes_a_secret_is_masked(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SALES_TOKEN", "hunter2-0123456789")
+    text = (project / "team.yaml").read_text().replace("rows.json", '"${SALES_TOKEN}.json"')
+    (project / "team.yaml").write_text(text)
+    code, found = doctor(capsys, "team.yaml")
+    assert code == 1 and "hunter2" not in str(found) and found["plugin sales"].startswith("missing: team.yaml:6:")
+
+
+def test_what_no_agent_lists_may_be_broken(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (project / "team.yaml").read_text().replace("rows.json", "row.json").replace("{id: sales.count}, ", "")
+    (project / "team.yaml").write_text(text)
+    code, found = doctor(capsys, "team.yaml")
+    assert code == 0 and found["plugin sales"].startswith("unused: team.yaml:6:")
+
+
+def test_the_teams_that_are_members_are_looked_at_too(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "rows.json").unlink()
+    desk = {"name": "Desk", "description": "Asks.", "type": "team", "team": "team.yaml"}
+    services = {"default": {"provider": "scripted", "script": {}}}
+    (project / "whole.yaml").write_text(yaml.safe_dump({"name": "w", "services": services, "agents": [desk]}))
+    code, found = doctor(capsys, "whole.yaml")
+    assert code == 1 and found["Desk: plugin books"] == "ok: books.search"
+    assert f"{project / 'team.yaml'}:6:" in found["Desk: plugin sales"]
+
+
+def test_a_plugin_that_fails_at_run_is_named_with_the_line_of_the_team_file(project: Path) -> None:
+    (project / "rows.json").unlink()
+    with pytest.raises(ConfigError) as caught:
+        app.run(["run", "team.yaml", "Count.", "--quiet"])
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line, problem.column) == ("team.yaml", 6, 33)
+    assert problem.message.startswith("plugin 'sales': sales:Sales raised FileNotFoundError: ")
 
 
 def test_the_installation_alone_is_fine(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,3 +203,41 @@ def test_a_hangup_ends_the_run_in_order(how: str, tmp_path: Path) -> None:
             child.ptyproc.wait()
         server.wait_for(lambda s: not s.open_connections)
     assert last_event(tmp_path)["outcome"] == "cancelled"
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_a_run_directory_that_is_gone_in_mid_run_is_an_error(how: str, tmp_path: Path) -> None:
+    def facts(request: object) -> str:
+        if how == "removed":
+            shutil.rmtree(tmp_path / "runs")
+        else:
+            (tmp_path / "runs").rename(tmp_path / "elsewhere")
+        return "Facts."
+
+    brain = TeamBrain(rounds=[("Solo", "go")], agents={"Solo": ["hello"]}).on("manager", "facts", None, facts)
+    with OpenAIServer(brain) as server:
+        service = {"provider": "openai", "model": "m", "base_url": server.base_url}
+        agents = [{"name": "Solo", "description": "Answers.", "instructions": "Do."}]
+        write_team(tmp_path, services={"default": service}, agents=agents)
+        command = [*COMMAND, "run", "team.yaml", "t", "--plain"]
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, **MODEL}, capture_output=True, text=True, timeout=60
+        )
+        asked = len(server.requests)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "the run directory was removed while the run went on" in done.stderr
+    assert "satisfied: see" not in done.stderr and not (tmp_path / "runs").exists()
+    if how == "removed":  # nothing more is paid for what nobody can read
+        assert asked == 1 and "events.jsonl: it was removed while the run went on" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line", ["run team.yaml t 2>&1 | head -1", "run team.yaml t 2>/dev/null | head -0", "list | head -0"]
+)
+def test_a_reader_who_leaves_sees_no_traceback(line: str, tmp_path: Path) -> None:
+    write_team(tmp_path)
+    command = f"{shlex.join(COMMAND)} {line}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stdout + done.stderr and "BrokenPipe" not in done.stderr
+    if line.startswith("run"):
+        assert last_event(tmp_path)["outcome"] == "satisfied"

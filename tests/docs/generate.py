@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any, get_args
 
 import jinja2
 
+from magentic_kit.services.dialects import DIALECT
 from magentic_kit.team import agents, models, plugins, services
 from magentic_kit.team.schema import REFERENCE, schema_of
 from magentic_kit.team.values import Model
 
 TARGET = Path(__file__).parents[2] / "configs" / "README.md"
 TEMPLATE = Path(__file__).with_name("reference.md.j2")
+MODELS = Path(__file__).parents[1] / "models"
 SECTIONS = {  # model -> heading of its part
     "InputSpec": "inputs",
     "AgentConfig": "agents",
@@ -42,8 +45,32 @@ def reference() -> str:
         sections=SECTIONS,
         services=[model.__name__ for model in _models(services.Service)],
         plugins=[model.__name__ for model in _models(plugins.Plugin)],
+        dialects=[f"| `{name}` | {meaning} |" for name, meaning in DIALECT.items()],
+        copes=copes(),
     )
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def copes() -> list[str]:
+    """What real servers and models do, by the names of the tests that show that it does no harm."""
+    rows = []
+    for file in sorted(MODELS.glob("test_*.py")):
+        tree = ast.parse(file.read_text("utf-8"))
+        tables = {
+            node.target.id if isinstance(node, ast.AnnAssign) else node.targets[0].id: node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict)
+        }
+        for test in tree.body:
+            if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef) and test.name.startswith("test_"):
+                used = [
+                    node.id for part in test.decorator_list for node in ast.walk(part) if isinstance(node, ast.Name)
+                ]
+                cases = [key.value for name in used if name in tables for key in tables[name].keys if key]
+                if cases:
+                    sentence = test.name.removeprefix("test_").replace("_", " ").capitalize()
+                    rows.append(f"| {sentence}. | {'; '.join(case.replace('|', '&#124;') for case in cases)} |")
+    return rows
 
 
 def table(name: str, *, besides: str = "") -> str:

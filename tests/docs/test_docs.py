@@ -18,6 +18,7 @@ from support.openai_server import OpenAIServer, ledger
 from magentic_kit.team.loading import load_team
 
 ROOT = Path(__file__).parents[2]
+SEARCH_PATH = os.environ["PATH"]
 TOUR = ROOT / "examples" / "README.md"
 SMALLEST = {
     "name": "smallest",
@@ -37,26 +38,42 @@ def commands(document: Path) -> list[str]:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of what the documents talk about, as the current directory; both commands are on the path."""
+    """A copy of what the documents talk about, as the current directory of a shell that has uv and no more.
+
+    This `uv run` takes the packages of the tests, whichever versions they are.
+    """
     for folder in ("configs", "examples"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "bin").mkdir()
-    for name, runs in {"magentic-kit": f"{sys.executable} -m magentic_kit", "python": sys.executable}.items():
-        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nexec {runs} "$@"\n')
-        (tmp_path / "bin" / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "bin" / "uv").write_text(UV.format(python=sys.executable))
+    (tmp_path / "bin" / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def type_in(command: str, **environment: str) -> str:
-    """Runs a command as a shell does; it has to succeed. Returns its standard output."""
+UV = """\
+#!/bin/sh
+test "$1" = run || exit 9
+shift
+PATH="$(dirname {python}):$PATH"
+case "$1" in
+    python) shift; exec {python} "$@" ;;
+    magentic-kit) shift; exec {python} -m magentic_kit "$@" ;;
+    pytest) shift; exec {python} -m pytest -p no:cacheprovider "$@" ;;
+esac
+exit 9
+"""
+
+
+def type_in(*commands: str, **environment: str) -> str:
+    """Runs commands in one shell; each has to succeed. Returns their standard output."""
     done = subprocess.run(
-        command, shell=True, env={**os.environ, **environment}, capture_output=True, text=True, timeout=90,
-        stdin=subprocess.DEVNULL,
+        ["sh", "-euxc", "\n".join(commands)], env={**os.environ, **environment}, capture_output=True, text=True,
+        timeout=280, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -97,12 +114,19 @@ def test_the_tour_visits_every_example() -> None:
 
 
 @pytest.mark.slow
-def test_the_tour_s_commands_run_in_their_order(checkout: Path) -> None:
+@pytest.mark.parametrize("uv", ["of these packages", "itself"])
+def test_the_tour_s_commands_run_in_their_order(uv: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if uv == "itself":
+        real = shutil.which("uv", path=SEARCH_PATH)
+        if real is None or Path(sys.prefix) != ROOT / ".venv":
+            pytest.skip("needs uv and the checkout's own environment")
+        (checkout / "bin" / "uv").write_text(f'#!/bin/sh\nexec {real} "$@"\n')
+        monkeypatch.delenv("PYTHONPATH")
+        monkeypatch.setenv("UV_PROJECT", str(ROOT))
+        monkeypatch.setenv("UV_NO_SYNC", "1")  # as other tests use the environment too
     with OpenAIServer(lambda r: ledger(satisfied=True) if r.purpose == "ledger" else f"{r.who}: {r.purpose}") as server:
-        model = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.base_url}
-        for command in commands(TOUR):
-            runs = sorted((checkout / "runs").glob("*")) if (checkout / "runs").exists() else []
-            type_in(command, RUN=str(runs[0]) if runs else "", **model)
+        told = type_in(*commands(TOUR), OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=server.base_url)
     assert {request.who for request in server.requests} >= {"Checker", "Judge"}
+    assert "Three findings in" in told and "1 passed" in told
     assert "East grew fastest" in (checkout / "answer.md").read_text()
     assert '"outcome": "limited"' in (checkout / "result.json").read_text()

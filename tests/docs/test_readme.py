@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ FIRST, SECOND, *OTHERS = commands(README)
 
 def test_the_first_command_runs_the_demo(checkout: Path) -> None:  # noqa: F811
     assert SECOND == "uv run pytest"
-    assert blocks(README, "text")[0] in type_in(FIRST.removeprefix("uv run "))
+    assert blocks(README, "text")[0] in type_in(FIRST)
     (run_dir,) = (checkout / "runs").iterdir()
     promised = {"events.jsonl", "report.md", "report.html", "result.json", "team.yaml"}
     assert promised <= {path.name for path in run_dir.iterdir()}
@@ -29,10 +28,7 @@ def test_the_first_command_runs_the_demo(checkout: Path) -> None:  # noqa: F811
 def test_the_other_commands_run_in_their_order(checkout: Path) -> None:  # noqa: F811
     brain = TeamBrain(rounds=[("Analyst", "look")], agents={"Analyst": ["one fact"]})
     with OpenAIServer(brain) as server:
-        for command in OTHERS:
-            runs = [path.parent for path in sorted((checkout / "runs").glob("*sales*/result.json"))]
-            model = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.base_url}
-            type_in(command, RUN=str(runs[-1]) if runs else "", **model)
+        type_in(FIRST, *OTHERS, OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=server.base_url)
     assert server.requests, "one of them asks a real model"
     assert (checkout / "configs" / "notes" / "orders.md").exists(), "what a person approved was done"
 
@@ -46,15 +42,15 @@ def test_the_team_file_shown_is_valid(checkout: Path) -> None:  # noqa: F811
 @pytest.mark.slow
 def test_the_python_shown_runs(checkout: Path) -> None:  # noqa: F811
     (checkout / "app.py").write_text(blocks(README, "python")[0])
-    told = type_in("python app.py")
+    told = type_in("uv run python app.py")
     assert told.startswith("satisfied **East") and "run_finished" in told
 
 
 @pytest.mark.slow
 def test_the_tests_shown_pass(checkout: Path) -> None:  # noqa: F811
-    type_in("magentic-kit run configs/sales_analysis.yaml && mv runs/* recorded")
+    type_in("uv run magentic-kit run configs/sales_analysis.yaml && mv runs/* recorded")
     (checkout / "test_team.py").write_text(blocks(README, "python")[1])
-    assert "2 passed" in type_in(f"{sys.executable} -m pytest -q -p no:cacheprovider test_team.py")
+    assert "2 passed" in type_in("uv run pytest -q test_team.py")
 
 
 def test_the_readme_stays_short_and_names_every_command() -> None:

@@ -114,11 +114,11 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "services is a list": (
         "services: [openai]\n",
-        "team.yaml:1:11: services should be a mapping, not a list",
+        "team.yaml:1:11: services should be a mapping such as {default: {provider: openai, model: gpt-4.1-mini}}, not a list",
     ),
     "service is a text": (
         "services: {default: openai}\n",
-        "team.yaml:1:21: services.default should be a mapping, not 'openai'",
+        "team.yaml:1:21: services.default should be a mapping such as {provider: openai, model: gpt-4.1-mini}, not 'openai'",
     ),
     "no provider": (
         "services: {default: {model: x}}\n",
@@ -265,6 +265,18 @@ WRONG: dict[str, tuple[str, ...]] = {
         "team.yaml:1:10: agent 'Boss' needs 'description': What it is good at; the manager chooses by it",
     ),
     "open braces": ("task: 'Sales of {{$year'\n", "team.yaml:1:7: task: a {{ is not closed"),
+    "expression in the task": (
+        "task: 'What is {{7*7}}?'\n",
+        "team.yaml:1:7: task: {{7*7}} cannot be filled in; write {{$name}}",
+    ),
+    "function in the task": (
+        "task: 'Now: {{time.now}}'\n",
+        "team.yaml:1:7: task: {{time.now}} cannot be filled in; write {{$name}}",
+    ),
+    "expression in an agent": (
+        "inputs: {year: 2025}\n" + agent("instructions: 'In {{$year + 1}}'"),
+        "team.yaml:2:50: agent 'A' instructions: {{$year + 1}} cannot be filled in; write {{$name}} or {{plugin.function}}",
+    ),
     "open braces in handlebars": (
         agent("template: {template: 'In {{year', format: handlebars}"),
         "team.yaml:1:57: agent 'A' template.template: a {{ is not closed",
@@ -285,7 +297,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "agent is a text": (
         "agents: [Writer]\n",
-        "team.yaml:1:10: agents[0] should be a mapping, not 'Writer'",
+        "team.yaml:1:10: agents[0] should be a mapping such as {name: Writer, description: Writes the answer.}, not 'Writer'",
     ),
     "agent without description": (
         "agents:\n  - name: Writer\n",
@@ -460,7 +472,10 @@ WRONG: dict[str, tuple[str, ...]] = {
         "inputs: {year: {defualt: 2025}}\n",
         "team.yaml:1:17: unknown key 'defualt' in inputs.year; did you mean 'default'?",
     ),
-    "manager is nothing": ("manager:\n", "team.yaml:1:9: manager should be a mapping, not nothing"),
+    "manager is nothing": (
+        "manager:\n",
+        "team.yaml:1:9: manager should be a mapping such as {max_rounds: 20}, not nothing",
+    ),
     "manager's unknown key": (
         "manager:\n  maxrounds: 5\n",
         "team.yaml:2:3: unknown key 'maxrounds' in manager; did you mean 'max_rounds'?",

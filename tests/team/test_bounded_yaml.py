@@ -68,5 +68,5 @@ def test_items_of_a_list_come_with_their_lines() -> None:
         (5, "y"),
         (6, "y"),
     ]
-    with pytest.raises(yaml.YAMLError, match="should hold a list"):
+    with pytest.raises(TypeError, match="should hold a list"):
         load_yaml_list("a: 1")

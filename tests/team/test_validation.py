@@ -83,4 +83,14 @@ def test_what_is_called_like_a_kind_of_service_is_found_all_the_same() -> None:
 
 def test_a_list_with_only_broken_items_is_not_called_empty_too() -> None:
     _, problems = validate(TeamConfig, {**team(), "agents": ["Writer"]})
-    assert problems == [(("agents", 0), "agents[0] should be a mapping, not 'Writer'")]
+    wanted = "agents[0] should be a mapping such as {name: Writer, description: Writes the answer.}, not 'Writer'"
+    assert problems == [(("agents", 0), wanted)]
+
+
+def test_a_key_without_a_space_behind_its_colon_is_recognised() -> None:
+    _, problems = validate(TeamConfig, {**team(), "limits": "deadline:5m", "agents": ["name:Writer"]})
+    ends = [message.partition("; ")[2] for _, message in problems]
+    assert ends == [
+        "a space is missing behind the colon of 'name:'",
+        "a space is missing behind the colon of 'deadline:'",
+    ]

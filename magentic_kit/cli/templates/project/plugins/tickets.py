@@ -21,6 +21,6 @@ class Tickets:
         by: Annotated[str, "The column: topic, product or status."],
         status: Annotated[str, "open, closed or any."] = "any",
     ) -> str:
-        """Returns `value: number` lines, the largest number first."""
+        """Returns a Markdown list of `value: number`, the largest number first."""
         counted = Counter(ticket[by] for ticket in self._tickets if status in ("any", ticket["status"]))
-        return "\n".join(f"{value}: {number}" for value, number in counted.most_common())
+        return "\n".join(f"- {value}: {number}" for value, number in counted.most_common())

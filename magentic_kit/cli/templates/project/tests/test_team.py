@@ -19,4 +19,4 @@ def test_the_team_answers_from_the_tickets(tmp_path: Path) -> None:
     assert result.outcome == "satisfied"
     (call,) = result.record.tool_calls
     assert call.function == "tickets.count"
-    assert call.result.splitlines()[0] == "login: 4"
+    assert call.result.splitlines()[0] == "- login: 4"
