@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import anyio
 from pydantic import PrivateAttr
 from semantic_kernel.agents import ChatCompletionAgent
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatHistory
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
 from magentic_kit.events import AnyEvent
-from magentic_kit.orchestration.options import RunOptions
+from magentic_kit.orchestration.callbacks import isolated
+from magentic_kit.orchestration.options import OnEvent, RunArguments
 from magentic_kit.runlog.directory import RunLog
 from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.runlog.result import RunResult
 from magentic_kit.runlog.settle import within
-from magentic_kit.services.reply import Answer, InProcessChatCompletion
+from magentic_kit.services.reply import Answer, InProcessChatCompletion, contents_of
 from magentic_kit.team.models import TeamConfig
-from magentic_kit.text import one_line
 from magentic_kit.tools.openapi import function_name
-
-logger = logging.getLogger(__name__)
-
-OnEvent = Callable[[AnyEvent], Awaitable[None] | None]
-"""Is called with every event of a team's run, in order; one that raises is logged and never harms the run."""
+from magentic_kit.views.progress import progress_of
 
 _ANSWERS = {
     "satisfied": "{answer}",
@@ -62,7 +57,7 @@ class RunUnderWay(Protocol):
 class StartRun(Protocol):
     """Starts a run of a team, or goes on with the one that a log has."""
 
-    def __call__(self, task: str | None, options: RunOptions, log: RunLog | None = None) -> RunUnderWay:
+    def __call__(self, task: str | None, options: RunArguments, log: RunLog | None = None) -> RunUnderWay:
         """Raises `ConfigError` if the run cannot begin or go on."""
 
 
@@ -72,7 +67,7 @@ class EmbeddedTeam:
 
     config: TeamConfig
     start: StartRun
-    options: RunOptions
+    options: RunArguments
     on_event: OnEvent | None = None
 
     @property
@@ -83,8 +78,16 @@ class EmbeddedTeam:
             return config.description
         return "A team of agents: " + " ".join(f"{agent.name}: {agent.description}" for agent in config.agents)
 
-    async def call(self, task: str | None, options: RunOptions) -> RunResult:
+    async def call(self, task: str | None, options: RunArguments) -> RunResult:
         """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
+        async for step in self.stream(task, options):
+            if isinstance(step, RunResult):
+                return step
+        raise AssertionError("a run has a result")
+
+    async def stream(self, task: str | None, options: RunArguments) -> AsyncGenerator[AnyEvent | RunResult, None]:
+        """The events of a run of the team as they come, then its result. Leaving the loop cancels the run."""
+        follow = isolated(self.on_event)
         parent = PARENT_CALL.get()
         name = parent.next_run() if parent else ""
         run = self._start_inside(parent, name, task, options) if parent else self.start(task, options)
@@ -93,26 +96,27 @@ class EmbeddedTeam:
                 if parent and (text := progress_of(event)):
                     progress = ev.TeamProgress(call=name, team=self.config.name, at=event.seq, text=text)
                     parent.emitter.emit(progress)
-                await self._follow(event)
-            return await run.result()
+                if follow is not None:
+                    await follow(event)
+                yield event
+            yield await run.result()
         except BaseException:
             run.cancel()
             with anyio.CancelScope(shield=True), suppress(ReplayError):
                 await run.result()
             raise
 
-    def _start_inside(self, parent: ParentCall, name: str, task: str | None, options: RunOptions) -> RunUnderWay:
+    def _start_inside(self, parent: ParentCall, name: str, task: str | None, options: RunArguments) -> RunUnderWay:
         """Starts a run inside the log of the run whose call this is.
 
         If that run is resumed and this call was under way when it stopped, the run that the call had begun goes on.
         """
         outer = parent.emitter.log
         if outer is None:
-            unlogged: RunOptions = {**options, "out": None}
-            return self.start(task, unlogged)
+            return self.start(task, replace(options, out=None))
         answers = within(parent.steps.unknown_tools, name)
         if answers:
-            options = {**options, "unknown_tools": answers}
+            options = replace(options, unknown_tools=answers)
         log = outer.inside(name, self.config.name)
         has_begun = bool(log.read())
         try:
@@ -123,16 +127,6 @@ class EmbeddedTeam:
             if not has_begun or not log.directory:
                 raise
             raise ConfigError.one(f"resume this run first: {error}", file=str(log.directory)) from error
-
-    async def _follow(self, event: AnyEvent) -> None:
-        if self.on_event is None:
-            return
-        try:
-            waiting = self.on_event(event)
-            if inspect.isawaitable(waiting):
-                await waiting
-        except Exception:
-            logger.warning("%r raised; the run goes on", self.on_event, exc_info=True)
 
 
 def as_plugin(team: EmbeddedTeam, name: str | None) -> KernelPlugin:
@@ -150,12 +144,12 @@ def as_agent(team: EmbeddedTeam, name: str | None) -> ChatCompletionAgent:
 
 def as_function(team: EmbeddedTeam, name: str) -> KernelFunctionFromMethod:
     """The team as one kernel function: its parameters are the task and those inputs that its options leave open."""
-    given = team.options.get("inputs", {})
+    given = team.options.inputs
 
     @kernel_function(name=name, description=team.description)
     async def run(task: str | None = None, **inputs: Any) -> str:
         inputs.update(given)
-        return _answer(await team.call(task, {**team.options, "inputs": inputs}))
+        return _answer(await team.call(task, replace(team.options, inputs=inputs)))
 
     config = team.config
     about = "What the team is to do, with all it has to know."
@@ -186,30 +180,50 @@ class TeamChatCompletion(InProcessChatCompletion):
         self._team, self._emitter, self._steps = team, emitter, steps
 
     async def _reply(self, history: ChatHistory) -> Answer:
+        self._enter_call()
+        result = await self._team.call(_task(history), self._team.options)
+        return Answer(text=_answer(result), usage=_usage(result))
+
+    async def _inner_get_streaming_chat_message_contents(
+        self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
+    ) -> AsyncGenerator[list[Any], None]:
+        """The answer as the manager writes it, then what of the reply is left.
+
+        After a limit the reply begins with words on that, which only the end of the run brings.
+        """
+        self._enter_call()
+        written, is_limited = "", False
+        async for step in self._team.stream(_task(chat_history), self._team.options):
+            if isinstance(step, RunResult):
+                answer = Answer(text=_rest(_answer(step), written), usage=_usage(step))
+                for content in contents_of(answer, self.ai_model_id, attempt=function_invoke_attempt):
+                    yield [content]
+            elif isinstance(step, ev.LimitReached):
+                is_limited = True
+            elif isinstance(step, ev.TextDelta) and step.purpose == "answer" and not is_limited:
+                written += step.text
+                piece = Answer(text=step.text, usage=ev.Usage())
+                yield contents_of(piece, self.ai_model_id, attempt=function_invoke_attempt)[:1]
+
+    def _enter_call(self) -> None:
         if self._call and self._emitter and self._steps:
             PARENT_CALL.set(ParentCall(self._emitter, self._steps, self._call.name))
-        result = await self._team.call(_task(history), self._team.options)
-        usage = ev.Usage(prompt_tokens=result.prompt_tokens, completion_tokens=result.completion_tokens)
-        return Answer(text=_answer(result), usage=usage)
-
-
-def progress_of(event: AnyEvent) -> str:
-    """A short line for whoever waits for a team, or none."""
-    match event:
-        case ev.PlanCreated():
-            return "the plan is made"
-        case ev.Replanned():
-            return "a new plan is made"
-        case ev.AgentStarted():
-            return f"round {event.round}: {event.agent}: {one_line(event.instruction, 100)}"
-        case ev.TeamProgress():
-            return f"{event.team}: {event.text}"
-    return ""
 
 
 def _answer(result: RunResult) -> str:
     error = (result.error or {}).get("message", "")
     return _ANSWERS[result.outcome].format(answer=result.answer, reason=result.reason, error=error).rstrip()
+
+
+def _usage(result: RunResult) -> ev.Usage:
+    return ev.Usage(prompt_tokens=result.prompt_tokens, completion_tokens=result.completion_tokens)
+
+
+def _rest(reply: str, written: str) -> str:
+    """What of a reply is not written yet; all of it, apart, if it turned out to be another one."""
+    if reply.startswith(written.rstrip()):
+        return reply[len(written) :]
+    return f"\n\n{reply}"
 
 
 def _task(history: ChatHistory) -> str:

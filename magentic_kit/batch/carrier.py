@@ -17,7 +17,7 @@ from magentic_kit.runlog.result import RunResult
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.orchestration.options import RunOptions
+    from magentic_kit.orchestration.options import ResumeArguments
     from magentic_kit.run import Run
 
 _ENDED = ("satisfied", "limited", "rejected")
@@ -40,7 +40,7 @@ class Carrier(Protocol):
 class LocalRuns:
     """Carries out runs in this process."""
 
-    def __init__(self, factory: TeamFactory, options: RunOptions) -> None:
+    def __init__(self, factory: TeamFactory, options: ResumeArguments) -> None:
         self._factory, self._options = factory, options
         self._runs: set[Run] = set()
 
@@ -56,20 +56,22 @@ class LocalRuns:
 
     async def run(self, task: Task, home: Path) -> RunResult:
         """Carries out the run of a task, or what is left of it, in a directory under `home`."""
-        record = RunRecord()
+        from magentic_kit.run import Run
+
+        blueprint, record = self._factory.blueprint, RunRecord()
         run_dir = _run_dir(home)
         try:
             if run_dir and (log := ev.effective(read_log(run_dir)[0])):
                 record = RunRecord.of(log)
                 if record.outcome in _ENDED:
                     return RunResult.of(record, run_dir)
-                return await self._end_of(self._factory.resume(run_dir, **self._options))
+                return await self._end_of(Run.resumed(blueprint, run_dir, self._options, inputs=task.inputs))
         except KitError as error:  # this one alone cannot go on
             record.outcome, record.error = "failed", {"kind": error.kind, "message": str(error)}
             return RunResult.of(record, run_dir)
         shutil.rmtree(home, ignore_errors=True)  # of a run that was killed before it began
-        begun: RunOptions = {**self._options, "inputs": task.inputs, "out": home}
-        return await self._end_of(self._factory.start(task.task, **begun))
+        options = self._options.for_new_run(inputs=task.inputs, out=home)
+        return await self._end_of(Run.new(blueprint, task.task, options))
 
     def cancel(self) -> None:
         """Ends what is under way."""

@@ -6,18 +6,19 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypedDict
 
 import anyio
 import yaml
-from typing_extensions import Unpack
 
 from magentic_kit import events as ev
 from magentic_kit.batch.carrier import Carrier, LocalRuns
 from magentic_kit.batch.tasks import Check, Task, judge
 from magentic_kit.errors import ConfigError
+from magentic_kit.orchestration.keywords import takes
+from magentic_kit.orchestration.options import ResumeArguments, default_of, optional
 from magentic_kit.runlog.directory import new_run_id
 from magentic_kit.runlog.files import lock_directory, make_directory, open_private, read_regular, write_private
 from magentic_kit.runlog.usage import sum_known
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.orchestration.options import RunOptions
     from magentic_kit.runlog.result import RunResult
 
 _LARGEST = 2**28  # bytes of a batch's own files
@@ -77,6 +77,29 @@ class TaskResult:
         return not any(check.problem for check in self.checks) if self.checks else self.outcome == "satisfied"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Results(ResumeArguments):
+    """How the runs of a batch are carried out; the options of a run are for every one."""
+
+    concurrency: int | None = optional("how many runs are under way at a time; default: 8")
+    rpm: int | None = optional("how many requests a minute a service gets at most")
+    tpm: int | None = optional("how many tokens a minute a service gets at most")
+    queue: Carrier | None = optional("carries out the runs elsewhere, in place of this process")
+
+    def __post_init__(self) -> None:
+        given = [option.name for option in fields(ResumeArguments) if getattr(self, option.name) != default_of(option)]
+        if self.queue is not None and given:
+            raise TypeError(f"the workers of a queue take no options of a run: leave out {', '.join(given)}")
+
+
+@dataclass(frozen=True)
+class RunBatch(Results):
+    """The arguments of `run_batch`."""
+
+    tasks: Iterable[Task] = field(metadata={"help": "what to do; each with an id of its own"})
+    out: str | Path = field(default="batches", kw_only=True, metadata={"help": "where the batch's directory is made"})
+
+
 class Batch:
     """The tasks of a team and the directory that holds their runs. One process at a time may work on it.
 
@@ -123,26 +146,23 @@ class Batch:
         if self._carrier is not None:
             self._carrier.cancel()
 
-    async def results(
-        self,
-        *,
-        concurrency: int | None = None,
-        rpm: int | None = None,
-        tpm: int | None = None,
-        queue: Carrier | None = None,
-        **options: Unpack[RunOptions],
-    ) -> AsyncGenerator[TaskResult, None]:
-        """Carries out what is left to do and tells of every task as it ends; leaving the loop cancels the rest.
+    @takes(Results)
+    def results(self, arguments: Results) -> AsyncGenerator[TaskResult, None]:
+        """Carries out what is left to do; see `carry_out`."""
+        return self.carry_out(arguments)
 
-        At most `concurrency` (8) runs are under way, each service gets at most `rpm` requests and `tpm` tokens a
-        minute; a batch that goes on keeps what it had. `options` are for every run. With a `queue` the runs are
-        those of its workers, who know no other `options`, and the limits are the queue's. Raises `ConfigError` if
-        runs cannot begin at all.
+    async def carry_out(self, arguments: Results) -> AsyncGenerator[TaskResult, None]:
+        """Carries out what is left to do and gives every task's result as it ends; leaving the loop cancels the rest.
+
+        A batch that goes on keeps the limits that it had. With a `queue` the runs are those of its workers, who
+        take no options of a run, and the limits are the queue's. Raises `ConfigError` if runs cannot begin at all.
         """
-        given = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
+        given = {"concurrency": arguments.concurrency, "rpm": arguments.rpm, "tpm": arguments.tpm}
+        queue = arguments.queue
         if self.queued and queue is None:
             raise ConfigError.one("the batch is in a queue: give its --database", file=str(self.directory))
-        self.queued, self._carrier = queue is not None, (carrier := queue or LocalRuns(self.factory, options))
+        carrier = queue or LocalRuns(self.factory, arguments)
+        self.queued, self._carrier = queue is not None, carrier
         self._limits |= {name: limit for name, limit in given.items() if limit is not None}
         most = anyio.CapacityLimiter(carrier.prepare(given if queue else self._limits))
         lock = self._save()
@@ -210,8 +230,7 @@ class Batch:
         return TaskResult(**{**same, **own, "checks": judge(task, result, self.base_dir)})
 
 
-def run_batch(
-    factory: TeamFactory, tasks: Iterable[Task], *, out: str | Path = "batches", **how: Any
-) -> AsyncGenerator[TaskResult, None]:
-    """Carries out the tasks in a new directory under `out`; `how` as for `Batch.results`."""
-    return Batch.new(factory, tasks, out=out).results(**how)
+@takes(RunBatch)
+def run_batch(factory: TeamFactory, arguments: RunBatch) -> AsyncGenerator[TaskResult, None]:
+    """Carries out tasks of the factory's team in a new directory, and gives the result of each as it ends."""
+    return Batch.new(factory, arguments.tasks, out=arguments.out).carry_out(arguments)

@@ -67,7 +67,7 @@ def batch(
         raise ConfigError.one("give TEAM and TASKS, or --resume DIR", file="command line")
     from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
     from magentic_kit.team.loading import load_team
-    from magentic_kit.team.people import by_flags
+    from magentic_kit.team.people import PeopleOptions, by_flags
     from magentic_kit.views.display import make_console
 
     load_environment(options.env_file, beside=team or resume or Path())
@@ -100,7 +100,9 @@ def batch(
         queue = None
         if database_url(url) and (resume is None or work.queued):
             queue = _open_queue(work, url, options)
-        people = by_flags(approve=options.approve, approve_plan=options.approve_plan)
+        people: PeopleOptions = {}
+        if queue is None:  # whose workers are told by the queue
+            people = by_flags(approve=options.approve, approve_plan=options.approve_plan)
         results: list[TaskResult] = []
         async with work.factory:
             with _progress(len(work.tasks)) as (show, give_back):

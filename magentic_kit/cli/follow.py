@@ -16,7 +16,7 @@ from magentic_kit.cli.output import complain, discard_output, say, say_json
 if TYPE_CHECKING:
     from magentic_kit.events import AnyEvent
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.orchestration.options import RunOptions
+    from magentic_kit.orchestration.options import ResumeOptions
     from magentic_kit.run import Run
     from magentic_kit.runlog.result import RunResult
     from magentic_kit.views.console import Console
@@ -51,7 +51,7 @@ output_options = option_group(
 
 def follow(
     load: Callable[[], TeamFactory],
-    start: Callable[[TeamFactory, RunOptions], Run],
+    start: Callable[[TeamFactory, ResumeOptions], Run],
     options: TeamOptions,
     output: OutputOptions,
     console: Console,

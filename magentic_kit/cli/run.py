@@ -32,7 +32,7 @@ from magentic_kit.team.loading import load_team
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.orchestration.options import RunOptions
+    from magentic_kit.orchestration.options import ResumeOptions
     from magentic_kit.run import Run
 
 
@@ -67,15 +67,13 @@ def run(
     overrides = options.overrides()
     if review_plan:
         overrides["review.plan"] = True
-    run_options: RunOptions = {"inputs": inputs, "out": out}
+    ledger = None
     if plan is not None:
         from magentic_kit.team.plan import TaskLedger
 
-        run_options["plan"] = TaskLedger.from_markdown(read_text(plan), file=str(plan))
+        ledger = TaskLedger.from_markdown(read_text(plan), file=str(plan))
         if text is None:
-            text = run_options["plan"].task
-    if reuse is not None:
-        run_options["reuse"] = reuse
+            text = ledger.task
     loaded = load_team(team, overrides=overrides)  # its errors come before the seconds of Semantic Kernel's import
     console = display.console(quiet=output.is_quiet)
     announce(console, loaded, text, inputs)
@@ -85,9 +83,8 @@ def run(
 
         return TeamFactory(loaded)
 
-    def start(factory: TeamFactory, shared: RunOptions) -> Run:
-        shared.update(run_options)
-        return factory.start(text, **shared)
+    def start(factory: TeamFactory, shared: ResumeOptions) -> Run:
+        return factory.start(text, inputs=inputs, out=out, plan=ledger, reuse=reuse, **shared)
 
     return follow(load, start, options, output, console)
 
@@ -118,10 +115,9 @@ def resume(
 
         return TeamFactory.from_run(run_dir, overrides=overrides)
 
-    def start(factory: TeamFactory, shared: RunOptions) -> Run:
+    def start(factory: TeamFactory, shared: ResumeOptions) -> Run:
         shared["unknown_tools"] = unknown_calls.results()
-        shared["inputs"] = read_inputs(inputs)
-        return factory.resume(run_dir, **shared)
+        return factory.resume(run_dir, inputs=read_inputs(inputs), **shared)
 
     return follow(load, start, options, output, console)
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from magentic_kit.cli.keyboard import read_answer
 from magentic_kit.cli.output import say
 from magentic_kit.cli.questions import Page, Question, call_question, plan_question, turn_question
-from magentic_kit.orchestration.options import RunOptions
+from magentic_kit.orchestration.options import ResumeOptions
 from magentic_kit.team.people import (
     HumanTurn,
     PlanReview,
@@ -28,10 +28,10 @@ from magentic_kit.views.console import Console
 _T = TypeVar("_T")
 
 
-def by_terminal(console: Console, *, approve: Sequence[str], approve_plan: bool) -> RunOptions:
+def by_terminal(console: Console, *, approve: Sequence[str], approve_plan: bool) -> ResumeOptions:
     """Returns who answers in a run: the flags, and for what they leave open the person at the terminal, if any."""
     flags = by_flags(approve=approve, approve_plan=approve_plan)
-    options: RunOptions = {"approver": flags["approver"]}
+    options: ResumeOptions = {"approver": flags["approver"]}
     if "reviewer" in flags:
         options["reviewer"] = flags["reviewer"]
     if sys.stdin.isatty() and sys.stderr.isatty():

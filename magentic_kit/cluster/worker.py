@@ -20,7 +20,7 @@ from magentic_kit.cluster.database import Database, Entry, Pulse
 from magentic_kit.cluster.held import HeldLog, SharedPace
 from magentic_kit.errors import JournalError, KitError, UnknownToolError
 from magentic_kit.factory import TeamFactory
-from magentic_kit.orchestration.options import RunOptions
+from magentic_kit.orchestration.options import ResumeArguments
 from magentic_kit.run import Run
 from magentic_kit.services.pool import Pool
 from magentic_kit.team.loading import load_team
@@ -139,12 +139,9 @@ class Worker:
             if held and isinstance(ended := held[-1], ev.RunFinished) and taken.words is None:
                 return _state(ended.outcome, ended.error)
             people = by_flags(**taken.spec["people"])
-            options: RunOptions = {"inputs": taken.spec["inputs"], "unknown_tools": taken.words or {}}
-            options["approver"] = people["approver"]
-            if "reviewer" in people:
-                options["reviewer"] = people["reviewer"]
+            options = ResumeArguments(unknown_tools=taken.words or {}, **people)
             factory = await self._factory(taken)
-            run = Run.over(factory.blueprint, log, taken.spec["task"], options, taken.id)
+            run = Run.over(factory.blueprint, log, taken.spec["task"], options, taken.id, inputs=taken.spec["inputs"])
             self._live[taken.id, taken.epoch] = run
             result = await run.result()
             if log.broken is not None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
-from semantic_kernel import Kernel
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.functions import KernelPlugin
 from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptTemplate
 
 from magentic_kit.errors import ConfigError
-from magentic_kit.orchestration.options import Injected
+from magentic_kit.orchestration.options import Injected, TeamChanges
 from magentic_kit.orchestration.substitutes import ChatService
 from magentic_kit.runlog.redaction import Redactor, redactor_of
 from magentic_kit.services.connectors import in_dialect
@@ -19,10 +19,13 @@ from magentic_kit.services.keys import keys_of
 from magentic_kit.services.options import unknown_options
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.rate_limits import Throttle
-from magentic_kit.team.loading import Team, load_team
+from magentic_kit.team.limits import limit_overrides
+from magentic_kit.team.loading import Team, load_team, vary_team
 from magentic_kit.team.problems import nearest
 from magentic_kit.text import sendable
 from magentic_kit.tools.plugins import Tools, as_plugin
+
+_HOW_TO_GIVE = "values go to `inputs=`, and a message's text is its `content`"
 
 
 class TeamBlueprint:
@@ -36,11 +39,12 @@ class TeamBlueprint:
         self.team = team
         self.config = team.config
         self.pool = pool
-        self.kernel: Kernel | None = injected.get("kernel")
+        self.kernel = injected.kernel
+        self._injected = injected
         self._services = injected_services(injected)
         plugins = injected_plugins(injected)
         self.tools = Tools(team, plugins)
-        known = {name: list(plugin.functions) for name, plugin in plugins.items()}
+        known = known_plugins(injected)
         self.members: Mapping[str, TeamBlueprint] = {
             agent.name: TeamBlueprint(
                 load_team(agent.team, env=team.source.env, known_services=[*self._services], known_plugins=known),
@@ -51,6 +55,22 @@ class TeamBlueprint:
             if agent.team is not None
         }
         """The teams that are members of this one, by the agent's name."""
+
+    def varied(self, changes: TeamChanges) -> TeamBlueprint:
+        """The blueprint of the team with these changes, for one run. Raises `ConfigError`; `TypeError` for a name.
+
+        Limits alone share everything with this one; for other changes plugins and member teams are made anew.
+        """
+        overrides = limit_overrides(changes.limits)
+        overrides.update(changes.overrides)
+        if not overrides:
+            return self
+        team = vary_team(self.team, overrides, known_plugins=known_plugins(self._injected))
+        if changes.overrides:
+            return TeamBlueprint(team, pool=self.pool, injected=self._injected)
+        varied = copy.copy(self)
+        varied.team, varied.config = team, team.config
+        return varied
 
     def service(self, name: str, model: str | None = None) -> ChatCompletionClientBase:
         """The service of that name, asking another model if one is named. Raises `ConfigError`."""
@@ -121,6 +141,8 @@ class TeamBlueprint:
 
     def fill_task(self, given: str | None, inputs: Mapping[str, Any]) -> str:
         """The task as given, else the team's own with the inputs filled in. Raises `ConfigError` if there is none."""
+        if not isinstance(given, str | None):
+            raise TypeError(f"the task should be a text (str), not a {type(given).__name__}; {_HOW_TO_GIVE}")
         if given is not None and given.strip():
             return sendable(given)
         if not self.config.task:
@@ -130,16 +152,23 @@ class TeamBlueprint:
 
 def injected_services(injected: Injected) -> dict[str, ChatCompletionClientBase]:
     """The chat services that the caller brings, by name."""
-    kernel = injected.get("kernel")
-    services: dict[str, Any] = dict(kernel.services) if kernel else {}
-    services.update(injected.get("services", {}))
+    services: dict[str, Any] = {}
+    if injected.kernel is not None:
+        services.update(injected.kernel.services)
+    services.update(injected.services)
     chat = {name: one for name, one in services.items() if isinstance(one, ChatCompletionClientBase)}
     return {name: in_dialect(service) for name, service in chat.items()}
 
 
 def injected_plugins(injected: Injected) -> dict[str, KernelPlugin]:
     """The plugins that the caller brings, by name. Raises `ConfigError` if one has no function."""
-    kernel = injected.get("kernel")
-    plugins = dict(kernel.plugins) if kernel else {}
-    plugins.update({name: as_plugin(name, source) for name, source in injected.get("plugins", {}).items()})
+    plugins: dict[str, KernelPlugin] = {}
+    if injected.kernel is not None:
+        plugins.update(injected.kernel.plugins)
+    plugins.update({name: as_plugin(name, source) for name, source in injected.plugins.items()})
     return plugins
+
+
+def known_plugins(injected: Injected) -> dict[str, list[str]]:
+    """The functions of the plugins that the caller brings, by the plugin's name."""
+    return {name: list(plugin.functions) for name, plugin in injected_plugins(injected).items()}

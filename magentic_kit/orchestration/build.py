@@ -13,25 +13,27 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.contents import ChatMessageContent
 from semantic_kernel.filters.filter_types import FilterTypes
 from semantic_kernel.functions.kernel_arguments import KernelArguments
-from semantic_kernel.prompt_template.prompt_template_config import PromptTemplateConfig
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.events import MANAGER, ToolCallFailed
 from magentic_kit.orchestration.agent import TeamAgent
 from magentic_kit.orchestration.blueprint import TeamBlueprint
+from magentic_kit.orchestration.callbacks import isolated
 from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
 from magentic_kit.orchestration.model_calls import ParticipantCalls
-from magentic_kit.orchestration.options import RunOptions, options_for_member
+from magentic_kit.orchestration.options import OrchestrationArguments, RunArguments
+from magentic_kit.orchestration.own_manager import OwnManager, own_manager
+from magentic_kit.orchestration.prompts import template
+from magentic_kit.orchestration.reviews import PlanReviews
 from magentic_kit.orchestration.substitutes import Substitutes
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services.human import HumanChatCompletion
 from magentic_kit.team.agents import AgentConfig, ContextConfig
-from magentic_kit.team.people import People
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.tools.kernel import AgentKernel
 from magentic_kit.tools.permissions import ToolPermissions
@@ -39,7 +41,7 @@ from magentic_kit.tools.permissions import ToolPermissions
 if TYPE_CHECKING:
     from magentic_kit.tools.mcp import PluginServers  # a third of a second, for MCP's own package
 
-MemberService = Callable[[TeamBlueprint, RunOptions, RunEmitter, RecordedSteps], ChatCompletionClientBase]
+MemberService = Callable[[TeamBlueprint, RunArguments, RunEmitter, RecordedSteps], ChatCompletionClientBase]
 """Makes the chat service that answers by runs of a member team, as parts of the run with this emitter and steps."""
 
 
@@ -65,19 +67,19 @@ class RunParts:
         steps: RecordedSteps,
         *,
         inputs: Mapping[str, Any],
-        people: People,
+        options: OrchestrationArguments,
         member_service: MemberService,
         plan: TaskLedger | None = None,
     ) -> None:
         config = blueprint.config
-        if config.review.plan and people.reviewer is None:
+        if config.review.plan and options.reviewer is None:
             raise ConfigError.one("`review.plan` asks for a person: give a reviewer, --approve-plan, or a terminal")
         blueprint.require_known_options()
-        self._blueprint, self._inputs, self._people = blueprint, inputs, people
+        self._blueprint, self._inputs, self._options = blueprint, inputs, options
         self._emitter, self._control, self._steps = emitter, control, steps
         self._member_service = member_service
         self._permissions = ToolPermissions(
-            emitter, control, steps, plugins=config.plugins, patterns=config.review.tools, people=people
+            emitter, control, steps, plugins=config.plugins, patterns=config.review.tools, people=options.people
         )
         self._servers: PluginServers | None = None
         if blueprint.tools.remote:
@@ -96,6 +98,8 @@ class RunParts:
             manager=self.manager,
             name=config.name,
             description=config.description or None,
+            agent_response_callback=isolated(options.agent_response_callback),  # type: ignore[arg-type]
+            streaming_agent_response_callback=isolated(options.streaming_agent_response_callback),
         )
 
     async def close(self) -> None:
@@ -118,23 +122,30 @@ class RunParts:
             plugins, missing = self._blueprint.tools.connected(config.functions, self._servers)
             agent.offer(plugins, missing=missing)
 
-    def _manager(self, plan: TaskLedger | None) -> TeamManager:
+    def _manager(self, plan: TaskLedger | None) -> TeamManager | OwnManager:
         blueprint, config = self._blueprint, self._blueprint.config.manager
         name = blueprint.team.manager_service
         options = blueprint.settings(name, config.options)
         calls = self._calls(MANAGER, name, options, config.context, history_name=NAME)
         self.participants[MANAGER] = self._participant(name, None, config.context)
+        reviews = None
+        if blueprint.config.review.plan and self._options.reviewer is not None:
+            reviews = PlanReviews(self._options.reviewer, self._emitter, self._control, self._steps)
+        if self._options.manager is not None:
+            if plan is not None:
+                raise TypeError("a manager of your own makes its own plan: leave out plan=, or manager=")
+            service = blueprint.service(name)
+            return own_manager(self._options.manager, service, calls, self._control, reviews, self._start_plugins)
         return TeamManager(
             # SK's own round and reset limits end a run with whatever was said last (DESIGN.md, defect 6).
             max_stall_count=config.max_stalls,
             config=config,
             emitter=self._emitter,
             control=self._control,
-            steps=self._steps,
             model=ManagerModel(calls, blueprint.service(name), options, blueprint.structured_output(name)),
             inputs=self._inputs,
             first_plan=plan,
-            reviewer=self._people.reviewer if self._blueprint.config.review.plan else None,
+            reviews=reviews,
             start_plugins=self._start_plugins,
         )
 
@@ -157,7 +168,7 @@ class RunParts:
             function_choice_behavior=FunctionChoiceBehavior.Auto(
                 maximum_auto_invoke_attempts=self._blueprint.config.limits.tool_rounds
             ),
-            prompt_template_config=_template(config),
+            prompt_template_config=template(config),
         )
         agent.join(source.calls, source.service, source.call, self.manager.turn)
         agent.offer(self._blueprint.tools.local(index, config))
@@ -204,7 +215,7 @@ class RunParts:
         return _Source(calls, blueprint.service(name, model.id), calls.describe("turn", options), participant)
 
     def _human(self, config: AgentConfig) -> _Source:
-        speaker = self._people.humans.get(config.name) or self._people.humans.get("*")
+        speaker = self._options.humans.get(config.name) or self._options.humans.get("*")
         if speaker is None:
             raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
         source = self._in_process(config, HumanChatCompletion(config.name, speaker), provider="human")
@@ -214,7 +225,8 @@ class RunParts:
         """The member team, with this run's people, and those of its inputs that the member has too."""
         member = self._blueprint.members[config.name]
         inputs = {name: self._inputs[name] for name in member.config.inputs if name in self._inputs}
-        options = options_for_member(self._people, inputs)
+        mine = self._options
+        options = RunArguments(inputs=inputs, reviewer=mine.reviewer, approver=mine.approver, humans=mine.humans)
         service = self._member_service(member, options, self._emitter, self._steps)
         return self._in_process(config, service, provider="team", model=service.ai_model_id)
 
@@ -238,13 +250,3 @@ class RunParts:
         if context is not None:
             participant["context"] = context.model_dump(exclude_defaults=True)
         return participant
-
-
-def _template(config: AgentConfig) -> PromptTemplateConfig | None:
-    prompt = config.prompt
-    if not prompt.template:
-        return None
-    # Inputs come from the team's own people: sent as written (DESIGN.md, defect 11).
-    data = {key: value for key, value in vars(prompt).items() if key != "execution_settings" and value is not None}
-    data["allow_dangerously_set_content"] = True
-    return PromptTemplateConfig(**data)

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 
 from semantic_kernel.agents import MagenticOrchestration
 from semantic_kernel.agents.runtime import CoreRuntime, InProcessRuntime
 from semantic_kernel.contents import ChatMessageContent
 
-from magentic_kit.errors import RunCancelled
+from magentic_kit.errors import PlanRejected, RunCancelled
 from magentic_kit.runlog.control import RunControl
 
 Orchestration = MagenticOrchestration[str, ChatMessageContent]
 
 _GRACE = 2.0
 """Seconds that Semantic Kernel's runtime gets to come to rest before the run goes on without it, all in all."""
+
+
+_LOGGERS = ("in_process_runtime", "semantic_kernel.agents.orchestration.agent_actor_base")
+"""Where Semantic Kernel logs every exception of an actor as an error, with its traceback."""
+
+
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Whether a log record is of anything but the end that a person has given to a run, which is its outcome."""
+    return not isinstance(sys.exc_info()[1], RunCancelled | PlanRejected)
 
 
 async def answer_of(
@@ -36,6 +47,8 @@ async def answer_of(
 
 async def _answer(orchestration: Orchestration, task: str, control: RunControl, runtime: CoreRuntime) -> str:
     """The answer; given up when the orchestration does not follow a cancel or the deadline."""
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_is_unexpected)  # once: the same filter is not added again
     invoked = await orchestration.invoke(task, runtime)
     ended = asyncio.ensure_future(invoked.get())
     cancelled = asyncio.ensure_future(control.cancelled.wait())

@@ -11,15 +11,15 @@ from semantic_kernel.agents.orchestration import magentic as sk
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 
 from magentic_kit import events as ev
-from magentic_kit.errors import LimitReached, PlanRejected, ServiceError
+from magentic_kit.errors import LimitReached, ServiceError
 from magentic_kit.orchestration import prompts
 from magentic_kit.orchestration.ledger import QUESTIONS
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel, asked, said
+from magentic_kit.orchestration.reviews import PlanReviews
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
-from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.team.models import ManagerConfig
-from magentic_kit.team.people import PlanReview, PlanReviewRequest, Reviewer, ask
+from magentic_kit.team.people import PlanReviewRequest
 from magentic_kit.team.plan import TaskLedger
 
 
@@ -33,12 +33,11 @@ class TeamManager(sk.MagenticManagerBase):
     config: ManagerConfig
     emitter: RunEmitter
     control: RunControl
-    steps: RecordedSteps
     model: ManagerModel
     inputs: Mapping[str, Any]
     first_plan: TaskLedger | None
     """Carried out in place of a plan of its own."""
-    reviewer: Reviewer | None
+    reviews: PlanReviews | None
     start_plugins: Callable[[], Awaitable[None]]
     notes: list[str] = Field(default_factory=list)
     """What a reader of the answer has to know besides."""
@@ -90,7 +89,7 @@ class TeamManager(sk.MagenticManagerBase):
         try:
             return await self._judge(magentic_context)
         except LimitReached as limit:
-            return _ledger(satisfied=True, reason=str(limit))
+            return end_of_run(str(limit))
 
     async def prepare_final_answer(self, magentic_context: sk.MagenticContext) -> ChatMessageContent:
         """Writes the answer; after a limit the best one there is, from what was said if no model will."""
@@ -132,30 +131,18 @@ class TeamManager(sk.MagenticManagerBase):
 
     async def _review(self, context: sk.MagenticContext, *, is_stalled: bool) -> None:
         """Shows the plan to the person until it is approved. Raises `PlanRejected`."""
-        while self.reviewer is not None:
-            recorded = self.steps.find(
-                "plan review", tuple(self.emitter.redactor.value([self._version, self._facts, self._plan]))
+        while self.reviews is not None:
+            request = PlanReviewRequest(
+                task=_task(context),
+                facts=self._facts,
+                plan=self._plan,
+                revision=self._version,
+                is_stalled=is_stalled,
+                progress=self._ledger if is_stalled else None,
             )
-            if isinstance(recorded, ev.PlanReviewed):
-                review = PlanReview(recorded.decision, recorded.feedback)
-            else:
-                request = PlanReviewRequest(
-                    task=_task(context),
-                    facts=self._facts,
-                    plan=self._plan,
-                    revision=self._version,
-                    is_stalled=is_stalled,
-                    progress=self._ledger if is_stalled else None,
-                )
-                with self.control.asking():
-                    review = await ask(self.reviewer, request)
-            self.emitter.emit(
-                ev.PlanReviewed(version=self._version, decision=review.decision, feedback=review.feedback)
-            )
+            review = await self.reviews.review(request)
             if review.decision == "approve":
                 return
-            if review.decision == "reject":
-                raise PlanRejected(review.feedback)
             if not context.chat_history.messages:  # a plan that was given has no conversation behind it
                 context.chat_history.add_message(asked((await self._task_ledger(context)).content))
             revise = await prompts.fill(prompts.REVISE, {"feedback": review.feedback})
@@ -217,6 +204,11 @@ class TeamManager(sk.MagenticManagerBase):
 
 def _task(context: sk.MagenticContext) -> str:
     return context.task.content
+
+
+def end_of_run(reason: str) -> sk.ProgressLedger:
+    """The ledger by which a limit ends the run: SK then asks for the final answer."""
+    return _ledger(satisfied=True, reason=reason)
 
 
 def _ledger(*, satisfied: bool, reason: str, speaker: str = "", instruction: str = "") -> sk.ProgressLedger:

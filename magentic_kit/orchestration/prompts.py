@@ -1,4 +1,4 @@
-"""The manager's prompts: SK's own, and what SK has no words for; filled in with values as they are written."""
+"""Prompts: those of SK's manager, what SK has no words for, and an agent's own; values are sent as they are written."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from semantic_kernel.agents.orchestration.prompts import _magentic_prompts as sk
 from semantic_kernel.functions.kernel_arguments import KernelArguments
 from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptTemplate
 from semantic_kernel.prompt_template.prompt_template_config import PromptTemplateConfig
+
+from magentic_kit.team.agents import AgentConfig
 
 PROMPTS = {
     "facts": sk.ORCHESTRATOR_TASK_LEDGER_FACTS_PROMPT,
@@ -61,3 +63,14 @@ async def fill(template: str, variables: Mapping[str, Any]) -> str:
 def _parsed(template: str) -> KernelPromptTemplate:
     config = PromptTemplateConfig(template=template, allow_dangerously_set_content=True)
     return KernelPromptTemplate(prompt_template_config=config, allow_dangerously_set_content=True)
+
+
+def template(config: AgentConfig) -> PromptTemplateConfig | None:
+    """The agent's own prompt template, if it has one."""
+    prompt = config.prompt
+    if not prompt.template:
+        return None
+    # Inputs come from the team's own people: sent as written (DESIGN.md, defect 11).
+    data = {key: value for key, value in vars(prompt).items() if key != "execution_settings" and value is not None}
+    data["allow_dangerously_set_content"] = True
+    return PromptTemplateConfig(**data)

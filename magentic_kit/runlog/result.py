@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magentic_kit.runlog.record import RunRecord
+from magentic_kit.runlog.usage import sum_known
+from magentic_kit.text import duration, one_line
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunResult:
     """How a run ended. `outcome` is `satisfied`, `limited`, `rejected`, `cancelled` or `failed`.
 
@@ -31,6 +33,26 @@ class RunResult:
     run_id: str
     run_dir: Path | None
     record: RunRecord
+
+    @property
+    def tokens(self) -> int | None:
+        """Prompt and completion tokens together; None if both are unknown."""
+        return sum_known((self.prompt_tokens, self.completion_tokens))
+
+    def __repr__(self) -> str:
+        words = one_line(self.answer or self.reason or (self.error or {}).get("message", ""), 60)
+        return f"<RunResult {self.outcome}: {words!r}, {self._tokens()}, run_dir={str(self.run_dir or None)!r}>"
+
+    def _repr_markdown_(self) -> str:
+        """How a notebook shows it."""
+        facts = [f"**{self.outcome}**", self.reason, f"{self.rounds} rounds", self._tokens(), duration(self.seconds)]
+        if self.run_dir is not None:
+            facts.append(f"`{self.run_dir}`")
+        answer = self.answer or (self.error or {}).get("message", "")
+        return f"{answer}\n\n---\n{' · '.join(fact for fact in facts if fact)}"
+
+    def _tokens(self) -> str:
+        return "tokens unknown" if self.tokens is None else f"{self.tokens:,} tokens"
 
     @classmethod
     def of(cls, record: RunRecord, run_dir: Path | None) -> RunResult:

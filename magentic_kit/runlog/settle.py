@@ -9,6 +9,14 @@ from magentic_kit.errors import ConfigError, UnknownToolError
 from magentic_kit.runlog.replay import RecordedSteps, UnknownTools
 
 
+def resumable(events: Sequence[ev.AnyEvent], limits: ev.RunLimits) -> tuple[Sequence[ev.AnyEvent], bool]:
+    """What of a log counts when its run goes on, and whether the run has ended for good. Raises `ConfigError`."""
+    log = ev.effective(events)
+    if any(isinstance(event, ev.RunFinished) and event.outcome in ("satisfied", "rejected") for event in log):
+        return log, True
+    return until_limit([event for event in log if not isinstance(event, ev.RunFinished)], limits), False
+
+
 def until_limit(log: Sequence[ev.AnyEvent], limits: ev.RunLimits) -> Sequence[ev.AnyEvent]:
     """The log up to the limit that ended the run. Raises `ConfigError` if `limits` do not raise that limit."""
     at = next((i for i, event in enumerate(log) if isinstance(event, ev.LimitReached)), None)

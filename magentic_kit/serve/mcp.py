@@ -16,14 +16,16 @@ from semantic_kernel.connectors.mcp import create_mcp_server_from_functions
 from semantic_kernel.functions import KernelFunctionFromMethod
 
 from magentic_kit import events as ev
-from magentic_kit.embed import as_function, progress_of
+from magentic_kit.embed import as_function
 from magentic_kit.errors import ConfigError
 from magentic_kit.factory import TeamFactory
+from magentic_kit.orchestration.options import RunArguments
 from magentic_kit.run import embedded_team
 from magentic_kit.serve.guard import Access, RequestGuard
 from magentic_kit.serve.http import serve_app
 from magentic_kit.tools.openapi import function_name
 from magentic_kit.tools.threads import in_daemon_thread
+from magentic_kit.views.progress import progress_of
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -42,7 +44,7 @@ async def team_server(teams: Sequence[Path], *, out: Path, concurrency: int) -> 
             name = function_name(factory.blueprint.config.name)
             if name in functions:
                 raise ConfigError.one(f"two teams are called '{name}': a tool's name is its team's", file=str(team))
-            functions[name] = as_function(embedded_team(factory.blueprint, {"out": out}, _send_progress), name)
+            functions[name] = as_function(embedded_team(factory.blueprint, RunArguments(out=out), _send_progress), name)
         server = create_mcp_server_from_functions(list(functions.values()), server_name="magentic-kit")
         parameters = {name: [p.name for p in function.parameters if p.name] for name, function in functions.items()}
         _check_calls(server, parameters, concurrency)

@@ -72,7 +72,8 @@ class Document:
 
     def override(self, dotted: str, value: Any) -> None:
         """Put a value at a dotted path, agents by name, making the mappings on the way to it."""
-        self.__dict__.pop("found", None)
+        for cached in ("found", "digest"):
+            vars(self).pop(cached, None)
         place, steps = f"--set {dotted}", dotted.split(".")
         route: Route = ()
         at = inside = self.data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,6 +102,26 @@ def load_team(
     if base_dir is None:
         base_dir = team.parent if isinstance(team, Path) else Path.cwd()
     source = Document(team, base_dir, os.environ if env is None else env)
+    return _checked(source, path, overrides, known_services, known_plugins, above, thorough=thorough)
+
+
+def vary_team(team: Team, overrides: Mapping[str, Any], *, known_plugins: Mapping[str, Collection[str]] = {}) -> Team:
+    """The team with other values by dotted path; that team stays as it is. Raises `ConfigError`."""
+    source = deepcopy(team.source, {id(team.source.env): team.source.env})
+    return _checked(source, team.path, overrides, team.known_services, known_plugins, ())
+
+
+def _checked(
+    source: Document,
+    path: Path | None,
+    overrides: Mapping[str, Any],
+    known_services: Collection[str],
+    known_plugins: Mapping[str, Collection[str]],
+    above: tuple[Path, ...],
+    *,
+    thorough: bool = False,
+) -> Team:
+    """The team of a document with these overrides. Raises `ConfigError` with every problem found."""
     for dotted, value in overrides.items():
         source.override(dotted, value)
     config, problems = validate(TeamConfig, source.data, source.shown)
@@ -122,7 +143,7 @@ def load_team(
             try:
                 member = load_team(
                     agent.team,
-                    env=env,
+                    env=source.env,
                     known_services=known_services,
                     known_plugins=known_plugins,
                     above=above,
@@ -133,4 +154,4 @@ def load_team(
                 source.problems += error.problems
     if config is None or source.problems:
         raise ConfigError(sorted(set(source.problems), key=lambda p: (p.file, p.line, p.column, p.message)))
-    return Team(config, path, base_dir.resolve(), tuple(warnings), source, tuple(known_services))
+    return Team(config, path, source.base_dir.resolve(), tuple(warnings), source, tuple(known_services))

@@ -1,0 +1,71 @@
+"""How a run began and how it ended, as its log has it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import traceback
+from importlib.metadata import version
+from typing import Any
+
+import semantic_kernel
+
+from magentic_kit import events as ev
+from magentic_kit.errors import KitError, PlanRejected
+from magentic_kit.orchestration.build import RunParts
+from magentic_kit.runlog.control import RunControl
+from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.team.loading import Team
+from magentic_kit.team.plan import TaskLedger
+
+logger = logging.getLogger(__name__)
+
+
+def run_started(
+    team: Team,
+    task: str,
+    parts: RunParts,
+    limits: ev.RunLimits,
+    inputs: dict[str, Any],
+    plan: TaskLedger | None,
+) -> ev.RunStarted:
+    """The start of a run."""
+    participants = dict(parts.participants)
+    return ev.RunStarted(
+        team=team.config.name,
+        task=task,
+        manager=participants.pop(ev.MANAGER),
+        agents=participants,
+        limits=limits,
+        inputs=inputs,
+        plan={} if plan is None else {"facts": plan.facts, "plan": plan.plan},
+        base_dir=str(team.base_dir),
+        config_hash=team.config_hash,
+        versions={
+            "magentic_kit": version("magentic-kit"),
+            "semantic_kernel": semantic_kernel.__version__,
+            "python": platform.python_version(),
+        },
+    )
+
+
+def judge(
+    error: BaseException | None, control: RunControl, redactor: Redactor
+) -> tuple[str, str, dict[str, str] | None]:
+    """Outcome, reason and error details of a run that has ended with this error, or without one."""
+    if error is not None and (control.cancelled.is_set() or isinstance(error, asyncio.CancelledError)):
+        return "cancelled", "", None
+    if isinstance(error, PlanRejected):
+        return "rejected", str(error), None
+    if control.reached is not None:
+        return "limited", control.reached.limit, None
+    if error is None:
+        return "satisfied", "", None
+    kind, message = "internal", f"{type(error).__name__}: {error}"
+    if isinstance(error, KitError):
+        kind, message = error.kind, str(error)
+    else:
+        trace = "".join(traceback.format_exception(error))
+        logger.error("the run failed\n%s", redactor.text(trace).rstrip())
+    return "failed", kind, {"kind": kind, "message": message}
