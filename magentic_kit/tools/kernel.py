@@ -58,7 +58,7 @@ class AgentKernel(Kernel):
             try:
                 name = find_function(name, [f.fully_qualified_name for f in self.get_full_list_of_function_metadata()])
             except UnknownFunction as error:
-                text = self._permissions.refuse(log_name, self._who, function_call, str(error))
+                text = self._permissions.refuse(log_name, self._who, name, function_call, str(error))
                 _answer(function_call, text, chat_history)
                 return None
         call = LoggedCall(  # type: ignore[call-arg]  # the function's name is a part of it
@@ -67,8 +67,7 @@ class AgentKernel(Kernel):
         call._log_name = log_name
         problem = self._argument_problem(call)
         if problem and not self._permissions.is_unresolved(log_name):
-            function = name.replace("-", ".", 1)
-            text = self._permissions.refuse(log_name, self._who, function_call, problem, function=function)
+            text = self._permissions.refuse(log_name, self._who, name.replace("-", ".", 1), call, problem)
             _answer(function_call, text, chat_history)
             return None
         try:

@@ -69,17 +69,13 @@ class ToolPermissions:
         self._people = people
         self._approved: set[str] = set()
 
-    def refuse(self, call: str, who: str, content: FunctionCallContent, reason: str, *, function: str = "") -> str:
-        """Logs that a call is refused before any function is chosen or made; returns the text for the model.
-
-        `function` is the name that the call's stands for, if one was found.
-        """
-        try:
+    def refuse(self, call: str, who: str, name: str, content: FunctionCallContent, reason: str) -> str:
+        """Logs that a call is refused before it reaches a function; returns the text for the model."""
+        arguments: object = None
+        with suppress(Exception):  # what the model wrote may be no JSON, or nested too deep for a log
             check_arguments(content.arguments)
             arguments = content.parse_arguments()
-        except Exception:  # what the model wrote is no JSON, or no log could hold it
-            arguments = None
-        return self._deny(_Call(call, who, function or content.name or ""), reason, arguments)
+        return self._deny(_Call(call, who, name), reason, dict(arguments) if isinstance(arguments, Mapping) else None)
 
     def is_unresolved(self, call: str) -> bool:
         """Whether the log leaves it to Semantic Kernel to resolve the name of this call."""
@@ -156,10 +152,9 @@ class ToolPermissions:
         await self._emitter.synced()
         return _failure(error)
 
-    def _deny(self, call: _Call, reason: str, arguments: Mapping[str, Any] | None) -> str:
-        given = None if arguments is None else dict(arguments)
+    def _deny(self, call: _Call, reason: str, arguments: dict[str, Any] | None) -> str:
         self._emitter.emit(
-            ev.ToolCallDenied(call=call.name, who=call.who, function=call.function, reason=reason, arguments=given)
+            ev.ToolCallDenied(call=call.name, who=call.who, function=call.function, reason=reason, arguments=arguments)
         )
         return _denial(reason)
 
