@@ -23,9 +23,10 @@ from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.options import Injected, LoadArguments, OrchestrationArguments
 from magentic_kit.run import Run, embedded_team, member_service
 from magentic_kit.runlog.control import RunControl
-from magentic_kit.runlog.directory import new_run_id, read_start
+from magentic_kit.runlog.directory import new_run_id
 from magentic_kit.runlog.emitter import RunEmitter, Sink
 from magentic_kit.runlog.files import read_regular
+from magentic_kit.runlog.reader import read_start
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.runlog.result import RunResult
 from magentic_kit.services.pool import Pool

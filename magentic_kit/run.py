@@ -21,8 +21,9 @@ from magentic_kit.orchestration.options import OnEvent, ResumeArguments, RunArgu
 from magentic_kit.orchestration.outcome import judge, run_started
 from magentic_kit.orchestration.restored import restored
 from magentic_kit.runlog.control import RunControl
-from magentic_kit.runlog.directory import Journal, RunLog, new_run_id, read_log
+from magentic_kit.runlog.directory import Journal, RunLog, new_run_id
 from magentic_kit.runlog.emitter import RunEmitter
+from magentic_kit.runlog.reader import read_log
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.runlog.result import RunResult

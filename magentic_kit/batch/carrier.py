@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from magentic_kit import events as ev
 from magentic_kit.batch.tasks import Task
 from magentic_kit.errors import KitError
-from magentic_kit.runlog.directory import LOG, read_log
+from magentic_kit.runlog.reader import LOG, read_log
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.result import RunResult
 

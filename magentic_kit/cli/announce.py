@@ -32,7 +32,7 @@ def announce(console: Console, team: Team, task: str | None, inputs: Mapping[str
 def announce_again(console: Console, run_dir: Path) -> None:
     """Shows the team and the task of a run that continues, as its log has them."""
     from magentic_kit.events import RunStarted
-    from magentic_kit.runlog.directory import read_log
+    from magentic_kit.runlog.reader import read_log
 
     try:
         events = read_log(run_dir)[0]

@@ -89,7 +89,7 @@ def _alike(one: str, other: str) -> int:
 def effective_events(run_dir: Path) -> Iterable[AnyEvent]:
     """The events of a run's log without those that a resumed run took back."""
     from magentic_kit.events import effective
-    from magentic_kit.runlog.directory import read_log
+    from magentic_kit.runlog.reader import read_log
 
     return effective(read_log(run_dir)[0])
 

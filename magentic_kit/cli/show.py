@@ -56,7 +56,7 @@ def show(run_dir: Path, follow: bool, speed: float | None, display: ConsoleOptio
 
 def _follow_log(run_dir: Path) -> Iterator[AnyEvent]:
     """Yields the effective events of a run's log, and what is written to it until the run ends."""
-    from magentic_kit.runlog.directory import LOG, read_log
+    from magentic_kit.runlog.reader import LOG, read_log
 
     size, events = 0, [*effective_events(run_dir)]
     yield from events

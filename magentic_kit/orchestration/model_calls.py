@@ -28,8 +28,9 @@ from magentic_kit.runlog.replay import RecordedSteps, Request
 from magentic_kit.services import prices
 from magentic_kit.services.messages import as_conversation, characters, plain
 from magentic_kit.services.rate_limits import Throttle
-from magentic_kit.services.reply import Answer, CallInRun, Reply, contents_of, tokens
+from magentic_kit.services.reply import Answer, CallInRun, Reply, contents_of
 from magentic_kit.services.text_calls import text_calls
+from magentic_kit.services.usage import tokens
 from magentic_kit.tools.function_names import normalise
 
 _S = TypeVar("_S", bound=ChatCompletionClientBase)

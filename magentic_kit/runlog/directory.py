@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
-from magentic_kit.events import AnyEvent, event_of, to_dict
+from magentic_kit.events import AnyEvent, to_dict
 from magentic_kit.runlog.files import (
     lock_directory,
     make_directory,
     open_private,
-    open_regular,
     read_regular,
     write_private,
 )
+from magentic_kit.runlog.reader import LOG, missing, read_log
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-LOG = "events.jsonl"
 _CALLER = "caller"
 """File in the directory of a run that another run began: the call that began it."""
 _SYNCED = (
@@ -42,10 +41,8 @@ _SYNCED = (
     ev.ToolCallFailed,
 )
 """Events that a run cannot make again from others: all else follows from these when it is resumed."""
-_LONGEST_LINE = 2**26  # bytes
 _LONGEST_CALL = 10_000  # bytes
 _UNSAFE = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # what JSON leaves and a terminal obeys
-_SUM = re.compile(r', "sum": "([0-9a-f]{8})"\}$')
 
 
 class RunLog(Protocol):
@@ -112,7 +109,7 @@ class Journal:
         try:
             (directory / LOG).stat()
         except OSError as error:
-            raise _missing(directory / LOG, error) from error
+            raise missing(directory / LOG, error) from error
         return cls(directory)
 
     def read(self) -> list[AnyEvent]:
@@ -214,68 +211,12 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(8, thread_name_prefix="journal")
 
 
-def read_log(directory: Path) -> tuple[list[AnyEvent], int]:
-    """The events of a run, and the bytes that whole lines take; a last line that was torn is left out.
-
-    Raises `JournalError` with the number of a line that was changed, `ConfigError` if there is no log.
-    """
-    path = directory / LOG
-    events: list[AnyEvent] = []
-    whole = 0
-    try:
-        with open_regular(path) as file:
-            while (line := file.readline(_LONGEST_LINE)).endswith(b"\n"):
-                events.append(_event(line[:-1].decode("utf-8"), seq=len(events)))
-                whole += len(line)
-        if len(line) == _LONGEST_LINE:
-            raise ValueError(f"the line has more than {_LONGEST_LINE:,} bytes")
-    except OSError as error:
-        raise _missing(path, error) from error
-    except ValueError as error:
-        raise JournalError(f"{path}:{len(events) + 1}: the log is damaged: {error}") from error
-    return events, whole
-
-
-def read_start(directory: Path) -> ev.RunStarted | None:
-    """The first event of a run, None if the log is empty. Raises as `read_log`."""
-    path = directory / LOG
-    try:
-        with open_regular(path) as file:
-            line = file.readline(_LONGEST_LINE)
-        if not line.endswith(b"\n"):
-            return None
-        event = _event(line[:-1].decode("utf-8"), seq=0)
-    except OSError as error:
-        raise _missing(path, error) from error
-    except ValueError as error:
-        raise JournalError(f"{path}:1: the log is damaged: {error}") from error
-    return event if isinstance(event, ev.RunStarted) else None
-
-
-def _event(line: str, *, seq: int) -> AnyEvent:
-    match = _SUM.search(line)
-    if match is None:
-        raise ValueError("the line has no checksum")
-    body = line[: match.start()] + "}"
-    if zlib.crc32(body.encode()) != int(match[1], 16):
-        raise ValueError("the checksum does not fit")
-    event = event_of(body)
-    if event.seq != seq:
-        raise ValueError(f"event {event.seq} stands in the place of {seq}")
-    return event
-
-
 def new_run_id(team: str) -> str:
     """`<UTC time>-<team>-<random>`: sorts by time and is a safe directory name."""
     import secrets
 
     slug = re.sub(r"[^a-z0-9]+", "-", team.lower()).strip("-")[:40] or "team"
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(3)}"
-
-
-def _missing(path: Path, error: OSError) -> ConfigError:
-    hint = f"there is no run here: {error.strerror or error}; `magentic-kit list` shows runs"
-    return ConfigError.one(hint, file=str(path))
 
 
 def _unwritable(directory: Path, error: OSError) -> ConfigError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +15,10 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 import httpx
 import yaml
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
-from semantic_kernel.contents import ChatHistory, FunctionCallContent, StreamingChatMessageContent
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.services.one_piece import InOnePiece
 from magentic_kit.services.replay import ReplayChatCompletion
 from magentic_kit.services.scripted import ScriptedChatCompletion
 from magentic_kit.team.secrets import environment_secrets
@@ -133,7 +132,7 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     model, variable = names or ("ai_model_id", "CHAT_MODEL_ID")
     connector = resolve_name(_module(config.provider))
     if config.provider in ("mistral", "bedrock", "nvidia"):
-        connector = with_mixin(connector, _InOnePiece)
+        connector = with_mixin(connector, InOnePiece)
     elif config.provider in ("openai", "azure_openai"):
         connector = with_mixin(connector, resolve_name("magentic_kit.services.openai_wire:OpenAIWire"))
     prefix = {"google": "GOOGLE_AI", "mistral": "MISTRALAI"}.get(config.provider, config.provider.upper())
@@ -233,24 +232,6 @@ def _bedrock(settings: _Settings) -> dict[str, Any]:
 
 def _nvidia(settings: _Settings) -> dict[str, Any]:
     return {**_keyed(settings), "base_url": settings.config.base_url}
-
-
-class _InOnePiece:
-    """Put before the class of a connector whose streaming cannot be used: streams the reply as one piece.
-
-    In Semantic Kernel 1.45 Nvidia's and Mistral's expect a stream of a type that their clients do not give
-    (one fails, the other says nothing), and Bedrock's reads it in the event loop, stopping all other tasks.
-    """
-
-    async def _inner_get_streaming_chat_message_contents(
-        self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
-    ) -> AsyncGenerator[list[StreamingChatMessageContent], None]:
-        for content in await super()._inner_get_chat_message_contents(chat_history, settings):  # type: ignore[misc]
-            calls = [item for item in content.items if isinstance(item, FunctionCallContent)]
-            kept = {name: getattr(content, name) for name in ("role", "ai_model_id", "finish_reason", "metadata")}
-            piece: dict[str, Any] = {**kept, "content": content.content or None, "items": calls}
-            attempt = function_invoke_attempt
-            yield [StreamingChatMessageContent(choice_index=0, function_invoke_attempt=attempt, **piece)]
 
 
 _PROVIDERS: Mapping[str, tuple[Any, ...]] = {

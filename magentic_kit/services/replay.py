@@ -11,7 +11,7 @@ from semantic_kernel.contents import ChatHistory
 
 from magentic_kit.errors import ReplayError, ServiceError
 from magentic_kit.events import ModelCallFailed, ModelCallFinished, effective
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services.reply import InProcessChatCompletion
 

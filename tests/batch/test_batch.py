@@ -28,7 +28,7 @@ from magentic_kit.batch.junit import junit
 from magentic_kit.batch.runner import Batch, run_batch
 from magentic_kit.batch.tasks import Task, load_tasks
 from magentic_kit.cli import app
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 from magentic_kit.services.rate_limits import Throttle
 
 KEY = "sk-test-0123456789abcdef"

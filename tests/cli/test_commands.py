@@ -24,7 +24,8 @@ from magentic_kit import events as ev
 from magentic_kit.cli import app
 from magentic_kit.cli.commands import COMMANDS
 from magentic_kit.errors import ConfigError
-from magentic_kit.runlog.directory import LOG, Journal
+from magentic_kit.runlog.directory import Journal
+from magentic_kit.runlog.reader import LOG
 
 Invoke: TypeAlias = Callable[..., Any]
 COMMAND = [sys.executable, "-m", "magentic_kit"]

@@ -23,7 +23,7 @@ from magentic_kit.cli.commands import COMMANDS
 from magentic_kit.cluster.database import Database
 from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.queued import derive
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 
 
 def test_two_submits_of_one_id_are_one_run(database: Database, tmp_path: Path) -> None:

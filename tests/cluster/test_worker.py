@@ -14,7 +14,7 @@ from magentic_kit import TeamFactory
 from magentic_kit import events as ev
 from magentic_kit.cluster.database import QUEUE, Database
 from magentic_kit.cluster.queued import derive
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 
 
 def test_a_run_is_of_its_team_as_it_was_submitted(database: Database, tmp_path: Path, server: OpenAIServer) -> None:

@@ -15,7 +15,7 @@ from support.real_servers import RealServer, brain, llamacpp_words, openai_words
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 
 
 def two(first: str, second: str, **changes: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from support.openai_server import Answer, OpenAIServer, Reply, Request, TeamBrai
 from magentic_kit import RunResult, TeamFactory
 from magentic_kit import events as ev
 from magentic_kit.orchestration.context_window import Window
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.team.agents import ContextConfig
 from magentic_kit.testing import ScriptedChatCompletion

@@ -8,8 +8,9 @@ from support.mutations import ATTACK
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
-from magentic_kit.runlog.directory import Journal, read_log
+from magentic_kit.runlog.directory import Journal
 from magentic_kit.runlog.files import open_private, open_regular, read_regular, write_private
+from magentic_kit.runlog.reader import read_log
 
 
 def mode(path):

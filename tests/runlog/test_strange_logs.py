@@ -15,7 +15,7 @@ from support.mutations import FORBIDDEN, mutated, write_log
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
 from magentic_kit.errors import KitError
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.views.display import make_console
 from magentic_kit.views.report import write_reports

@@ -37,7 +37,7 @@ from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
 from magentic_kit.team.loading import load_team
 from magentic_kit.views.display import make_console
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 from magentic_kit.testing import ScriptedChatCompletion
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from support.openai_server import OpenAIServer, Reply, TeamBrain, error, ledger
 
 from magentic_kit import RunResult, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 
 TASK = 'Is a<b & "c"?'
 

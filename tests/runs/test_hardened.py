@@ -17,7 +17,7 @@ from semantic_kernel.functions import kernel_function
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 from magentic_kit.team.people import PlanReview, ToolReview
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.runlog.redaction import RedactedStream, Redactor

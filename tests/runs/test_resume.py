@@ -15,7 +15,8 @@ from support.openai_server import Answer, OpenAIServer, Request, TeamBrain, erro
 
 from magentic_kit import ConfigError, JournalError, ReplayError, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.runlog.directory import LOG, Journal, read_log
+from magentic_kit.runlog.directory import Journal
+from magentic_kit.runlog.reader import LOG, read_log
 from magentic_kit.runlog.record import RunRecord
 
 STARTED = ev.RunStarted(seq=0, team="t", task="t", agents={}, manager={})

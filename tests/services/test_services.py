@@ -22,7 +22,7 @@ from semantic_kernel.contents import ChatHistory
 from magentic_kit.errors import ConfigError
 from magentic_kit.services.connectors import build_service, close_service
 from magentic_kit.services.errors import as_service_error
-from magentic_kit.services.reply import cached_of, usage_of
+from magentic_kit.services.usage import cached_of, usage_of
 from magentic_kit.team.services import Service
 from magentic_kit.team.targets import module_object
 

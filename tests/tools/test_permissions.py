@@ -12,7 +12,7 @@ from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall
 
 from magentic_kit import RunResult, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.runlog.directory import read_log
+from magentic_kit.runlog.reader import read_log
 from magentic_kit.team.people import ToolReview, ToolReviewRequest
 from magentic_kit.tools.function_names import UnknownFunction, find_function
 

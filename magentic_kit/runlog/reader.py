@@ -1,0 +1,77 @@
+"""Reads the log of a run, `events.jsonl`: a line an event, each with its checksum and its types checked."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+
+from magentic_kit import events as ev
+from magentic_kit.errors import ConfigError, JournalError
+from magentic_kit.events import AnyEvent, event_of
+from magentic_kit.runlog.files import open_regular
+
+LOG = "events.jsonl"
+
+
+_LONGEST_LINE = 2**26  # bytes
+
+
+_SUM = re.compile(r', "sum": "([0-9a-f]{8})"\}$')
+
+
+def read_log(directory: Path) -> tuple[list[AnyEvent], int]:
+    """The events of a run, and the bytes that whole lines take; a last line that was torn is left out.
+
+    Raises `JournalError` with the number of a line that was changed, `ConfigError` if there is no log.
+    """
+    path = directory / LOG
+    events: list[AnyEvent] = []
+    whole = 0
+    try:
+        with open_regular(path) as file:
+            while (line := file.readline(_LONGEST_LINE)).endswith(b"\n"):
+                events.append(_event(line[:-1].decode("utf-8"), seq=len(events)))
+                whole += len(line)
+        if len(line) == _LONGEST_LINE:
+            raise ValueError(f"the line has more than {_LONGEST_LINE:,} bytes")
+    except OSError as error:
+        raise missing(path, error) from error
+    except ValueError as error:
+        raise JournalError(f"{path}:{len(events) + 1}: the log is damaged: {error}") from error
+    return events, whole
+
+
+def read_start(directory: Path) -> ev.RunStarted | None:
+    """The first event of a run, None if the log is empty. Raises as `read_log`."""
+    path = directory / LOG
+    try:
+        with open_regular(path) as file:
+            line = file.readline(_LONGEST_LINE)
+        if not line.endswith(b"\n"):
+            return None
+        event = _event(line[:-1].decode("utf-8"), seq=0)
+    except OSError as error:
+        raise missing(path, error) from error
+    except ValueError as error:
+        raise JournalError(f"{path}:1: the log is damaged: {error}") from error
+    return event if isinstance(event, ev.RunStarted) else None
+
+
+def _event(line: str, *, seq: int) -> AnyEvent:
+    match = _SUM.search(line)
+    if match is None:
+        raise ValueError("the line has no checksum")
+    body = line[: match.start()] + "}"
+    if zlib.crc32(body.encode()) != int(match[1], 16):
+        raise ValueError("the checksum does not fit")
+    event = event_of(body)
+    if event.seq != seq:
+        raise ValueError(f"event {event.seq} stands in the place of {seq}")
+    return event
+
+
+def missing(path: Path, error: OSError) -> ConfigError:
+    """The error of a log that cannot be opened."""
+    hint = f"there is no run here: {error.strerror or error}; `magentic-kit list` shows runs"
+    return ConfigError.one(hint, file=str(path))
