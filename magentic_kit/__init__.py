@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from magentic_kit.batch.runner import TaskResult, run_batch
+    from magentic_kit.batch.results import TaskResult
+    from magentic_kit.batch.runner import run_batch
     from magentic_kit.batch.tasks import Task
     from magentic_kit.errors import ConfigError, JournalError, KitError, LedgerError, Problem, ReplayError, ServiceError
     from magentic_kit.events import AnyEvent, Event, RunLimits
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from magentic_kit.team.plan import TaskLedger
 
 _HOME = {
-    "batch.runner": ["TaskResult", "run_batch"],
+    "batch.results": ["TaskResult"],
+    "batch.runner": ["run_batch"],
     "batch.tasks": ["Task"],
     "errors": ["ConfigError", "JournalError", "KitError", "LedgerError", "Problem", "ReplayError", "ServiceError"],
     "events": ["AnyEvent", "Event", "RunLimits"],

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
-from magentic_kit.batch.runner import Batch, TaskResult
+from magentic_kit.batch.results import TaskResult
+from magentic_kit.batch.runner import Batch
 from magentic_kit.text import printable
 
 

@@ -10,21 +10,19 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypedDict
-from urllib.parse import quote
 
 import anyio
 import yaml
 
 from magentic_kit import events as ev
 from magentic_kit.batch.carrier import Carrier, LocalRuns
-from magentic_kit.batch.tasks import Check, Task, judge
+from magentic_kit.batch.results import TaskResult, write_page
+from magentic_kit.batch.tasks import Task, judge
 from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.keywords import takes
 from magentic_kit.orchestration.options import ResumeArguments, default_of, optional
 from magentic_kit.runlog.directory import new_run_id
 from magentic_kit.runlog.files import lock_directory, make_directory, open_private, read_regular, write_private
-from magentic_kit.runlog.usage import sum_known
-from magentic_kit.views.batch_page import BatchRow, batch_html
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -52,35 +50,6 @@ class _BatchFile:
     queued: bool
     limits: Annotated[dict[str, int | None], _Limits]
     tasks: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskResult:
-    """How a task ended, as for `RunResult`; `run_dir` is None if the run could not begin or go on.
-
-    `outcome` is `parked` if a queued run waits for a person: `error` says what for.
-    """
-
-    id: str
-    outcome: str
-    answer: str
-    error: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cost: float | None
-    seconds: float
-    run_dir: Path | None
-    checks: tuple[Check, ...]
-
-    @property
-    def tokens(self) -> int | None:
-        """Prompt and completion tokens together; None if both are unknown."""
-        return sum_known((self.prompt_tokens, self.completion_tokens))
-
-    @property
-    def passed(self) -> bool:
-        """Whether all its checks passed; without any, whether the run was satisfied."""
-        return not any(check.problem for check in self.checks) if self.checks else self.outcome == "satisfied"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +154,8 @@ class Batch:
         finally:
             self.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
-            self._write_page(ended_tasks)
+            team, ids = self.factory.blueprint.config.name, [task.id for task in self.tasks]
+            write_page(self.directory, team, ids, ended_tasks)
             lock.release()
 
     def _line(self, result: TaskResult) -> bytes:
@@ -193,32 +163,6 @@ class Batch:
         data["run_dir"] = result.run_dir and result.run_dir.relative_to(self.directory).as_posix()
         data["passed"] = result.passed
         return json.dumps(data).encode() + b"\n"
-
-    def _write_page(self, results: Sequence[TaskResult]) -> None:
-        """Writes batch.html; that it could not be written is logged, and changes nothing."""
-        order = {task.id: place for place, task in enumerate(self.tasks)}
-        rows = [self._row(result) for result in sorted(results, key=lambda result: order[result.id])]
-        try:
-            page = batch_html(self.factory.blueprint.config.name, len(self.tasks), rows)
-            write_private(self.directory / "batch.html", page.encode())
-        except OSError as error:
-            logger.error("batch.html could not be written: %s", error.strerror or error)
-
-    def _row(self, result: TaskResult) -> BatchRow:
-        report = ""
-        if result.run_dir is not None and (page := result.run_dir / "report.html").is_file():
-            report = quote(page.relative_to(self.directory).as_posix())
-        return BatchRow(
-            id=result.id,
-            outcome=result.outcome,
-            answer=result.answer,
-            error=result.error,
-            seconds=result.seconds,
-            tokens=result.tokens,
-            cost=result.cost,
-            report=report,
-            checks=[(check.check, check.problem) for check in result.checks],
-        )
 
     def _save(self) -> BaseFileLock:
         """Writes what the batch is made from, and keeps others away from it. Raises `ConfigError`."""

@@ -17,7 +17,8 @@ from magentic_kit.cli.output import say, say_json
 from magentic_kit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from magentic_kit.batch.runner import Batch, TaskResult
+    from magentic_kit.batch.results import TaskResult
+    from magentic_kit.batch.runner import Batch
     from magentic_kit.cluster.queued import Queue
 
 

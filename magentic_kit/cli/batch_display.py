@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from magentic_kit.batch.runner import Batch, TaskResult
+    from magentic_kit.batch.results import TaskResult
+    from magentic_kit.batch.runner import Batch
 
 _LONGEST = 300  # characters of a line on one task
 _LONGEST_ID = 40

@@ -1,12 +1,8 @@
-"""The model calls of one participant in one run: recorded or live, each with its events, for any connector."""
+"""The model calls of one participant in one run, and what a run can get over: a service down, a request too long."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,27 +12,25 @@ from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from magentic_kit import events as ev
-from magentic_kit.errors import KitError, RunStopped, ServiceError
+from magentic_kit.errors import RunStopped, ServiceError
 from magentic_kit.orchestration import prompts
-from magentic_kit.orchestration.attempts import Attempts
 from magentic_kit.orchestration.connected import ModelCall, connect
 from magentic_kit.orchestration.context_window import Selection, Window, narrower
+from magentic_kit.orchestration.logged_calls import LoggedCalls, function_names
 from magentic_kit.orchestration.substitutes import Substitutes
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
-from magentic_kit.runlog.replay import RecordedSteps, Request
+from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services import prices
-from magentic_kit.services.messages import as_conversation, characters, plain
+from magentic_kit.services.messages import as_conversation, characters
 from magentic_kit.services.rate_limits import Throttle
-from magentic_kit.services.reply import Answer, CallInRun, Reply, contents_of
+from magentic_kit.services.reply import Answer, contents_of
 from magentic_kit.services.text_calls import text_calls
-from magentic_kit.services.usage import tokens
-from magentic_kit.tools.function_names import normalise
 
 _S = TypeVar("_S", bound=ChatCompletionClientBase)
 
 
-class ParticipantCalls:
+class ParticipantCalls(LoggedCalls):
     """The model calls of one participant in one run; they follow one another, never side by side."""
 
     def __init__(
@@ -53,27 +47,16 @@ class ParticipantCalls:
         substitutes: Substitutes | None = None,
         pricing: prices.Pricing | None = None,
     ) -> None:
-        self.who = who
-        self.service = service
-        """The name in the team file of the service that answers now."""
+        super().__init__(
+            who, service, emitter=emitter, control=control, steps=steps, throttle=throttle, pricing=pricing
+        )
         self._own_service = service
-        self.emitter = emitter
-        self.control = control
-        self._steps = steps
-        self._throttle = throttle or Throttle()
         self._window = window
-        self._pricing = pricing
         self._history_name = history_name or who  # as Semantic Kernel names it
         self._narrowed = False  # whether the model has said that a request was too long
-        self._made: Counter[str] = Counter()  # by purpose
         self._substitutes = substitutes or Substitutes()
         self.last_reply: ev.ModelCallFinished | None = None
         """How the last call ended that brought a reply."""
-
-    @property
-    def last_call(self) -> str:
-        """The name in the log of the last call."""
-        return f"{self.who}#{self._made.total() - 1}"
 
     @property
     def last_ending(self) -> str:
@@ -152,10 +135,10 @@ class ParticipantCalls:
                 self._require_shorter(*too_long, selection)
             sent = Selection(ChatHistory(messages=[*selection.history.messages, *correction]), selection.saved)
             try:
-                reply = await self._exchange(current, call, sent, settings, attempt=attempt)
+                reply = await self.exchange(current, call, sent, settings, attempt=attempt)
             except RunStopped:
-                if self._partial:
-                    stopped = Answer(text=self._partial, usage=ev.Usage(), finish_reason="")
+                if self.partial:
+                    stopped = Answer(text=self.partial, usage=ev.Usage(), finish_reason="")
                     for content in contents_of(stopped, current.ai_model_id, attempt=attempt):
                         yield content
                 raise
@@ -170,7 +153,7 @@ class ParticipantCalls:
                 else:
                     raise
                 continue
-            names = [] if reply.tool_calls or correction else text_calls(reply.text, self._names(call))
+            names = [] if reply.tool_calls or correction else text_calls(reply.text, function_names(call))
             if not names:
                 break
             self.emitter.emit(ev.TextCallCorrected(call=self.last_call, who=self.who, functions=names))
@@ -179,157 +162,12 @@ class ParticipantCalls:
         for content in contents_of(reply, current.ai_model_id, attempt=attempt):
             yield content
 
-    async def _exchange(
-        self,
-        service: ChatCompletionClientBase,
-        call: ModelCall,
-        selection: Selection,
-        settings: PromptExecutionSettings,
-        *,
-        attempt: int | None,
-    ) -> ev.ModelCallFinished:
-        """One model call: the recorded reply if there is one, else a live one."""
-        self._partial = ""
-        this = self._begin(call, selection, service.ai_model_id)
-        recorded = self._steps.reply(this.name, this.request)
-        self._emit_start(this, selection, service.ai_model_id)
-        if isinstance(recorded, ev.ModelCallFailed):
-            if not self._steps.is_resumed:
-                self.emitter.emit(recorded)
-            raise ServiceError(
-                recorded.error,
-                service=this.service,
-                status=recorded.status,
-                fault=recorded.fault,
-                retryable=recorded.retryable,
-            )
-        if recorded is not None:
-            finished = replace(recorded, reused=True)
-            if not self._steps.is_resumed:  # it was another run that paid
-                finished = replace(finished, cost=0.0)
-        else:
-            finished = await self._live(this, service, call, selection, settings, attempt=attempt)
-        self.control.tokens += tokens(finished)
-        self.control.cost += self._spent(finished, selection)
-        self.emitter.emit(finished)
-        await self.emitter.synced()
-        return finished
-
-    async def _live(
-        self,
-        this: CallInRun,
-        service: ChatCompletionClientBase,
-        call: ModelCall,
-        selection: Selection,
-        settings: PromptExecutionSettings,
-        *,
-        attempt: int | None,
-    ) -> ev.ModelCallFinished:
-        await self.emitter.synced()
-        began = time.monotonic()
-        connected: Any = service
-        attempts = self._attempts(this, service, call)
-        try:
-            reply = await attempts.make(partial(connected.send, this, selection.history, settings, attempt))
-        except BaseException as error:
-            self._partial = attempts.reply.text
-            self._emit_failure(this, error, time.monotonic() - began)
-            raise
-        return _finished(this, reply, time.monotonic() - began, self._cost(reply))
-
     def _require_shorter(self, too_long: Selection, refusal: ServiceError, selection: Selection) -> None:
         """Raises the refusal of a request that was too long if no less would be sent now."""
         left_out = len(too_long.history.messages) - len(selection.history.messages)
         if left_out <= 0:
             raise refusal
         self.emitter.emit(ev.ContextShortened(call=self.last_call, who=self.who, left_out=left_out, error=str(refusal)))
-
-    def _names(self, call: ModelCall) -> list[str]:
-        return [function.fully_qualified_name for function in call.functions]
-
-    def _cost(self, reply: Reply) -> float | None:
-        if reply.cost is not None or self._pricing is None:
-            return reply.cost
-        return self._pricing(reply.usage)
-
-    def _spent(self, finished: ev.ModelCallFinished, selection: Selection) -> float:
-        if finished.cost is not None or self._pricing is None:
-            return finished.cost or 0.0
-        sent = characters(selection.history.messages, self.emitter.redactor)
-        return prices.estimate(self._pricing, finished.usage, sent=sent, text=finished.text)
-
-    def _attempts(self, this: CallInRun, service: ChatCompletionClientBase, call: ModelCall) -> Attempts:
-        return Attempts(
-            this,
-            service,
-            partial(Reply, this.name, partial(normalise, offered=self._names(call))),
-            emitter=self.emitter,
-            control=self.control,
-            throttle=self._throttle,
-            retries=call.retries,
-            silence=call.silence,
-            timeout=call.timeout,
-            person=call.person,
-        )
-
-    def _begin(self, call: ModelCall, selection: Selection, model: str) -> CallInRun:
-        """Numbers the call. Its request is redacted, as the log is."""
-        fixed = {"model": model, "options": call.options, "tools": call.tools}
-        request: Request = json.loads(json.dumps(fixed, default=str))
-        request["messages"] = plain(selection.history.messages)
-        number, number_of_purpose = self._made.total(), self._made[call.purpose]
-        self._made[call.purpose] += 1
-        return CallInRun(
-            name=self.last_call,
-            who=self.who,
-            purpose=call.purpose,
-            service=self.service,
-            number=number,
-            number_of_purpose=number_of_purpose,
-            request=self.emitter.redactor.value(request),
-        )
-
-    def _emit_start(self, this: CallInRun, selection: Selection, model: str) -> None:
-        started = ev.ModelCallStarted(
-            call=this.name,
-            who=self.who,
-            purpose=this.purpose,
-            service=self.service,
-            model=model,
-            characters=characters(selection.history.messages, self.emitter.redactor),
-            saved=selection.saved,
-        )
-        self.emitter.begin_call(started, this.request)
-
-    def _emit_failure(self, this: CallInRun, error: BaseException, seconds: float) -> None:
-        self.emitter.emit(
-            ev.ModelCallFailed(
-                call=this.name,
-                who=self.who,
-                purpose=this.purpose,
-                seconds=seconds,
-                kind=error.kind if isinstance(error, KitError) else "cancelled",
-                error=str(error),
-                status=getattr(error, "status", None),
-                fault=getattr(error, "fault", ""),
-                retryable=getattr(error, "retryable", False),
-            )
-        )
-
-
-def _finished(this: CallInRun, reply: Reply, seconds: float, cost: float | None) -> ev.ModelCallFinished:
-    return ev.ModelCallFinished(
-        call=this.name,
-        who=this.who,
-        purpose=this.purpose,
-        seconds=seconds,
-        usage=reply.usage,
-        text=reply.text,
-        tool_calls=reply.tool_calls(),
-        finish_reason=reply.finish_reason,
-        reasoning=reply.reasoning,
-        cost=cost,
-    )
 
 
 def _message(role: AuthorRole, text: str) -> ChatMessageContent:

@@ -1,0 +1,207 @@
+"""Single model calls of a participant: the recorded reply or a live one, each with its events and its cost."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
+from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
+
+from magentic_kit import events as ev
+from magentic_kit.errors import KitError, ServiceError
+from magentic_kit.orchestration.attempts import Attempts
+from magentic_kit.orchestration.connected import ModelCall
+from magentic_kit.orchestration.context_window import Selection
+from magentic_kit.runlog.control import RunControl
+from magentic_kit.runlog.emitter import RunEmitter
+from magentic_kit.runlog.replay import RecordedSteps, Request
+from magentic_kit.services import prices
+from magentic_kit.services.messages import characters, plain
+from magentic_kit.services.rate_limits import Throttle
+from magentic_kit.services.reply import CallInRun, Reply
+from magentic_kit.services.usage import tokens
+from magentic_kit.tools.function_names import normalise
+
+
+class LoggedCalls:
+    """Makes the model calls of one participant; they follow one another, never side by side."""
+
+    def __init__(
+        self,
+        who: str,
+        service: str,
+        *,
+        emitter: RunEmitter,
+        control: RunControl,
+        steps: RecordedSteps,
+        throttle: Throttle | None,
+        pricing: prices.Pricing | None,
+    ) -> None:
+        self.who = who
+        self.service = service
+        """The name in the team file of the service that answers now."""
+        self.emitter = emitter
+        self.control = control
+        self.partial = ""
+        """What a call had brought that was stopped."""
+        self._steps = steps
+        self._throttle = throttle or Throttle()
+        self._pricing = pricing
+        self._made: Counter[str] = Counter()  # by purpose
+
+    @property
+    def last_call(self) -> str:
+        """The name in the log of the last call."""
+        return f"{self.who}#{self._made.total() - 1}"
+
+    async def exchange(
+        self,
+        service: ChatCompletionClientBase,
+        call: ModelCall,
+        selection: Selection,
+        settings: PromptExecutionSettings,
+        *,
+        attempt: int | None,
+    ) -> ev.ModelCallFinished:
+        """One model call: the recorded reply if there is one, else a live one."""
+        self.partial = ""
+        this = self._begin(call, selection, service.ai_model_id)
+        recorded = self._steps.reply(this.name, this.request)
+        self._emit_start(this, selection, service.ai_model_id)
+        if isinstance(recorded, ev.ModelCallFailed):
+            if not self._steps.is_resumed:
+                self.emitter.emit(recorded)
+            raise ServiceError(
+                recorded.error,
+                service=this.service,
+                status=recorded.status,
+                fault=recorded.fault,
+                retryable=recorded.retryable,
+            )
+        if recorded is not None:
+            finished = replace(recorded, reused=True)
+            if not self._steps.is_resumed:  # it was another run that paid
+                finished = replace(finished, cost=0.0)
+        else:
+            finished = await self._live(this, service, call, selection, settings, attempt=attempt)
+        self.control.tokens += tokens(finished)
+        self.control.cost += self._spent(finished, selection)
+        self.emitter.emit(finished)
+        await self.emitter.synced()
+        return finished
+
+    async def _live(
+        self,
+        this: CallInRun,
+        service: ChatCompletionClientBase,
+        call: ModelCall,
+        selection: Selection,
+        settings: PromptExecutionSettings,
+        *,
+        attempt: int | None,
+    ) -> ev.ModelCallFinished:
+        await self.emitter.synced()
+        began = time.monotonic()
+        connected: Any = service
+        attempts = self._attempts(this, service, call)
+        try:
+            reply = await attempts.make(partial(connected.send, this, selection.history, settings, attempt))
+        except BaseException as error:
+            self.partial = attempts.reply.text
+            self._emit_failure(this, error, time.monotonic() - began)
+            raise
+        return _finished(this, reply, time.monotonic() - began, self._cost(reply))
+
+    def _cost(self, reply: Reply) -> float | None:
+        if reply.cost is not None or self._pricing is None:
+            return reply.cost
+        return self._pricing(reply.usage)
+
+    def _spent(self, finished: ev.ModelCallFinished, selection: Selection) -> float:
+        if finished.cost is not None or self._pricing is None:
+            return finished.cost or 0.0
+        sent = characters(selection.history.messages, self.emitter.redactor)
+        return prices.estimate(self._pricing, finished.usage, sent=sent, text=finished.text)
+
+    def _attempts(self, this: CallInRun, service: ChatCompletionClientBase, call: ModelCall) -> Attempts:
+        return Attempts(
+            this,
+            service,
+            partial(Reply, this.name, partial(normalise, offered=function_names(call))),
+            emitter=self.emitter,
+            control=self.control,
+            throttle=self._throttle,
+            retries=call.retries,
+            silence=call.silence,
+            timeout=call.timeout,
+            person=call.person,
+        )
+
+    def _begin(self, call: ModelCall, selection: Selection, model: str) -> CallInRun:
+        """Numbers the call. Its request is redacted, as the log is."""
+        fixed = {"model": model, "options": call.options, "tools": call.tools}
+        request: Request = json.loads(json.dumps(fixed, default=str))
+        request["messages"] = plain(selection.history.messages)
+        number, number_of_purpose = self._made.total(), self._made[call.purpose]
+        self._made[call.purpose] += 1
+        return CallInRun(
+            name=self.last_call,
+            who=self.who,
+            purpose=call.purpose,
+            service=self.service,
+            number=number,
+            number_of_purpose=number_of_purpose,
+            request=self.emitter.redactor.value(request),
+        )
+
+    def _emit_start(self, this: CallInRun, selection: Selection, model: str) -> None:
+        started = ev.ModelCallStarted(
+            call=this.name,
+            who=self.who,
+            purpose=this.purpose,
+            service=self.service,
+            model=model,
+            characters=characters(selection.history.messages, self.emitter.redactor),
+            saved=selection.saved,
+        )
+        self.emitter.begin_call(started, this.request)
+
+    def _emit_failure(self, this: CallInRun, error: BaseException, seconds: float) -> None:
+        self.emitter.emit(
+            ev.ModelCallFailed(
+                call=this.name,
+                who=self.who,
+                purpose=this.purpose,
+                seconds=seconds,
+                kind=error.kind if isinstance(error, KitError) else "cancelled",
+                error=str(error),
+                status=getattr(error, "status", None),
+                fault=getattr(error, "fault", ""),
+                retryable=getattr(error, "retryable", False),
+            )
+        )
+
+
+def function_names(call: ModelCall) -> list[str]:
+    """The names of the functions on offer."""
+    return [function.fully_qualified_name for function in call.functions]
+
+
+def _finished(this: CallInRun, reply: Reply, seconds: float, cost: float | None) -> ev.ModelCallFinished:
+    return ev.ModelCallFinished(
+        call=this.name,
+        who=this.who,
+        purpose=this.purpose,
+        seconds=seconds,
+        usage=reply.usage,
+        text=reply.text,
+        tool_calls=reply.tool_calls(),
+        finish_reason=reply.finish_reason,
+        reasoning=reply.reasoning,
+        cost=cost,
+    )
