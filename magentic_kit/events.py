@@ -71,7 +71,9 @@ class Event:
     @property
     def key(self) -> tuple[Any, ...] | None:
         """The type and the values of `identity`; None if the event has no counterpart in another run of the log."""
-        return None if self.identity is None else (self.type, *(getattr(self, name) for name in self.identity))
+        if self.identity is None:
+            return None
+        return (self.type, *(getattr(self, name) for name in self.identity))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +194,12 @@ class ProgressLedger(Event):
     attempts: int = 1
     repaired: bool = False
     tier: str = ""
+
+
+def stalled(ledger: ProgressLedger) -> bool:
+    """Whether the round that `ledger` judges counts as a stall."""
+    moving = ledger.is_progress_being_made.answer is True and ledger.is_in_loop.answer is not True
+    return ledger.is_request_satisfied.answer is not True and not moving
 
 
 @dataclass(frozen=True, kw_only=True)

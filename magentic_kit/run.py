@@ -12,13 +12,12 @@ from typing import Any
 
 from magentic_kit import events as ev
 from magentic_kit.embed import EmbeddedTeam, TeamChatCompletion
-from magentic_kit.errors import ConfigError, KitError, LedgerError, ReplayError, ServiceError
+from magentic_kit.errors import ConfigError, KitError, ReplayError
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.build import RunParts
 from magentic_kit.orchestration.invoke import answer_of
-from magentic_kit.orchestration.manager import last_word
 from magentic_kit.orchestration.options import OnEvent, ResumeArguments, RunArguments
-from magentic_kit.orchestration.outcome import judge, run_started
+from magentic_kit.orchestration.outcome import run_finished, run_started
 from magentic_kit.orchestration.restored import restored
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id
@@ -207,29 +206,8 @@ class Run:
             error = raised
         finally:
             await self._parts.close()
-        outcome, reason, details = judge(error, self._control, self._emitter.redactor)
-        # What was paid for is not lost with a manager that can go no further.
-        is_manager = details is not None and details["kind"] in (ServiceError.kind, LedgerError.kind)
-        if not answer and (outcome == "limited" or (is_manager and self.record.turns)):
-            answer = last_word((turn.agent, turn.text) for turn in reversed(self.record.turns))
-        seconds = self._control.clock.elapsed
-        self._finish(
-            ev.RunFinished(
-                outcome=outcome,
-                answer=answer,
-                reason=reason,
-                error=details,
-                seconds=seconds,
-                notes=self._notes(outcome),
-            )
-        )
+        self._finish(run_finished(error, answer, self._parts, self.record, self._control, self._emitter.redactor))
         return RunResult.of(self.record, self.run_dir)
-
-    def _notes(self, outcome: str) -> list[str]:
-        notes = [*self._parts.notes, *self._parts.manager.notes]
-        if outcome == "satisfied" and not self.record.turns:
-            notes.append("The manager was satisfied before any agent had spoken.")
-        return notes
 
     def _finish(self, finished: ev.RunFinished) -> None:
         """Emits the end, upon which the report is written, and closes the log; a failure changes no outcome."""

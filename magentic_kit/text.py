@@ -32,7 +32,9 @@ def sendable(text: str) -> str:
 def one_line(text: str, limit: int | None = None) -> str:
     """Printable `text` on one line, cut to at most `limit` characters with an ellipsis."""
     line = " ".join(printable(text).split())
-    return line if limit is None or len(line) <= limit else line[: max(limit - 1, 0)].rstrip() + "…"
+    if limit is None or len(line) <= limit:
+        return line
+    return line[: max(limit - 1, 0)].rstrip() + "…"
 
 
 def duration(seconds: float) -> str:
@@ -40,13 +42,17 @@ def duration(seconds: float) -> str:
     if seconds < 10:
         return f"{round(seconds, 3):.2g} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    if minutes:
+        return f"{minutes} min {rest:02} s"
+    return f"{rest} s"
 
 
 def money(dollars: float) -> str:
     """An amount in US dollars: `$0`, `$0.0042`, `$1.25`, `$1,200.00`; small ones with two digits that count."""
     if dollars == 0 or abs(dollars) >= 0.1:
-        return f"${dollars:,.2f}" if dollars else "$0"
+        if dollars:
+            return f"${dollars:,.2f}"
+        return "$0"
     shown = f"{dollars:.2g}"
     if "e" in shown:
         shown = f"{dollars:.12f}".rstrip("0").rstrip(".")

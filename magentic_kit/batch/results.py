@@ -42,7 +42,9 @@ class TaskResult:
     @property
     def passed(self) -> bool:
         """Whether all its checks passed; without any, whether the run was satisfied."""
-        return not any(check.problem for check in self.checks) if self.checks else self.outcome == "satisfied"
+        if self.checks:
+            return not any(check.problem for check in self.checks)
+        return self.outcome == "satisfied"
 
 
 def write_page(directory: Path, team: str, ids: Sequence[str], results: Sequence[TaskResult]) -> None:

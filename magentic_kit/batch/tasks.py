@@ -55,7 +55,9 @@ def _json(value: Any) -> Any:
 
 
 def _one_or_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
+    if isinstance(value, list | tuple):
+        return value
+    return [value]
 
 
 Pattern = Annotated[re.Pattern[str], BeforeValidator(_compiled), PlainSerializer(lambda pattern: pattern.pattern)]
@@ -123,16 +125,22 @@ def _problem(kind: str, wanted: Any, result: "RunResult", base_dir: Path) -> str
     if result.outcome not in ("satisfied", "limited"):
         return result.record.ending
     if kind == "contains":
-        return "" if wanted in result.answer else "the answer does not contain it"
+        if wanted in result.answer:
+            return ""
+        return "the answer does not contain it"
     if kind == "regex":
-        return "" if wanted.search(result.answer) else "it is not found in the answer"
+        if wanted.search(result.answer):
+            return ""
+        return "it is not found in the answer"
     if kind == "json_schema":
         return _misfit(result.answer, wanted)
     try:
         said = module_object(wanted, base_dir)(result)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    return "" if said or said is None else "it says no"
+    if said or said is None:
+        return ""
+    return "it says no"
 
 
 def _misfit(answer: str, schema: dict[str, Any]) -> str:

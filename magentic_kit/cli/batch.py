@@ -125,7 +125,9 @@ def batch(
 def _open_junit(path: Path | None) -> BinaryIO | None:
     """Opens the file before anything is paid for. Raises `click.BadParameter`."""
     try:
-        return path.open("wb") if path else None
+        if path:
+            return path.open("wb")
+        return None
     except OSError as error:
         raise click.BadParameter(f"'{path}' cannot be written: {error.strerror}", param_hint="--junit") from error
 
@@ -147,4 +149,6 @@ def _exit_code(work: Batch, results: Sequence[TaskResult]) -> int:
         return int(not all(result.passed for result in results))
     if outcomes == {"satisfied"}:
         return 0
-    return 1 if outcomes & {"failed", "parked"} else 3
+    if outcomes & {"failed", "parked"}:
+        return 1
+    return 3

@@ -44,7 +44,9 @@ def doctor(file: Path | None, live: bool, env_file: Path | None) -> int:
         quiet_logs()
         findings += asyncio.run(_team(team, live=live))
     print_findings(findings)
-    return 1 if any(finding.is_fault for finding in findings) else 0
+    if any(finding.is_fault for finding in findings):
+        return 1
+    return 0
 
 
 async def _team(team: Team, *, live: bool) -> list[Finding]:

@@ -41,7 +41,9 @@ def print_ending(result: RunResult) -> None:
 
 
 def _outcome(result: RunResult) -> str:
-    return f"{result.outcome} ({result.reason})" if result.reason else result.outcome
+    if result.reason:
+        return f"{result.outcome} ({result.reason})"
+    return result.outcome
 
 
 def _next_command(result: RunResult, run_dir: Path) -> str:
@@ -58,4 +60,6 @@ def _tokens(result: RunResult) -> str:
     """Returns the tokens of a run, and how many of them were paid in an earlier one."""
     reused = tokens_of(result.record.reused)
     text = tokens_text(result.record).removesuffix(" tokens").removesuffix(" token").removeprefix("tokens ")
-    return f"{text}, {reused:,} of them reused" if reused else text
+    if reused:
+        return f"{text}, {reused:,} of them reused"
+    return text

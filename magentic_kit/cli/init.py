@@ -107,7 +107,9 @@ def _uv_source() -> str:
     if "vcs_info" in origin:
         return f"{{ git = {json.dumps(url)}, rev = {json.dumps(origin['vcs_info']['commit_id'])} }}"
     if not url.startswith("file:"):
-        return f"{{ url = {json.dumps(url)} }}" if url else ""
+        if url:
+            return f"{{ url = {json.dumps(url)} }}"
+        return ""
     path = json.dumps(url2pathname(urlsplit(url).path), ensure_ascii=False)
     editable = ", editable = true" if origin.get("dir_info", {}).get("editable") else ""
     return f"{{ path = {path}{editable} }}"

@@ -66,7 +66,9 @@ def _read_line() -> str | None:
     if not sys.stdout.isatty():  # then `input` would print its prompt among the answers
         say(PROMPT, err=True, end="")
         line = sys.stdin.readline()
-        return line.rstrip("\n") if line else None
+        if line:
+            return line.rstrip("\n")
+        return None
     with suppress(ImportError):  # Windows edits lines by itself
         import readline  # noqa: F401
     try:

@@ -66,11 +66,15 @@ def _table(runs: Sequence[dict[str, Any]], width: int) -> list[str]:
 
 def _cut(line: str, width: int) -> str:
     """The line, cut to the width, its spaces kept."""
-    return line if len(line) <= width else line[: max(width - 1, 0)] + "…"
+    if len(line) <= width:
+        return line
+    return line[: max(width - 1, 0)] + "…"
 
 
 def _tokens(run: dict[str, Any]) -> str:
-    return "?" if run["tokens"] is None else f"{run['tokens']:,}"
+    if run["tokens"] is None:
+        return "?"
+    return f"{run['tokens']:,}"
 
 
 def _age(started: str) -> str:

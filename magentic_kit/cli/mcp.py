@@ -65,7 +65,9 @@ def mcp(
                 await serve_http(server, listening, access, stop)
             else:
                 await serve_stdio(server, stop)
-        return 130 if stop.is_set() else 0
+        if stop.is_set():
+            return 130
+        return 0
 
     quiet_logs()
     return run_to_end(serve)

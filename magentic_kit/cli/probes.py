@@ -190,7 +190,9 @@ class _Questions:
     def _dialect(self) -> list[str]:
         """What was found of the server's dialect that the team file does not have."""
         known = getattr(self._service, "_dialect", None)
-        return sorted(known.names - {*getattr(self._config, "dialect", ())}) if known else []
+        if known:
+            return sorted(known.names - {*getattr(self._config, "dialect", ())})
+        return []
 
     def _corrected(self) -> bool:
         """Whether the model wrote a call as text."""

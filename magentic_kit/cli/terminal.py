@@ -141,7 +141,9 @@ class Terminal:
                         return choices.make(letter, words.strip())
                     else:
                         more = await read_answer("how? ")
-                        return self._refuse(choices) if more is None else choices.make(letter, more.strip())
+                        if more is None:
+                            return self._refuse(choices)
+                        return choices.make(letter, more.strip())
 
     @staticmethod
     def _refuse(choices: Choices[_T]) -> _T:

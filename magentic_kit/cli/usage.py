@@ -27,10 +27,14 @@ def usage_message(error: click.ClickException) -> str:
 
 
 def _params(context: click.Context | None) -> list[click.Parameter]:
-    return context.command.get_params(context) if context else []
+    if context:
+        return context.command.get_params(context)
+    return []
 
 
 def _name(error: click.BadParameter) -> object:
     if isinstance(error.param, click.Option):
         return error.param.opts[-1]
-    return error.param.human_readable_name if error.param else error.param_hint
+    if error.param:
+        return error.param.human_readable_name
+    return error.param_hint

@@ -50,7 +50,9 @@ def validate(files: tuple[Path, ...], strict: bool, as_json: bool, env_file: Pat
             say(f"{file}: ok, {len(team.config.agents)} agents, {len(team.config.services)} services")
     if as_json:
         say_json([{"level": level, **problem._asdict()} for level, problem in found])
-    return 2 if any(level == "error" for level, _ in found) else 0
+    if any(level == "error" for level, _ in found):
+        return 2
+    return 0
 
 
 def _unknown_options(team: Team) -> list[Problem]:

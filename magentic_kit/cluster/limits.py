@@ -90,4 +90,6 @@ class SharedPace(Pace):
         with self._engine.begin() as connection:
             result = connection.execute(sa.text(statement), {"service": self._service, **values})
             row = result.first() if result.returns_rows else None
-            return None if row is None else float(row[0])
+            if row is None:
+                return None
+            return float(row[0])

@@ -78,7 +78,9 @@ class TeamBlueprint:
         injected = self._services.get(name)
         if injected is None:
             return self.pool.service(name, self.config.services[name], model, self.team.base_dir)
-        return injected.model_copy(update={"ai_model_id": model}) if model else injected
+        if model:
+            return injected.model_copy(update={"ai_model_id": model})
+        return injected
 
     def throttle(self, name: str) -> Throttle:
         """What all calls to the service of that name pass, whichever model they ask."""
@@ -128,7 +130,9 @@ class TeamBlueprint:
     def structured_output(self, name: str) -> str:
         """How ledgers are asked for from the service of that name."""
         entry = self.config.services.get(name)
-        return entry.structured_output if entry else "auto"
+        if entry:
+            return entry.structured_output
+        return "auto"
 
     def require_known_options(self) -> None:
         """Raises `ConfigError` with every option that a connector does not know."""

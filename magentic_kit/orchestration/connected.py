@@ -131,4 +131,6 @@ class _InRun:
 
 def _answering(service: ChatCompletionClientBase, this: CallInRun) -> Any:
     """The service itself, or a copy of one of this package that knows the call it answers."""
-    return service.for_call(this) if isinstance(service, InProcessChatCompletion) else service
+    if isinstance(service, InProcessChatCompletion):
+        return service.for_call(this)
+    return service

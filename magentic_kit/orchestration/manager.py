@@ -51,7 +51,9 @@ class TeamManager(sk.MagenticManagerBase):
     def turn(self) -> tuple[int, str]:
         """Round and instruction of the turn that the manager gave last."""
         ledger = self._ledger
-        return (ledger.round, str(ledger.instruction_or_question.answer)) if ledger else (0, "")
+        if ledger:
+            return (ledger.round, str(ledger.instruction_or_question.answer))
+        return (0, "")
 
     async def task_ledger(self, task: str, members: dict[str, str]) -> TaskLedger:
         """Facts and plan for a task, and nothing else. Raises what ended the calls."""

@@ -75,7 +75,9 @@ class ManagerModel:
             return f"it {ending}"
         if reply.text.strip():
             return ""
-        return "it was reasoning alone" if reply.reasoning else "it was empty"
+        if reply.reasoning:
+            return "it was reasoning alone"
+        return "it was empty"
 
     async def ask_whole(self, purpose: str, history: ChatHistory, prompt: str) -> tuple[str, str]:
         """The reply, and what is wrong with its end; one that is not whole is asked for once more, saying why."""

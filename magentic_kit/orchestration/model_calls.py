@@ -61,7 +61,9 @@ class ParticipantCalls(LoggedCalls):
     @property
     def last_ending(self) -> str:
         """How the last reply ended, as `ModelCallFinished.finish_reason`."""
-        return self.last_reply.finish_reason if self.last_reply else ""
+        if self.last_reply:
+            return self.last_reply.finish_reason
+        return ""
 
     def describe(self, purpose: str, options: Mapping[str, Any]) -> ModelCall:
         """A call under the limits of the run."""

@@ -38,7 +38,9 @@ def optional(about: str, default: Any = None) -> Any:
 
 def default_of(option: Field[Any]) -> Any:
     """What a parameter is if it is left out."""
-    return option.default if option.default_factory is MISSING else option.default_factory()
+    if option.default_factory is MISSING:
+        return option.default
+    return option.default_factory()
 
 
 # -- loading

@@ -12,9 +12,11 @@ from typing import Any
 import semantic_kernel
 
 from magentic_kit import events as ev
-from magentic_kit.errors import KitError, PlanRejected
+from magentic_kit.errors import KitError, LedgerError, PlanRejected, ServiceError
 from magentic_kit.orchestration.build import RunParts
+from magentic_kit.orchestration.manager import last_word
 from magentic_kit.runlog.control import RunControl
+from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.team.loading import Team
 from magentic_kit.team.plan import TaskLedger
@@ -69,3 +71,25 @@ def judge(
         trace = "".join(traceback.format_exception(error))
         logger.error("the run failed\n%s", redactor.text(trace).rstrip())
     return "failed", kind, {"kind": kind, "message": message}
+
+
+def run_finished(
+    error: BaseException | None,
+    answer: str,
+    parts: RunParts,
+    record: RunRecord,
+    control: RunControl,
+    redactor: Redactor,
+) -> ev.RunFinished:
+    """The last event of a run that ended by `error`, or without one; its answer is never lost."""
+    outcome, reason, details = judge(error, control, redactor)
+    # What was paid for is not lost with a manager that can go no further.
+    is_manager = details is not None and details["kind"] in (ServiceError.kind, LedgerError.kind)
+    if not answer and (outcome == "limited" or (is_manager and record.turns)):
+        answer = last_word((turn.agent, turn.text) for turn in reversed(record.turns))
+    notes = [*parts.notes, *parts.manager.notes]
+    if outcome == "satisfied" and not record.turns:
+        notes.append("The manager was satisfied before any agent had spoken.")
+    return ev.RunFinished(
+        outcome=outcome, answer=answer, reason=reason, error=details, seconds=control.clock.elapsed, notes=notes
+    )

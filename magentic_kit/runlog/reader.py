@@ -55,7 +55,9 @@ def read_start(directory: Path) -> ev.RunStarted | None:
         raise missing(path, error) from error
     except ValueError as error:
         raise JournalError(f"{path}:1: the log is damaged: {error}") from error
-    return event if isinstance(event, ev.RunStarted) else None
+    if isinstance(event, ev.RunStarted):
+        return event
+    return None
 
 
 def _event(line: str, *, seq: int) -> AnyEvent:

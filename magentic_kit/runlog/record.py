@@ -13,12 +13,6 @@ from magentic_kit.runlog.timeline import Timeline
 from magentic_kit.runlog.usage import ModelCall, Tally, WindowSums, cost_text, tally, tokens_of, window_sums
 
 
-def stalled(ledger: ev.ProgressLedger) -> bool:
-    """Whether the round that `ledger` judges counts as a stall."""
-    moving = ledger.is_progress_being_made.answer is True and ledger.is_in_loop.answer is not True
-    return ledger.is_request_satisfied.answer is not True and not moving
-
-
 @dataclass
 class RunRecord:
     """One run. A log that breaks off is fine: `outcome` and `finished` stay empty, `seconds` None.
@@ -71,7 +65,7 @@ class RunRecord:
     @property
     def stalls(self) -> int:
         """Rounds that stalled, over the whole run."""
-        return sum(map(stalled, self.rounds))
+        return sum(map(ev.stalled, self.rounds))
 
     @property
     def resets(self) -> int:
@@ -137,7 +131,7 @@ class RunRecord:
         for name in ("plans", "plan_reviews", "tool_reviews", "rounds"):
             data[name] = [ev.to_dict(event) for event in data[name]]
         for judged, ledger in zip(data["rounds"], self.rounds, strict=True):
-            judged["stalled"] = stalled(ledger)
+            judged["stalled"] = ev.stalled(ledger)
         for name in ("turns", "tool_calls", "errors"):
             data[name] = [ev.as_data(entry) for entry in data[name]]
         del data["model_calls"], data["timeline"]

@@ -61,7 +61,9 @@ class Requests:
             self._texts[digest] = value
         if isinstance(value, dict):
             return {key: self._shorten(item) for key, item in value.items()}
-        return [self._shorten(item) for item in value] if isinstance(value, list) else value
+        if isinstance(value, list):
+            return [self._shorten(item) for item in value]
+        return value
 
     def _restore(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -192,7 +194,9 @@ class RecordedSteps:
 
     def find(self, kind: str, name: Any) -> Any:
         """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
-        return None if self._live else self._done.get((kind, name))
+        if self._live:
+            return None
+        return self._done.get((kind, name))
 
     def is_unresolved(self, call: str) -> bool:
         """Whether the log has a tool call whose name was left to Semantic Kernel to resolve, as 0.1 did."""

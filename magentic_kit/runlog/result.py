@@ -53,7 +53,9 @@ class RunResult:
         return f"{answer}\n\n---\n{' · '.join(fact for fact in facts if fact)}"
 
     def _tokens(self) -> str:
-        return "tokens unknown" if self.tokens is None else f"{self.tokens:,} tokens"
+        if self.tokens is None:
+            return "tokens unknown"
+        return f"{self.tokens:,} tokens"
 
     @classmethod
     def of(cls, record: RunRecord, run_dir: Path | None) -> RunResult:

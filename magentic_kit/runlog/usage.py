@@ -52,7 +52,9 @@ class WindowSums(TypedDict):
 def sum_known(counts: Iterable[_N | None]) -> _N | None:
     """The sum of the counts that are known; None if none is."""
     known = [number for number in counts if number is not None]
-    return sum(known) if known else None
+    if known:
+        return sum(known)
+    return None
 
 
 def tally(calls: Collection[ModelCall]) -> Tally:

@@ -95,10 +95,14 @@ class ReplyReader:
         if self._refused and self._finish in ("", "stop"):
             return "refusal"
         if self._finish:
-            return "tool_calls" if calls and self._finish == "stop" else self._finish
+            if calls and self._finish == "stop":
+                return "tool_calls"
+            return self._finish
         if not done:
             return ""
-        return "tool_calls" if calls else "stop"
+        if calls:
+            return "tool_calls"
+        return "stop"
 
     def _line(self, line: bytes, piece: Piece) -> bool:
         """Takes in one line of a stream of events; true for its end."""

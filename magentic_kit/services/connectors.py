@@ -150,7 +150,9 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
 def _patience_of(client: Any) -> Any:
     """`_PATIENCE` in the client's own kind of time limit, since SDKs go from httpx to httpx2 at their own times."""
     kind = type(client.timeout)
-    return kind(None, connect=_CONNECT) if kind.__name__ == "Timeout" else _PATIENCE
+    if kind.__name__ == "Timeout":
+        return kind(None, connect=_CONNECT)
+    return _PATIENCE
 
 
 def _module(provider: str) -> str:

@@ -210,7 +210,9 @@ def _content_with_calls(messages: list[Request]) -> list[Request]:
 def _short_call_ids(messages: list[Request]) -> list[Request]:
     def short(id: object) -> str:
         text = re.sub(r"[^0-9A-Za-z]", "", str(id))
-        return text if len(text) == 9 == len(str(id)) else f"{zlib.crc32(str(id).encode()):09x}"[-9:]
+        if len(text) == 9 == len(str(id)):
+            return text
+        return f"{zlib.crc32(str(id).encode()):09x}"[-9:]
 
     changed = []
     for message in messages:

@@ -96,7 +96,9 @@ def as_service_error(error: BaseException, *, service: str, describe: str) -> Se
 def _fault(status: int, said: str) -> str:
     """What is wrong; `said` are the codes and the message in lower case."""
     if status in (408, 409) or status >= 500:
-        return "context" if _FAULTS["context"].search(said) and status == 500 else "down"
+        if _FAULTS["context"].search(said) and status == 500:
+            return "context"
+        return "down"
     if status == 402:
         return "quota"
     for fault, pattern in _FAULTS.items():
@@ -141,7 +143,9 @@ def _http(error: BaseException) -> tuple[int | None, Mapping[str, str]]:
 
 def _number(value: object) -> int:
     """A status, also as text; 0 for anything else."""
-    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else 0
+    if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
+        return int(value)
+    return 0
 
 
 def _body(error: BaseException) -> dict[str, Any]:
@@ -159,7 +163,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     wish = headers.get("retry-after", "")
     with suppress(ValueError, TypeError):
         when = None if wish[:1].isdigit() else parsedate_to_datetime(wish)
-        return max(0.0, (when - datetime.now(timezone.utc)).total_seconds()) if when else float(wish)
+        if when:
+            return max(0.0, (when - datetime.now(timezone.utc)).total_seconds())
+        return float(wish)
     return None
 
 

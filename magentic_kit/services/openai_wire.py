@@ -63,7 +63,9 @@ class OpenAIWire(OpenAIChatCompletionBase):
 
     async def _send_completion_request(self, settings: Any) -> Any:
         response = await self._send_in_dialect(_request(self, settings))
-        return response if settings.stream else await _completion(response)
+        if settings.stream:
+            return response
+        return await _completion(response)
 
     async def _send_in_dialect(self, request: Request) -> ChunkStream:
         """The answer, once a refusal has told which dialect it takes. Raises what cannot be cured so."""
@@ -133,7 +135,9 @@ def _is_refusal(error: openai.APIStatusError | ErrorInReply) -> bool:
 
 def _said(error: openai.APIStatusError | ErrorInReply) -> str:
     body = error.body
-    return body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=str) + str(error)
+    if isinstance(body, str):
+        return body
+    return json.dumps(body, ensure_ascii=False, default=str) + str(error)
 
 
 async def _completion(stream: ChunkStream) -> ChatCompletion:

@@ -49,4 +49,6 @@ def _known(cls: Any) -> Collection[str]:
         return ()
     settings = cls.get_prompt_execution_settings_class(None)  # every connector's is the same for all its instances
     fields: Collection[str] = settings.model_fields
-    return fields if len(fields) > len(PromptExecutionSettings.model_fields) else ()
+    if len(fields) > len(PromptExecutionSettings.model_fields):
+        return fields
+    return ()

@@ -102,7 +102,9 @@ class ReasoningSplitter:
         if self._inside:
             return _CLOSING.search(self._kept)
         if self._begun:
-            return None if self._closed else _lone_closing(self._kept, before=self._shown)
+            if self._closed:
+                return None
+            return _lone_closing(self._kept, before=self._shown)
         start = len(self._kept) - len(self._kept.lstrip())
         if opening := _OPENING.match(self._kept, start):
             return opening

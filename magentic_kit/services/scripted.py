@@ -132,7 +132,9 @@ class ScriptedChatCompletion(InProcessChatCompletion):
 
 def _last_tool_result(history: ChatHistory) -> str:
     results = [i for m in history.messages for i in m.items if isinstance(i, FunctionResultContent)]
-    return str(results[-1].result) if results else ""
+    if results:
+        return str(results[-1].result)
+    return ""
 
 
 def _last_words(history: ChatHistory) -> str:

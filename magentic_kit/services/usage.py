@@ -43,7 +43,9 @@ def _counts(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _mapping(data: object) -> Mapping[str, Any]:
-    return data if isinstance(data, Mapping) else getattr(data, "__dict__", {})
+    if isinstance(data, Mapping):
+        return data
+    return getattr(data, "__dict__", {})
 
 
 def larger(one: int | None, other: int | None) -> int | None:

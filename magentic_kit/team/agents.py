@@ -26,7 +26,9 @@ def _bare_input(value: Any) -> Any:
     """`year: 2025` is short for `year: {default: 2025}`."""
     if isinstance(value, list):
         raise ValueError("should be a single value or {default: …, description: …, required: …}")
-    return value if isinstance(value, Mapping | InputSpec) else {"default": value}
+    if isinstance(value, Mapping | InputSpec):
+        return value
+    return {"default": value}
 
 
 TeamInput = Annotated[

@@ -29,14 +29,10 @@ from magentic_kit.team.yaml_nodes import (
 )  # fmt: skip
 from magentic_kit.text import one_line
 
-_PATHS: dict[Route, Callable[[Any], bool]] = {
-    ("agents", "team"): os.path.isfile,
-    ("services", "script"): os.path.isfile,
-    ("services", "log"): os.path.isdir,
-    ("plugins", "spec"): os.path.isfile,
-    ("plugins", "root"): os.path.isdir,
-    ("plugins", "cwd"): os.path.isdir,
-}
+_FILES: list[Route] = [("agents", "team"), ("services", "script"), ("plugins", "spec")]
+_FOLDERS: list[Route] = [("services", "log"), ("plugins", "root"), ("plugins", "cwd")]
+_EXISTS: dict[Route, Callable[[Any], bool]] = dict.fromkeys(_FILES, os.path.isfile)
+_EXISTS.update(dict.fromkeys(_FOLDERS, os.path.isdir))
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?")
 _GIVE = "set {} in the environment or .env, or give the value by --set"
 
@@ -116,7 +112,9 @@ class Document:
         import json
 
         def encode(value: bytes | yaml.ScalarNode) -> Any:
-            return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else value.value
+            if isinstance(value, bytes):
+                return hashlib.sha256(value).hexdigest()
+            return value.value
 
         data = self._copy(self.data, (), self.found.hashed, self._named)
         return hashlib.sha256(json.dumps(data, sort_keys=True, default=encode).encode()).hexdigest()
@@ -194,7 +192,7 @@ class Document:
         except ValueError as error:
             self.report(route, f"{clip(node.value)} cannot be read as {error}")
             return None
-        exists = _PATHS.get(route[:1] + route[2:])
+        exists = _EXISTS.get(route[:1] + route[2:])
         if exists and isinstance(value, str) and "://" not in value:
             return self._path(route, value, exists)
         return value

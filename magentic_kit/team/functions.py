@@ -46,7 +46,9 @@ def _functions_of_class(target: str, base_dir: Path) -> list[str] | None:
     if len(names) != ast.unparse(owner).count("kernel_function"):
         return None
     known = [name for name in names if name is not None]
-    return known if len(known) == len(names) else None
+    if len(known) == len(names):
+        return known
+    return None
 
 
 def _kernel_functions(method: ast.stmt) -> list[ast.expr]:
@@ -61,4 +63,6 @@ def _name(method: ast.stmt, decorator: ast.expr) -> str | None:
     """The function's name; None where it is computed."""
     keywords = {keyword.arg: keyword.value for keyword in getattr(decorator, "keywords", ())}
     name = getattr(keywords["name"], "value", None) if "name" in keywords else getattr(method, "name", None)
-    return name if isinstance(name, str) else None
+    if isinstance(name, str):
+        return name
+    return None

@@ -114,7 +114,9 @@ _T = TypeVar("_T")
 async def ask(person: Callable[[Any], _T | Awaitable[_T]], request: Any) -> _T:
     """The person's answer, from a function or a coroutine function."""
     answer = person(request)
-    return await answer if inspect.isawaitable(answer) else answer
+    if inspect.isawaitable(answer):
+        return await answer
+    return answer
 
 
 class PeopleOptions(TypedDict, total=False):

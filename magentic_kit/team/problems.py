@@ -18,14 +18,18 @@ def nearest(name: str, choices: Iterable[Any], *, list_all: bool = True) -> str:
     folded = {choice.casefold(): choice for choice in choices if isinstance(choice, str)}
     if match := difflib.get_close_matches(name[:80].casefold(), folded, n=1):
         return f"; did you mean '{folded[match[0]]}'?"
-    return f"; there is {', '.join(folded.values())}" if folded and list_all else ""
+    if folded and list_all:
+        return f"; there is {', '.join(folded.values())}"
+    return ""
 
 
 def clip(value: Any) -> str:
     """A value in a few words."""
     if isinstance(value, str):
         value = " ".join(value[:80].split())
-        return f"'{value[:40]}…'" if len(value) > 40 else f"'{value}'"
+        if len(value) > 40:
+            return f"'{value[:40]}…'"
+        return f"'{value}'"
     kinds = {
         dict: "a mapping",
         list: "a list" if value else "an empty one",
@@ -42,7 +46,9 @@ def get(data: Any, *route: str | int, kind: type | None = None) -> Any:
             data = data[step]
         except (LookupError, TypeError):
             data = None
-    return data if kind is None or isinstance(data, kind) else kind()
+    if kind is None or isinstance(data, kind):
+        return data
+    return kind()
 
 
 def label(route: Route, data: Any = None) -> str:

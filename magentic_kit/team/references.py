@@ -44,7 +44,9 @@ def choose_service(wanted: str | None, names: Collection[str]) -> str | None:
     """The service meant by `wanted`, where None means `default`, or else the only one there is."""
     if wanted is None:
         wanted = next(iter(names)) if len(names) == 1 else "default"
-    return wanted if wanted in names else None
+    if wanted in names:
+        return wanted
+    return None
 
 
 def _agents(document: Document) -> Iterator[tuple[Route, Any]]:

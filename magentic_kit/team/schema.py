@@ -42,12 +42,16 @@ class EditorSchema(GenerateJsonSchema):
     def str_schema(self, schema: Any) -> dict[str, Any]:
         """Text, which may have to match a pattern."""
         node = super().str_schema(schema)
-        return _or_reference(node) if "pattern" in node else node
+        if "pattern" in node:
+            return _or_reference(node)
+        return node
 
     def literal_schema(self, schema: Any) -> dict[str, Any]:
         """One of some texts; a single one tells a union's models apart, and is not read from the environment."""
         node = super().literal_schema(schema)
-        return node if "const" in node else _or_reference(node)
+        if "const" in node:
+            return node
+        return _or_reference(node)
 
     def dict_schema(self, schema: Any) -> dict[str, Any]:
         """A mapping, whose keys may have to match a pattern."""
@@ -70,7 +74,9 @@ class EditorSchema(GenerateJsonSchema):
 
     def encode_default(self, dft: Any) -> Any:
         """A default as it could be written, without what is left out anyway."""
-        return dft.model_dump(exclude_defaults=True) if isinstance(dft, Model) else super().encode_default(dft)
+        if isinstance(dft, Model):
+            return dft.model_dump(exclude_defaults=True)
+        return super().encode_default(dft)
 
 
 def _or_reference(node: dict[str, Any]) -> dict[str, Any]:

@@ -97,8 +97,12 @@ def secret_spans(route: Route, text: str, before: str = "") -> list[Span]:
     keys = [str(key) for key in route[start:]] if start is not None else []
     if keys and _is_place(route, keys, before):
         scheme = _SCHEME.match(text)
-        return [(scheme.end() if scheme else 0, len(text))] if text.strip() else []
-    return [*_inside(text)] if "=" in text or "://" in text else []
+        if text.strip():
+            return [(scheme.end() if scheme else 0, len(text))]
+        return []
+    if "=" in text or "://" in text:
+        return [*_inside(text)]
+    return []
 
 
 def values_of(text: str, spans: Sequence[Span]) -> Iterator[str]:

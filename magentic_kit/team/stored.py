@@ -127,8 +127,12 @@ def _name(stored: Stored, route: Route, count: int) -> str:
 
 def _hashed(part: Piece, *, in_place: bool) -> str:
     if part.name.startswith(NO_VARIABLE):
-        return f"${{{_HIDDEN}}}" if in_place else _escaped(part.text)
-    return part.reference if in_place or names_secret(part.name) else _escaped(part.text)
+        if in_place:
+            return f"${{{_HIDDEN}}}"
+        return _escaped(part.text)
+    if in_place or names_secret(part.name):
+        return part.reference
+    return _escaped(part.text)
 
 
 def _note(stored: Stored, route: Route, part: Piece) -> None:

@@ -184,9 +184,13 @@ def _example(kind: Any) -> str:
     kind = _bare(kind)
     if get_origin(kind) is dict:
         inside = _example(get_args(kind)[1])
-        return f"{{default: {inside}}}" if inside else ""
+        if inside:
+            return f"{{default: {inside}}}"
+        return ""
     models = _models(kind)
-    return _EXAMPLES.get(models[0].__name__, "") if models else ""
+    if models:
+        return _EXAMPLES.get(models[0].__name__, "")
+    return ""
 
 
 def _tags(model: type[Model]) -> set[Any]:
@@ -217,4 +221,6 @@ def _type_of_key(model: type[Model], key: int | str) -> Any:
 def _type_of_items(kind: Any) -> Any:
     kind = _bare(kind)
     arguments = get_args(kind) or (Any,)
-    return arguments[-1] if get_origin(kind) is dict else arguments[0]
+    if get_origin(kind) is dict:
+        return arguments[-1]
+    return arguments[0]

@@ -60,7 +60,9 @@ def _number_as_text(value: Any) -> Any:
 
 def _path(value: Any) -> Any:
     # Not left to pydantic, which takes no text with lone surrogates, as a file's name may have.
-    return Path(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return Path(value)
+    return value
 
 
 ListOf: TypeAlias = Annotated[tuple[_T, ...], Field(strict=False)]

@@ -80,7 +80,9 @@ def _scanned(context: str, theirs: str, lines: list[str], start: Any) -> str:
 
 def _no_space(line: str) -> str:
     match = _NO_SPACE.match(line)
-    return f"a space is missing behind a colon: '{match[1]}: {match[2][:40].strip()}'" if match else ""
+    if match:
+        return f"a space is missing behind a colon: '{match[1]}: {match[2][:40].strip()}'"
+    return ""
 
 
 def _second_colon(lines: list[str], line: int, before: str, rest: str) -> str:

@@ -76,7 +76,9 @@ def _check_depth(raw: bytes) -> None:
 def place_of(node: yaml.Node) -> Place | None:
     """Where a node stands; None for a part of what was made in Python."""
     mark = node.start_mark
-    return (mark.name, mark.line + 1, mark.column + 1) if mark else None
+    if mark:
+        return (mark.name, mark.line + 1, mark.column + 1)
+    return None
 
 
 def scalar_value(node: yaml.ScalarNode, text: str) -> Any:

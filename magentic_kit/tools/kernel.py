@@ -92,7 +92,9 @@ class AgentKernel(Kernel):
         function = next((one for one in functions if one.fully_qualified_name == call.name), None)
         parameters = function.parameters if function else []
         missing = [str(one.name) for one in parameters if one.is_required and one.name not in arguments]
-        return f"it lacks the required arguments {', '.join(missing)}" if missing else ""
+        if missing:
+            return f"it lacks the required arguments {', '.join(missing)}"
+        return ""
 
 
 def _answer(call: FunctionCallContent, text: str, history: ChatHistory) -> None:

@@ -117,7 +117,9 @@ class _Server:
 
     def _connected(self) -> AbstractAsyncContextManager[KernelPlugin]:
         config = self._config
-        return openapi_plugin(self.name, config) if config.type == "openapi" else self._mcp(config)
+        if config.type == "openapi":
+            return openapi_plugin(self.name, config)
+        return self._mcp(config)
 
     # Semantic Kernel's MCP plugins make the HTTP transports. The rest is done here, since in SK 1.45 `connect()`
     # waits for ever if a server does not initialize, a child writes its stderr to ours, only the first page of tools
@@ -159,7 +161,9 @@ class _Server:
         start = len(self._stderr.readline())  # our shell has written its process id there
         self._stderr.seek(max(start, self._stderr.seek(0, os.SEEK_END) - _STDERR))
         line = telling_line(self._stderr.read())
-        return f"{reason}; it wrote: {line}" if line else reason
+        if line:
+            return f"{reason}; it wrote: {line}"
+        return reason
 
 
 def _transport(name: str, config: MCPPlugin, stderr: TextIO) -> AbstractAsyncContextManager[Any]:

@@ -171,4 +171,6 @@ def _operation(
 def _whole(schema: dict[str, Any]) -> dict[str, Any]:
     # SK would make an object's properties parameters of their own, and refuses a list of types.
     plain = isinstance(schema.get("type"), str) and schema["type"] != "object" and "properties" not in schema
-    return schema if plain else {"x-whole": schema}
+    if plain:
+        return schema
+    return {"x-whole": schema}

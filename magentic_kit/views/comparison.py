@@ -68,7 +68,9 @@ def _difference(name: str, old: Sequence[str], new: Sequence[str]) -> Iterator[s
 
 def _plan(record: RunRecord) -> list[str]:
     """The lines of the last plan."""
-    return _lines(record.plans[-1].plan) if record.plans else []
+    if record.plans:
+        return _lines(record.plans[-1].plan)
+    return []
 
 
 def _rounds(record: RunRecord) -> list[str]:
@@ -81,4 +83,6 @@ def _lines(text: str) -> list[str]:
 
 
 def _number(count: int | None) -> str:
-    return "unknown" if count is None else f"{count:,}"
+    if count is None:
+        return "unknown"
+    return f"{count:,}"

@@ -7,7 +7,6 @@ is always indented, so that a line at the margin is ours and no model can fake o
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,25 +15,25 @@ from typing import TextIO, TypeAlias
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
 from magentic_kit.runlog.entries import ToolCall
-from magentic_kit.runlog.record import RunRecord, stalled
-from magentic_kit.text import count, duration, one_line, printable
+from magentic_kit.runlog.record import RunRecord
+from magentic_kit.text import count, duration, one_line
 from magentic_kit.views.differences import changed_lines
+from magentic_kit.views.lines import Lines
 from magentic_kit.views.wording import number_of, tokens_text
 
 Clock: TypeAlias = Callable[[], float]
-INDENT = "  "
 
 
-class Console:
+class Console(Lines):
     """Lines without control codes, and agents' text as it comes."""
 
     def __init__(
         self, stream: TextIO, *, verbosity: str = "normal", show_reasons: bool = True, clock: Clock = time.time
     ) -> None:
-        self._stream, self._verbosity, self._reasons, self._clock = stream, verbosity, show_reasons, clock
+        super().__init__(stream)
+        self._verbosity, self._reasons, self._clock = verbosity, show_reasons, clock
         self._record = RunRecord()
         self._streamed = False  # whether this turn's text was shown as it came
-        self._tail = ""  # the text that has no end yet: of the line, or of the Markdown block
         self._announced = ""
         self._later: list[tuple[ev.AnyEvent, RunRecord]] | None = None  # what happens while a person is asked
 
@@ -181,7 +180,7 @@ class Console:
         judged = [self._because("progress" if moving.answer is True else "no progress", moving)]
         if event.is_in_loop.answer is True:
             judged.append(self._because("in a loop", event.is_in_loop))
-        if stalled(event):
+        if ev.stalled(event):
             judged.append(f"stall {number_of(event.stalls, self._record.limits.max_stalls)}")
         if satisfied.answer is True:
             judged, where = [self._because("satisfied", satisfied)], f"after {count(len(self._record.turns), 'round')}"
@@ -189,7 +188,7 @@ class Console:
         then = ("", "")
         if not over and satisfied.answer is not True:
             then = one_line(str(event.next_speaker.answer)), one_line(str(event.instruction_or_question.answer), 400)
-        self._row("after the last round" if over else where, *then, ", ".join(judged), alarm=stalled(event))
+        self._row("after the last round" if over else where, *then, ", ".join(judged), alarm=ev.stalled(event))
         if self._verbosity == "full" and self._reasons:
             reasons: dict[str, list[str]] = {}
             for name, answer in vars(event).items():
@@ -201,7 +200,9 @@ class Console:
 
     def _because(self, state: str, judgement: ev.Judgement) -> str:
         shown = judgement.reason and self._reasons and self._verbosity != "full"
-        return f"{state} ({one_line(judgement.reason, 200)})" if shown else state
+        if shown:
+            return f"{state} ({one_line(judgement.reason, 200)})"
+        return state
 
     def _tool(self, call: ToolCall) -> None:
         style = "dim" if call.status == "ok" else "yellow"
@@ -218,45 +219,6 @@ class Console:
         head = f"tool: {one_line(call.function, 60)}({given}){ended}{took}"
         head += {"ok": " → ", "unfinished": ""}.get(call.status, ": ")
         return self._line(head + one_line(call.result, max(self._width() - len(head), 10)), style, fold=True)
-
-    # What follows is all that touches the stream.
-
-    def _width(self) -> int:
-        return 110
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
-
-    def _line(self, text: str, style: str, *, fold: bool = False) -> None:
-        """One line of ours; one that is folded has been cut to about the width."""
-        self._end_text()
-        self._write(f"{one_line(text)}\n")
-
-    def _row(self, where: str, speaker: str, asked: str, judged: str, *, alarm: bool) -> None:
-        """A round's ledger."""
-        then = ": ".join(part for part in (speaker, asked) if part)
-        self._line(f"{where}: {judged} → {then}" if then else f"{where}: {judged}", "")
-
-    def _section(self, title: str, text: str, *, changed: bool = False) -> None:
-        """A text in full under a title; one that is `changed` has a mark before each line: "+", "-" or none."""
-        self._line(f"{title}:", "bold")
-        self._verbatim(text)
-
-    def _verbatim(self, text: str) -> None:
-        """A text in full, line by line."""
-        self._write("".join(f"{INDENT}{line}".rstrip() + "\n" for line in printable(text).strip("\n").split("\n")))
-
-    def _text(self, text: str) -> None:
-        """A piece of what an agent says."""
-        shown = re.sub(r"(?<=\n)(?=[^\n])", INDENT, printable(text))
-        self._write(shown if self._tail or shown[:1] in ("", "\n") else f"{INDENT}{shown}")
-        self._tail = shown.rpartition("\n")[2] if "\n" in shown else self._tail or shown
-
-    def _end_text(self) -> None:
-        if self._tail:
-            self._tail = ""
-            self._write("\n")
 
 
 class QuietConsole(Console):

@@ -18,7 +18,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from magentic_kit import events as ev
-from magentic_kit.runlog.record import RunRecord, stalled
+from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.usage import savings, tokens_of
 from magentic_kit.text import count, printable
 from magentic_kit.views.environment import TEMPLATES, environment_of
@@ -106,7 +106,7 @@ def _render(record: RunRecord, text_limit: int, result_limit: int) -> str:
     tools = zip((span for span in record.timeline.spans if span.kind == "tool"), record.tool_calls, strict=False)
     return _template(text_limit, result_limit).render(
         record=record,
-        stalled=stalled,
+        stalled=ev.stalled,
         numbers=sorted({ledger.round for ledger in record.rounds} | {turn.round for turn in record.turns}),
         turns=list(enumerate(record.turns, 1)),
         tools=list(tools),
@@ -139,7 +139,9 @@ def _reasons(ledger: ev.ProgressLedger) -> Iterable[tuple[str, list[str]]]:
 
 def _cut(text: str, *, limit: int) -> str:
     more = len(text) - limit
-    return text if more <= 0 else f"{text[:limit]}\n\n… {count(more, 'character')} more: see result.json"
+    if more <= 0:
+        return text
+    return f"{text[:limit]}\n\n… {count(more, 'character')} more: see result.json"
 
 
 def _fair_share(lengths: Sequence[int], budget: int, most: int) -> int:

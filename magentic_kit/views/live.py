@@ -19,8 +19,9 @@ from magentic_kit import events as ev
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.usage import tokens_of
 from magentic_kit.text import duration, one_line, printable
-from magentic_kit.views.console import INDENT, Console
+from magentic_kit.views.console import Console
 from magentic_kit.views.framed import visible
+from magentic_kit.views.lines import INDENT
 from magentic_kit.views.markdown import BLOCK_LIMIT, blocks, is_same, markdown
 from magentic_kit.views.wording import number_of
 

@@ -73,4 +73,6 @@ def _attributes(attributes: Mapping[str, Any] | None, redactor: Redactor) -> dic
 def _masked(value: Any, redactor: Redactor) -> Any:
     if isinstance(value, bytes):
         return redactor.text(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-    return tuple(redactor.value(value)) if isinstance(value, tuple) else redactor.value(value)
+    if isinstance(value, tuple):
+        return tuple(redactor.value(value))
+    return redactor.value(value)

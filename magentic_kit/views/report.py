@@ -15,7 +15,7 @@ import yaml
 
 from magentic_kit import events as ev
 from magentic_kit.runlog.files import write_private
-from magentic_kit.runlog.record import RunRecord, stalled
+from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.usage import savings
 from magentic_kit.text import count, one_line, printable
 from magentic_kit.views.environment import environment_of
@@ -56,7 +56,9 @@ def quoted(text: str) -> str:
             lines.append(fence + opened["rest"])
         else:
             lines.append(_ACTIVE.sub(_defuse, line))
-    return "\n".join(f"> {line}" for line in [*lines, *([fence] if fence else [])]) if text.strip() else "None."
+    if text.strip():
+        return "\n".join(f"> {line}" for line in [*lines, *([fence] if fence else [])])
+    return "None."
 
 
 def inline(text: object) -> str:
@@ -90,7 +92,7 @@ def markdown(record: RunRecord) -> str:
     """The report in Markdown with YAML front matter."""
     front = yaml.safe_dump(_front_matter(record), sort_keys=False, allow_unicode=True, width=1_000_000)
     return _template().render(
-        front=printable(front), record=record, savings=savings(record.windows), stalled=stalled, drawn=_DRAWN_TURNS
+        front=printable(front), record=record, savings=savings(record.windows), stalled=ev.stalled, drawn=_DRAWN_TURNS
     )
 
 

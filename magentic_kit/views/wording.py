@@ -8,7 +8,9 @@ from magentic_kit.text import count
 
 def number_of(number: int, most: int | None) -> str:
     """A number and the limit on it, if there is one: `3` or `3/20`."""
-    return str(number) if most is None else f"{number}/{most}"
+    if most is None:
+        return str(number)
+    return f"{number}/{most}"
 
 
 def tokens_text(record: RunRecord) -> str:

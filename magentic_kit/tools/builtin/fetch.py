@@ -117,7 +117,9 @@ class FetchPlugin:
         charset = response.encoding if _CHARSET.fullmatch(response.encoding or "") else "utf-8"
         text = bytes(body[: self._max_bytes]).decode(charset or "utf-8", "replace")
         text = _plain_text(text) if "html" in kind else text
-        return f"{text}\n[cut at {self._max_bytes:,} bytes]" if len(body) > self._max_bytes else text
+        if len(body) > self._max_bytes:
+            return f"{text}\n[cut at {self._max_bytes:,} bytes]"
+        return text
 
 
 def _is_public(address: str) -> bool:

@@ -36,7 +36,9 @@ class MathPlugin:
             raise ValueError(f"this is no formula: {error}") from None
         except OverflowError:
             raise OverflowError("the number is too large") from None
-        return f"{value:.15g}" if isinstance(value, float) else str(value)
+        if isinstance(value, float):
+            return f"{value:.15g}"
+        return str(value)
 
 
 def _value(node: ast.AST) -> Any:
@@ -76,7 +78,9 @@ def _power(base: float, exponent: float) -> Any:
 def _round(value: float, digits: float = 0) -> float:
     if abs(digits) > MAX_BITS:  # int.__round__ would compute 10**-digits
         raise OverflowError
-    return round(value, int(digits)) if digits else round(value)
+    if digits:
+        return round(value, int(digits))
+    return round(value)
 
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {

@@ -168,7 +168,9 @@ def _confine(connection: Any) -> None:
         # Asked for each thing a statement would do when it is prepared; full-text tables read data_version.
         pragma = action == sqlite3.SQLITE_PRAGMA and name != "data_version"
         outside = pragma or action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH)
-        return sqlite3.SQLITE_DENY if outside else sqlite3.SQLITE_OK
+        if outside:
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
 
     connection.set_authorizer(authorize)
     until = time.monotonic() + MAX_SECONDS

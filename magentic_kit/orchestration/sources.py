@@ -1,0 +1,150 @@
+"""Where the replies of each participant of a run come from: a model, a person, or another team."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
+
+from magentic_kit.errors import ConfigError
+from magentic_kit.orchestration.blueprint import TeamBlueprint
+from magentic_kit.orchestration.connected import ModelCall
+from magentic_kit.orchestration.context_window import Window
+from magentic_kit.orchestration.model_calls import ParticipantCalls
+from magentic_kit.orchestration.options import OrchestrationArguments, RunArguments
+from magentic_kit.orchestration.substitutes import Substitutes
+from magentic_kit.runlog.control import RunControl
+from magentic_kit.runlog.emitter import RunEmitter
+from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.services.human import HumanChatCompletion
+from magentic_kit.services.prices import Pricing, free
+from magentic_kit.team.agents import AgentConfig, ContextConfig
+
+MemberService = Callable[[TeamBlueprint, RunArguments, RunEmitter, RecordedSteps], ChatCompletionClientBase]
+"""Makes the chat service that answers by runs of a member team, as parts of the run with this emitter and steps."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one agent's replies come from: its calls, the service and what is asked of it."""
+
+    calls: ParticipantCalls
+    service: ChatCompletionClientBase
+    call: ModelCall
+    participant: dict[str, Any]
+    """How the log describes it."""
+
+
+class Sources:
+    """Makes the calls of each participant of one run."""
+
+    def __init__(
+        self,
+        blueprint: TeamBlueprint,
+        emitter: RunEmitter,
+        control: RunControl,
+        steps: RecordedSteps,
+        *,
+        inputs: Mapping[str, Any],
+        options: OrchestrationArguments,
+        member_service: MemberService,
+    ) -> None:
+        self._blueprint, self._inputs, self._options = blueprint, inputs, options
+        self._emitter, self._control, self._steps = emitter, control, steps
+        self._member_service = member_service
+        self._down: set[str] = set()  # services that failed this run for good
+
+    def of(self, config: AgentConfig) -> Source:
+        """Where an agent's replies come from. Raises `ConfigError` if a person is wanted and none is there."""
+        match config.type:
+            case "human":
+                return self._human(config)
+            case "team":
+                return self._team(config)
+            case _:
+                return self._model(config)
+
+    def calls(
+        self,
+        who: str,
+        service: str,
+        model: str | None,
+        options: Mapping[str, Any],
+        context: ContextConfig | None,
+        *,
+        history_name: str = "",
+    ) -> ParticipantCalls:
+        """The model calls of a participant that a service of the team answers."""
+        window = Window(context, me=history_name or who, options=options) if context else None
+        return ParticipantCalls(
+            who,
+            service,
+            emitter=self._emitter,
+            control=self._control,
+            steps=self._steps,
+            throttle=self._blueprint.throttle(service),
+            window=window,
+            history_name=history_name,
+            substitutes=Substitutes(self._blueprint.substitutes(service), self._down),
+            pricing=self._blueprint.pricing(service, model),
+        )
+
+    def _model(self, config: AgentConfig) -> Source:
+        blueprint, model = self._blueprint, config.model
+        name = blueprint.team.service_of(config)
+        options = blueprint.settings(name, model.options)
+        calls = self.calls(config.name, name, model.id, options, config.context)
+        participant = self.participant(name, model.id, config.context)
+        participant["tools"] = config.functions
+        return Source(calls, blueprint.service(name, model.id), calls.describe("turn", options), participant)
+
+    def _human(self, config: AgentConfig) -> Source:
+        speaker = self._options.humans.get(config.name) or self._options.humans.get("*")
+        if speaker is None:
+            raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
+        source = self._in_process(config, HumanChatCompletion(config.name, speaker), provider="human", pricing=free)
+        return replace(source, call=replace(source.call, person=True))
+
+    def _team(self, config: AgentConfig) -> Source:
+        """The member team, with this run's people, and those of its inputs that the member has too."""
+        member = self._blueprint.members[config.name]
+        inputs = {name: self._inputs[name] for name in member.config.inputs if name in self._inputs}
+        mine = self._options
+        options = RunArguments(inputs=inputs, reviewer=mine.reviewer, approver=mine.approver, humans=mine.humans)
+        service = self._member_service(member, options, self._emitter, self._steps)
+        return self._in_process(config, service, provider="team", model=service.ai_model_id)
+
+    def _in_process(
+        self,
+        config: AgentConfig,
+        service: ChatCompletionClientBase,
+        *,
+        provider: str,
+        model: str = "",
+        pricing: Pricing | None = None,
+    ) -> Source:
+        """An agent that no model answers for, and that may take its time."""
+        calls = ParticipantCalls(
+            config.name,
+            config.type,
+            emitter=self._emitter,
+            control=self._control,
+            steps=self._steps,
+            pricing=pricing,
+        )
+        call = replace(calls.describe("turn", {}), silence=None, timeout=None)
+        return Source(calls, service, call, {"service": "", "provider": provider, "model": model})
+
+    def participant(self, name: str, model: str | None, context: ContextConfig | None) -> dict[str, Any]:
+        """How the log describes a participant that the service of that name answers."""
+        service = self._blueprint.service(name, model)
+        participant: dict[str, Any] = {
+            "service": name,
+            "provider": self._blueprint.provider(name),
+            "model": service.ai_model_id,
+        }
+        if context is not None:
+            participant["context"] = context.model_dump(exclude_defaults=True)
+        return participant
