@@ -188,15 +188,15 @@ def test_ctrl_c_ends_a_batch_in_order_and_resume_goes_on(tmp_path: Path) -> None
     with OpenAIServer(brain) as server:
         team, tasks = write_team(tmp_path, server.base_url), write_tasks(tmp_path, 6)
         first = start(tmp_path, team, tasks, "--concurrency", 2)
-        server.wait_for(lambda it: it.hanging and sum(r.purpose == "answer" for r in it.requests) > 4, timeout=60)
+        server.wait_for(lambda it: it.hanging and sum(r.purpose == "answer" for r in it.requests) > 4, timeout=180)
         first.send_signal(signal.SIGINT)
-        _, err = first.communicate(timeout=20)
+        _, err = first.communicate(timeout=180)
         assert first.returncode == 130, err
         outcomes = {r["id"]: r["outcome"] for r in results(tmp_path)}
         assert outcomes["t3"] == "cancelled" and outcomes["t0"] == "satisfied"
         held, paid = False, len(server.requests)
         again = start(tmp_path, team, tasks, "--resume", directory(tmp_path), "--json")
-        out, err = again.communicate(timeout=60)
+        out, err = again.communicate(timeout=180)
         assert again.returncode == 0, err
         assert len(json.loads(out)) == 6
         assert [r.purpose for r in server.requests[paid:] if r.task == "Task 3."] == ["answer"]

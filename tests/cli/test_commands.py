@@ -90,7 +90,7 @@ def on_a_terminal(columns: int, cwd: Path, *arguments: object) -> list[str]:
     environment: Any = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     line = [*COMMAND[1:], *map(str, arguments)]
     child = pexpect.spawn(COMMAND[0], line, dimensions=(40, columns), cwd=cwd, env=environment, encoding="utf-8")
-    child.expect(pexpect.EOF, timeout=60)
+    child.expect(pexpect.EOF, timeout=180)
     return child.before.splitlines()
 
 
@@ -326,7 +326,9 @@ def test_a_value_or_a_task_may_begin_with_a_dash(invoke: Invoke, tmp_path: Path)
 
 def test_trouble_is_red_on_a_terminal_that_shows_colours(tmp_path: Path) -> None:
     for env, told in (({}, "\x1b[31mmagentic-kit: there"), ({"NO_COLOR": "1"}, "magentic-kit: there")):
-        child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "shw"], env={**os.environ, "TERM": "xterm", **env}, timeout=20)
+        child = pexpect.spawn(
+            COMMAND[0], [*COMMAND[1:], "shw"], env={**os.environ, "TERM": "xterm", **env}, timeout=180
+        )
         assert child.read().decode().startswith(told)
 
 
@@ -347,7 +349,7 @@ def shell(tmp_path: Path) -> Iterator[pexpect.spawn[str]]:
     (tmp_path / "team.yaml").touch()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PS1": "ready> ", "TERM": "dumb", "INPUTRC": os.devnull}
-    child = pexpect.spawn("bash", ["--norc", "--noprofile"], cwd=tmp_path, env=env, encoding="utf-8", timeout=20)
+    child = pexpect.spawn("bash", ["--norc", "--noprofile"], cwd=tmp_path, env=env, encoding="utf-8", timeout=180)
     child.setwinsize(50, 200)
     child.sendline('eval "$(magentic-kit completion bash)"; bind "set bell-style none"; PS1="now""> "')
     child.expect_exact("now> ")

@@ -204,7 +204,7 @@ def test_what_was_written_before_a_failure_is_taken_back(tmp_path: Path) -> None
 
 
 def test_on_a_terminal_it_asks_for_provider_and_model(tmp_path: Path) -> None:
-    child = pexpect.spawn(PYTHON[0], ["-m", "magentic_kit", "init", "."], cwd=tmp_path, env={**os.environ}, timeout=20)
+    child = pexpect.spawn(PYTHON[0], ["-m", "magentic_kit", "init", "."], cwd=tmp_path, env={**os.environ}, timeout=180)
     child.expect("Provider .*openai")
     child.sendline("olama")
     child.expect("Provider .*openai")
@@ -220,7 +220,7 @@ def test_on_a_terminal_it_asks_for_provider_and_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("leave", ["sendintr", "sendeof"])
 def test_who_leaves_at_a_question_leaves_nothing_behind(leave: str, tmp_path: Path) -> None:
-    child = pexpect.spawn(PYTHON[0], ["-m", "magentic_kit", "init", "."], cwd=tmp_path, timeout=20)
+    child = pexpect.spawn(PYTHON[0], ["-m", "magentic_kit", "init", "."], cwd=tmp_path, timeout=180)
     child.expect("Provider .*openai")
     getattr(child, leave)()
     child.expect(pexpect.EOF)

@@ -24,7 +24,7 @@ NAME = f"An{CLIPBOARD}alyst"
 
 def run_command(*arguments: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[bytes]:
     command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env={**os.environ, **env}, capture_output=True, timeout=60)
+    return subprocess.run(command, cwd=cwd, env={**os.environ, **env}, capture_output=True, timeout=180)
 
 
 def write_run(folder: Path, name: str, *events: ev.AnyEvent) -> Path:
@@ -68,7 +68,7 @@ def test_escape_sequences_of_a_run_directory_reach_no_terminal(arguments: list[s
     env = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
     size = (30, 160)
     child = pexpect.spawn(
-        COMMAND[0], [*COMMAND[1:], *arguments, *more], cwd=tmp_path, env=env, timeout=30, dimensions=size
+        COMMAND[0], [*COMMAND[1:], *arguments, *more], cwd=tmp_path, env=env, timeout=180, dimensions=size
     )
     printed = child.read().decode()
     child.close()
@@ -89,7 +89,7 @@ def test_escape_sequences_of_a_batch_reach_no_pipe(tmp_path: Path) -> None:
 
 def test_a_complaint_holds_no_escape_sequence_but_its_own_colour(tmp_path: Path) -> None:
     env = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
-    child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "list", CLIPBOARD], cwd=tmp_path, env=env, timeout=30)
+    child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "list", CLIPBOARD], cwd=tmp_path, env=env, timeout=180)
     assert child.read().decode().startswith("\x1b[31mthere are no runs in ␛]52;c;ZXZpbA==␇;")
 
 

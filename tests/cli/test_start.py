@@ -108,7 +108,7 @@ def test_a_resumed_run_begins_with_its_team_and_task(tmp_path: Path, slow_import
 
 def test_a_terminal_shows_what_is_waited_for(tmp_path: Path, slow_import: dict[str, str]) -> None:
     write_team(tmp_path)
-    child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "run", "team.yaml"], cwd=tmp_path, env=slow_import, timeout=60)
+    child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "run", "team.yaml"], cwd=tmp_path, env=slow_import, timeout=180)
     child.expect("small: Ask nobody.*loading Semantic Kernel")
     (tmp_path / "go").touch()
     child.expect("run satisfied.*the answer")
@@ -123,7 +123,7 @@ def test_errors_of_the_team_file_come_before_that_import(
 ) -> None:
     write_team(tmp_path, manager={"max_round": 1})
     line = [*COMMAND, command, "team.yaml", "tasks.jsonl"]
-    done = subprocess.run(line, cwd=tmp_path, env=slow_import, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(line, cwd=tmp_path, env=slow_import, capture_output=True, text=True, timeout=180)
     assert done.returncode == 2 and "max_rounds" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "importing").exists()
 
@@ -169,7 +169,7 @@ def test_a_reader_of_events_who_leaves_ends_the_run_in_order(tmp_path: Path) -> 
 def test_a_closed_standard_stream_harms_nothing(closed: str, tmp_path: Path) -> None:
     write_team(tmp_path)
     line = f"{shlex.join(COMMAND)} run team.yaml {closed}"
-    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ("the answer\n" if "2" in closed else "")
     assert "Traceback" not in done.stderr
@@ -180,7 +180,7 @@ def test_a_closed_standard_stream_harms_nothing(closed: str, tmp_path: Path) -> 
 def test_a_command_does_without_a_standard_stream(closed: str, tmp_path: Path) -> None:
     for line, code in (("list", 0), ("show nothing", 2), ("--help", 0)):
         command = f"{shlex.join(COMMAND)} {line} {closed}"
-        done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=180)
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
 
 
@@ -191,7 +191,7 @@ def test_a_hangup_ends_the_run_in_order(how: str, tmp_path: Path) -> None:
         service = {"provider": "openai", "model": "m", "base_url": server.base_url}
         write_team(tmp_path, services={"default": service})
         env = {**os.environ, **MODEL, "TERM": "xterm-256color"}
-        child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "run", "team.yaml"], cwd=tmp_path, env=env, timeout=60)
+        child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "run", "team.yaml"], cwd=tmp_path, env=env, timeout=180)
         server.wait_for(lambda s: s.hanging, 60)
         if how == "signal":
             child.kill(signal.SIGHUP)
@@ -221,7 +221,7 @@ def test_a_run_directory_that_is_gone_in_mid_run_is_an_error(how: str, tmp_path:
         write_team(tmp_path, services={"default": service}, agents=agents)
         command = [*COMMAND, "run", "team.yaml", "t", "--plain"]
         done = subprocess.run(
-            command, cwd=tmp_path, env={**os.environ, **MODEL}, capture_output=True, text=True, timeout=60
+            command, cwd=tmp_path, env={**os.environ, **MODEL}, capture_output=True, text=True, timeout=180
         )
         asked = len(server.requests)
     assert done.returncode == 1 and "Traceback" not in done.stderr
@@ -237,7 +237,7 @@ def test_a_run_directory_that_is_gone_in_mid_run_is_an_error(how: str, tmp_path:
 def test_a_reader_who_leaves_sees_no_traceback(line: str, tmp_path: Path) -> None:
     write_team(tmp_path)
     command = f"{shlex.join(COMMAND)} {line}"
-    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert "Traceback" not in done.stdout + done.stderr and "BrokenPipe" not in done.stderr
     if line.startswith("run"):
         assert last_event(tmp_path)["outcome"] == "satisfied"

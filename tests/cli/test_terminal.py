@@ -125,7 +125,7 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
 
 def run_command(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *args], cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=60
+        [*COMMAND, *args], cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=180
     )
 
 
@@ -175,7 +175,7 @@ def test_a_task_may_come_from_a_file_or_standard_input(tmp_path: Path) -> None:
             input="from <a> pipe",
             text=True,
             capture_output=True,
-            timeout=60,
+            timeout=180,
             check=True,
         )
         assert {request.task for request in server.requests} == {"from <a> file", "from <a> pipe"}

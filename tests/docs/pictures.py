@@ -33,7 +33,7 @@ def run_in_terminal(folder: Path) -> pyte.Screen:
     command = f"{sys.executable} -m magentic_kit run configs/sales_analysis.yaml >/dev/null"
     size = (LINES, COLUMNS)
     child = pexpect.spawn(
-        "sh", ["-c", command], dimensions=size, env=environment, cwd=folder, encoding="utf-8", timeout=60
+        "sh", ["-c", command], dimensions=size, env=environment, cwd=folder, encoding="utf-8", timeout=180
     )
     while True:
         try:

@@ -61,7 +61,7 @@ def write_team(folder: Path, base_url: str, **more: Any) -> None:
 
 def run(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> subprocess.CompletedProcess[str]:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
-    return subprocess.run([*COMMAND, *shlex.split(line)], cwd=folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run([*COMMAND, *shlex.split(line)], cwd=folder, capture_output=True, text=True, timeout=180)
 
 
 def marks(folder: Path) -> set[str]:

@@ -40,7 +40,7 @@ def play(
         env=environment | _ENVIRONMENT,
         cwd=folder,
         encoding="utf-8",
-        timeout=60,
+        timeout=180,
     )
     try:
         while True:

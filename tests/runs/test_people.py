@@ -285,7 +285,7 @@ def write_team(folder: Path, base_url: str, **changes: Any) -> Path:
 
 def spawn(folder: Path, *args: str) -> pexpect.spawn:
     env = {**os.environ, "TERM": "xterm-256color"}
-    return pexpect.spawn(COMMAND[0], [*COMMAND[1:], *args], cwd=folder, env=env, timeout=20, encoding="utf-8")
+    return pexpect.spawn(COMMAND[0], [*COMMAND[1:], *args], cwd=folder, env=env, timeout=180, encoding="utf-8")
 
 
 def orders(folder: Path) -> list[str]:
@@ -327,7 +327,7 @@ def test_a_plan_that_nobody_has_seen_is_in_the_question(flag: str, tmp_path: Pat
     with OpenAIServer(buying(ORDER)) as server:
         write_team(tmp_path, server.base_url)
         line = f"{shlex.join(COMMAND)} run team.yaml t --review-plan {flag} > events"
-        child = pexpect.spawn("sh", ["-c", line], cwd=tmp_path, timeout=20, encoding="utf-8")
+        child = pexpect.spawn("sh", ["-c", line], cwd=tmp_path, timeout=180, encoding="utf-8")
         child.expect_exact("[a]pprove")
         assert "buy it" in child.before
         child.expect_exact("\r\n> ")
@@ -372,7 +372,7 @@ def test_without_a_terminal_flags_decide(flags: tuple[str, ...], code: int, orde
         write_team(tmp_path, server.base_url, review={"plan": True, "tools": ["store.order"]})
         done = subprocess.run(
             [*COMMAND, "run", "team.yaml", "t", *flags],
-            cwd=tmp_path, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+            cwd=tmp_path, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == code, done.stderr
         assert orders(tmp_path) == ordered
@@ -385,7 +385,7 @@ def test_plan_edit_and_run_from_the_command_line(tmp_path: Path) -> None:
     with OpenAIServer(buying(ORDER)) as server:
         write_team(tmp_path, server.base_url)
         for args in (["plan", "team.yaml", "Buy <a> lamp"], ["run", "team.yaml", "--plan", "plan.md", "--quiet"]):
-            done = subprocess.run([*COMMAND, *args], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            done = subprocess.run([*COMMAND, *args], cwd=tmp_path, capture_output=True, text=True, timeout=180)
             assert done.returncode == 0, done.stderr
             path = tmp_path / "plan.md"
             path.write_text(path.read_text().replace("buy it", "buy two"))

@@ -160,7 +160,7 @@ def test_a_factory_of_two_event_loops_that_nobody_closes_leaves_without_a_word()
     with OpenAIServer(brain) as server:
         command = [sys.executable, "-c", TWO_LOOPS, server.base_url]
         env = {**os.environ, "OPENAI_API_KEY": "sk-test-0123456789abcdef"}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
     assert (done.stdout, done.stderr) == ("satisfied\nsatisfied\n", "")
 
 

@@ -184,7 +184,7 @@ class OpenAIServer:
     def open_connections(self) -> int:
         return len(self._http.connections)
 
-    def wait_for(self, predicate: Callable[[OpenAIServer], object], timeout: float = 5.0) -> None:
+    def wait_for(self, predicate: Callable[[OpenAIServer], object], timeout: float = 60.0) -> None:
         """Return once `predicate(self)` is true; `TimeoutError` after `timeout` seconds. Blocks."""
         deadline = time.monotonic() + timeout
         while not predicate(self):
@@ -194,7 +194,7 @@ class OpenAIServer:
                 raise TimeoutError(f"not within {timeout} s: {state}, requests {seen}")
             time.sleep(0.005)
 
-    async def reached(self, predicate: Callable[[OpenAIServer], object], timeout: float = 5.0) -> None:
+    async def reached(self, predicate: Callable[[OpenAIServer], object], timeout: float = 60.0) -> None:
         """`wait_for` for tests that run on an event loop."""
         await asyncio.to_thread(self.wait_for, predicate, timeout)
 

@@ -189,7 +189,7 @@ def interrupted(team: dict[str, Any], folder: Path, busy: Callable[[], bool]) ->
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=180)
     print(f"ended {time.monotonic() - began:.2f} s after Ctrl-C")
     assert process.returncode == 130, stderr
     log = next((folder / "runs").glob("*/events.jsonl")).read_text()

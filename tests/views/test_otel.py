@@ -208,7 +208,7 @@ def test_the_command_exports_the_run_with_semantic_kernel_s_spans_below_it(
         done = subprocess.run(
             [sys.executable, "-m", "magentic_kit", "run", str(team), "Why?", "--quiet"],
             env={**os.environ, "OPENAI_API_KEY": "sk-test", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url},
-            cwd=tmp_path, capture_output=True, text=True, timeout=60,
+            cwd=tmp_path, capture_output=True, text=True, timeout=180,
         )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "The final answer.\n"), done.stderr
     (root,) = [span for span in collector.spans if not span.parent_span_id]
