@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import os
 import re
 from collections.abc import Iterator
@@ -142,6 +141,8 @@ def _missing_files(document: Document, route: Route, value: Any, folders: list[P
 
 def _files_beside(base_dir: Path, path: Path) -> list[str]:
     """What has a like name in the folder where a file should be, named as the path names it."""
+    import difflib  # only an error needs it
+
     folder = base_dir / path.parent
     if not folder.is_dir():
         return []

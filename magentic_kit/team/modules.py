@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -45,6 +44,8 @@ def find_source(module: str, folder: Path) -> Path | None:
         if spec is None:
             if module in sys.modules:
                 return None
+            import difflib  # only an error needs it
+
             near = difflib.get_close_matches(part, sorted(_modules_in(places)))
             raise MissingModule(f"{found}{part}", [f"{found}{name}" for name in near])
         places = list(spec.submodule_search_locations or ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import operator
@@ -38,6 +37,8 @@ def module_object(target: str, search_path: Path | None = None) -> Any:
     try:
         return operator.attrgetter(name)(module)
     except AttributeError as error:
+        import difflib  # only an error needs it
+
         near = difflib.get_close_matches(name, dir(module), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError.one(f"target '{target}': {module_name} has no {name!r}{hint}") from error

@@ -9,8 +9,8 @@ from typing import Any
 MAX_DEPTH = 64
 """Lists and objects inside each other. What logs, copies and sends arguments calls itself for each level."""
 
-_TEXT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+"""A text, also one that is never closed, or a bracket: each character is looked at once."""
 
 
 def check_arguments(arguments: str | Mapping[str, Any] | None) -> None:
@@ -25,8 +25,11 @@ def check_arguments(arguments: str | Mapping[str, Any] | None) -> None:
 
 def _depth_of_text(text: str) -> int:
     depth = deepest = 0
-    for bracket in _BRACKET.finditer(_TEXT.sub("", text)):
-        depth += 1 if bracket[0] in "[{" else -1
+    for token in _TOKEN.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+        elif token[0] in "]}":
+            depth -= 1
         deepest = max(deepest, depth)
     return deepest
 

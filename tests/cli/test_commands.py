@@ -254,7 +254,7 @@ def test_a_report_is_derived_again(invoke: Invoke, tmp_path: Path) -> None:
 
 def test_a_report_that_cannot_be_written_is_one_line(invoke: Invoke, tmp_path: Path) -> None:
     run = write(tmp_path, "run", sample.satisfied())
-    (run / "report.md.tmp").mkdir()  # as nobody but root can write everywhere
+    (run / "report.md").mkdir()  # as nobody but root can write everywhere
     with pytest.raises(ConfigError) as caught:
         invoke("report", run)
     assert str(caught.value) == f"{run}: cannot be written: Is a directory"
@@ -297,7 +297,7 @@ MISTAKES = {
     "show r --speed 0": f"magentic-kit show: argument --speed: {TOO_SLOW}; see magentic-kit show --help",
     "show r --speed nan": "magentic-kit show: argument --speed: nan is not a finite number; "
     "see magentic-kit show --help",
-    "show r --speed 2 --follow": "command line: give --follow or --speed, not both",
+    "show . --speed 2 --follow": "command line: give --follow or --speed, not both",
     "batch": "command line: give TEAM and TASKS, or --resume DIR",
     "batch a b --junit no/where": "magentic-kit batch: argument --junit: 'no/where' cannot be written: "
     "No such file or directory; see magentic-kit batch --help",

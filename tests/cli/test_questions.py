@@ -12,6 +12,8 @@ import yaml
 from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall
 from support.screens import Person
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 import pathlib, time
 from semantic_kernel.functions import kernel_function

@@ -18,6 +18,8 @@ import pytest
 import yaml
 from support.openai_server import OpenAIServer, Reply, TeamBrain
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "magentic_kit"]
 MODEL = {"OPENAI_API_KEY": "sk-test-0123456789abcdef"}
 SCRIPT = {

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall, error, ledger
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "magentic_kit"]
 

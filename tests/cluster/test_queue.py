@@ -25,6 +25,8 @@ from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.queued import derive
 from magentic_kit.runlog.reader import read_log
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_submits_of_one_id_are_one_run(database: Database, tmp_path: Path) -> None:
     factory = team(tmp_path)

@@ -16,6 +16,8 @@ from magentic_kit.cluster.database import QUEUE, Database
 from magentic_kit.cluster.queued import derive
 from magentic_kit.runlog.reader import read_log
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_is_of_its_team_as_it_was_submitted(database: Database, tmp_path: Path, server: OpenAIServer) -> None:
     database.submit(team(tmp_path, server), "job", id="run")

@@ -23,6 +23,8 @@ from magentic_kit.cli.app import run
 from magentic_kit.errors import ConfigError
 from magentic_kit.serve.mcp import team_server
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "magentic_kit", "mcp"]
 TOKEN = "a-token-of-this-test"
 

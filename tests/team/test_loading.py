@@ -59,7 +59,7 @@ def test_what_is_left_out_has_finite_defaults(folder: Path) -> None:
     )
     assert (limits.deadline, limits.model_timeout, limits.tool_timeout, limits.max_tokens) == (
         1800,
-        120,
+        600,
         60,
         None,
     )

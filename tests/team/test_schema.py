@@ -54,6 +54,7 @@ NOT_IN_THE_FILE_ALONE = {
     "unknown variable in the task", "several unknown variables in one text", "variable without inputs",
     "unknown variable in instructions", "unknown variable as argument", "unknown variable in a template",
     "unknown variable in a prompt", "variable of another prompt",
+    "expression in the task", "function in the task", "expression in an agent",
     # times, which are written as text
     "bad delay", "deadline in words", "deadline of zero", "deadline of infinity",
 }  # fmt: skip

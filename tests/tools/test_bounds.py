@@ -20,6 +20,8 @@ from support import bombs
 from support.bombs import Spent
 from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall
 
+pytestmark = pytest.mark.slow
+
 SUPPORT = Path(__file__).parents[1] / "support"
 SERVER = str(SUPPORT / "mcp_server.py")
 HEAD = "openapi: 3.0.0\ninfo: {title: t, version: '1'}\nservers: [{url: 'http://127.0.0.1:9'}]"
