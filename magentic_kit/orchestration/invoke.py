@@ -10,7 +10,7 @@ from semantic_kernel.agents import MagenticOrchestration
 from semantic_kernel.agents.runtime import CoreRuntime, InProcessRuntime
 from semantic_kernel.contents import ChatMessageContent
 
-from magentic_kit.errors import PlanRejected, RunCancelled
+from magentic_kit.errors import PlanRejected, ReplayError, RunCancelled
 from magentic_kit.runlog.control import RunControl
 
 Orchestration = MagenticOrchestration[str, ChatMessageContent]
@@ -24,8 +24,8 @@ _LOGGERS = ("in_process_runtime", "semantic_kernel.agents.orchestration.agent_ac
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:
-    """Whether a log record is of anything but the end that a person has given to a run, which is its outcome."""
-    return not isinstance(sys.exc_info()[1], RunCancelled | PlanRejected)
+    """Whether a log record is of anything but an end that the run itself reports: by a person, or by a log that differs."""
+    return not isinstance(sys.exc_info()[1], RunCancelled | PlanRejected | ReplayError)
 
 
 async def answer_of(

@@ -130,7 +130,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "key of another provider": (
         "services: {default: {provider: openai, host: x}}\n",
-        "team.yaml:1:40: unknown key 'host' in services.default; there is model, options, structured_output, fallback, price, api_key_env, provider, base_url, organization, instruction_role",
+        "team.yaml:1:40: unknown key 'host' in services.default; there is model, options, structured_output, fallback, price, api_key_env, provider, base_url, organization, instruction_role, dialect",
     ),
     "misspelt service key": (
         "services: {default: {provider: openai, base_ulr: x}}\n",
