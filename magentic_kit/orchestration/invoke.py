@@ -24,7 +24,7 @@ _LOGGERS = ("in_process_runtime", "semantic_kernel.agents.orchestration.agent_ac
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:
-    """Whether a log record is of anything but an end that the run itself reports: by a person, or by a log that differs."""
+    """Whether a log record is of anything but an end that the run reports: by a person, or by a log that differs."""
     return not isinstance(sys.exc_info()[1], RunCancelled | PlanRejected | ReplayError)
 
 
