@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
+
 from magentic_kit.services.call_pieces import CallPieces
 
 FINISH_REASONS = {
@@ -17,6 +19,10 @@ FINISH_REASONS = {
     "refusal": "refusal",
 }
 """How servers say that a reply ended -> how this package does; whatever else they say is `stop`."""
+
+
+_DRAIN = 1.0
+"""Seconds to wait for the end of an answer whose last event has come."""
 
 
 class MalformedReply(Exception):
@@ -78,6 +84,9 @@ class ReplyReader:
             if piece:
                 yield piece
             if done:
+                with anyio.move_on_after(_DRAIN):  # a connection is used again only if its answer was read to the end
+                    async for _ in body:
+                        pass
                 break
         last = Piece()
         if whole:
