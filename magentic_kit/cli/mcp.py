@@ -57,8 +57,11 @@ def mcp(
             access = Access.of(host, allow_hosts=hosts, token=_token(token_env))
 
         from magentic_kit.serve.mcp import serve_http, serve_stdio, team_server
+        from magentic_kit.serve.teams import ServerOptions, open_teams
 
-        async with team_server(teams, out=out, concurrency=concurrency) as server:
+        options = ServerOptions(out=out, concurrency=concurrency)
+        async with open_teams(teams, options) as opened:
+            server = team_server(opened)
             if http:
                 listening = listen(host, port)
                 say(f"serving on {url_of(host, listening[0])}/mcp", err=True)
