@@ -67,10 +67,7 @@ class EmbeddedTeam:
     @property
     def description(self) -> str:
         """What the team is for, or what its agents are for."""
-        config = self.config
-        if config.description:
-            return config.description
-        return "A team of agents: " + " ".join(f"{agent.name}: {agent.description}" for agent in config.agents)
+        return description_of(self.config)
 
     async def call(self, task: str | None, options: RunArguments) -> RunResult:
         """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
@@ -121,6 +118,13 @@ class EmbeddedTeam:
             if not has_begun or not log.directory:
                 raise
             raise ConfigError.one(f"resume this run first: {error}", file=str(log.directory)) from error
+
+
+def description_of(config: TeamConfig) -> str:
+    """What a team is for, or what its agents are for."""
+    if config.description:
+        return config.description
+    return "A team of agents: " + " ".join(f"{agent.name}: {agent.description}" for agent in config.agents)
 
 
 def as_plugin(team: EmbeddedTeam, name: str | None) -> KernelPlugin:
