@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from a2a.helpers import (
     get_artifact_text,
@@ -16,6 +17,7 @@ from a2a.server.context import ServerCallContext
 from a2a.server.events import EventQueue
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types import ListTasksRequest, Message, Task, TaskState
+from google.protobuf.json_format import MessageToDict
 
 from magentic_kit import events as ev
 from magentic_kit.embed import task_of
@@ -65,7 +67,9 @@ class TeamExecutor(AgentExecutor):
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
         """Begins the run of a task, or gives it the answer that it waits for, and follows it."""
         assert context.message is not None and context.task_id is not None
-        updater = TaskUpdater(event_queue, context.task_id, context.context_id or "")
+        # A message of a task may leave out its context, for which the SDK makes up another.
+        context_id = (context.current_task or context).context_id
+        updater = TaskUpdater(event_queue, context.task_id, context_id or "")
         if context.current_task is None:
             await event_queue.enqueue_event(new_task_from_user_message(context.message))
             run = await self._start(context, updater)
@@ -93,11 +97,8 @@ class TeamExecutor(AgentExecutor):
 
     async def _start(self, context: RequestContext, updater: TaskUpdater) -> ServedRun | None:
         """Begins a run; a task that cannot begin is rejected, and says why."""
-        inputs = context.metadata.get("inputs", {})
         try:
-            if not isinstance(inputs, dict):
-                raise ConfigError.one("should be an object", file="metadata.inputs")
-            task = await self._task(context)
+            task, inputs = await self._task(context), _inputs(context)
             run = await self._teams.start(self._name, task or None, inputs, can_ask=True)
         except ConfigError as error:
             await updater.reject(_message(updater, str(error)))
@@ -142,7 +143,7 @@ class TeamExecutor(AgentExecutor):
     async def _tell(self, step: Step, updater: TaskUpdater) -> bool:
         """Tells the client of a step. Returns whether it is the last one before the next message."""
         if isinstance(step, Question):
-            metadata = {"magentic-kit/question": {"kind": step.kind, "schema": step.schema}}
+            metadata = {"magentic-kit": {"question": step.kind, "schema": step.schema}}
             message = _message(updater, step.text)
             await updater.update_status(TaskState.TASK_STATE_INPUT_REQUIRED, message, metadata=metadata)
             return True
@@ -165,6 +166,24 @@ class TeamExecutor(AgentExecutor):
         if result.outcome != "satisfied":
             message = _message(updater, reply_of(result))
         await updater.update_status(_ENDINGS[result.outcome], message, metadata=ending_data(result))
+
+
+def _inputs(context: RequestContext) -> dict[str, Any]:
+    """The team's inputs, of the metadata of the message or the request. Raises `ConfigError`."""
+    metadata = context.metadata
+    if context.message is not None:
+        metadata.update(MessageToDict(context.message.metadata))
+    inputs = metadata.get("inputs", {})
+    if not isinstance(inputs, dict):
+        raise ConfigError.one("should be an object", file="metadata.inputs")
+    return {name: _whole(value) for name, value in inputs.items()}
+
+
+def _whole(value: object) -> object:
+    """A number as it was sent: protobuf knows no integers in metadata."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def _message(updater: TaskUpdater, text: str) -> Message:

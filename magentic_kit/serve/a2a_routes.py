@@ -78,7 +78,7 @@ def _card(name: str, factory: TeamFactory, *, has_token: bool) -> AgentCard:
         default_output_modes=["text/plain"],
         skills=[skill],
         supported_interfaces=[
-            AgentInterface(protocol_binding=TransportProtocol.JSONRPC, protocol_version=version)
+            AgentInterface(url=f"/a2a/{name}", protocol_binding=TransportProtocol.JSONRPC, protocol_version=version)
             for version in _VERSIONS
         ],
     )

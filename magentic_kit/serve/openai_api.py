@@ -161,7 +161,7 @@ class _Completion:
             if isinstance(step, RunResult):
                 message = {"role": "assistant", "content": _text(step)}
                 choice = {"index": 0, "message": message, "finish_reason": _finish_reason(step)}
-                data = self._data("chat.completion", [choice], metadata=ending_data(step), usage=_usage(step))
+                data = self._data("chat.completion", [choice], usage=_usage(step), **ending_data(step))
                 return ChatCompletion.model_validate(data).model_dump_json(exclude_unset=True)
         raise AssertionError("a run has a result")
 
@@ -189,7 +189,7 @@ class _Completion:
         if text := reply.piece(result):
             yield self._delta(content=text)
         choice = {"index": 0, "delta": {}, "finish_reason": _finish_reason(result)}
-        yield self._chunk([choice], metadata=ending_data(result))
+        yield self._chunk([choice], **ending_data(result))
         if self._has_usage:
             yield self._chunk([], usage=_usage(result))
         yield {"data": "[DONE]"}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
-import anyio
 from pydantic import BaseModel, ValidationError
 from sse_starlette import EventSourceResponse
 from starlette.requests import Request
@@ -46,20 +46,23 @@ async def read_body(request: Request, kind: type[_Body]) -> _Body:
         raise BadRequest("the body is not JSON") from None
 
 
-async def while_connected(request: Request, work: Awaitable[_T]) -> _T | None:
+async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T | None:
     """Awaits `work`, which is cancelled when the client leaves; then returns None."""
-    result: _T | None = None
-    async with anyio.create_task_group() as both:
 
-        async def watch() -> None:
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-            both.cancel_scope.cancel()
+    async def leave() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
 
-        both.start_soon(watch)
-        result = await work
-        both.cancel_scope.cancel()
-    return result
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(leave())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        return None
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.wait({working, leaving})
 
 
 class RunResponse(EventSourceResponse):

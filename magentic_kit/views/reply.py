@@ -24,13 +24,13 @@ def reply_of(result: RunResult) -> str:
 
 
 def ending_data(ending: ev.RunFinished | RunResult) -> dict[str, Any]:
-    """How a run ended, under keys of this package's in the metadata of others' protocols."""
-    data: dict[str, Any] = {"magentic-kit/outcome": ending.outcome}
+    """How a run ended, as `{"magentic-kit": {outcome, reason, notes}}` for the metadata of others' protocols."""
+    data: dict[str, Any] = {"outcome": ending.outcome}
     if ending.reason:
-        data["magentic-kit/reason"] = ending.reason
+        data["reason"] = ending.reason
     if ending.notes:
-        data["magentic-kit/notes"] = list(ending.notes)
-    return data
+        data["notes"] = list(ending.notes)
+    return {"magentic-kit": data}
 
 
 class ReplyStream:
