@@ -144,17 +144,12 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     return cast(ChatCompletionClientBase, service)
 
 
-def _patience() -> Any:
-    """Returns the time limit of a client on httpx, which only such a client imports."""
-    return resolve_name("httpx:Timeout")(None, connect=_CONNECT)
-
-
-def _patience_of(client: Any) -> Any:
-    """The same in the client's own kind of time limit, since SDKs go from httpx to httpx2 at their own times."""
-    kind = type(client.timeout)
-    if kind.__name__ == "Timeout":
-        return kind(None, connect=_CONNECT)
-    return _patience()
+def _patience_of(client: Any = None) -> Any:
+    """Returns the time limit for a client, of its own kind: SDKs go from httpx to httpx2 at their own times."""
+    kind: Any = type(getattr(client, "timeout", None))
+    if kind.__name__ != "Timeout":
+        kind = resolve_name("httpx:Timeout")
+    return kind(None, connect=_CONNECT)
 
 
 def _module(provider: str) -> str:
@@ -212,7 +207,7 @@ def _azure_ai(settings: _Settings) -> dict[str, Any]:
 
 
 def _ollama(settings: _Settings) -> dict[str, Any]:
-    return {"client": resolve_name("ollama:AsyncClient")(host=settings.find("host", "HOST"), timeout=_patience())}
+    return {"client": resolve_name("ollama:AsyncClient")(host=settings.find("host", "HOST"), timeout=_patience_of())}
 
 
 def _google(settings: _Settings) -> dict[str, Any]:
