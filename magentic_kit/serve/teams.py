@@ -18,7 +18,7 @@ from magentic_kit.run import Run
 from magentic_kit.runlog.result import RunResult
 from magentic_kit.serve.questions import Answer, Question, Request
 from magentic_kit.team.people import PeopleOptions, PlanReview, ToolReview, ToolReviewRequest, matches
-from magentic_kit.tools.openapi import function_name
+from magentic_kit.tools.function_names import function_name
 
 Step: TypeAlias = AnyEvent | Question | RunResult
 Asker: TypeAlias = Callable[[Request], Awaitable[Any]]
