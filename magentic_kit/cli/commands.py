@@ -23,6 +23,7 @@ COMMANDS = {
     "schema": ("validate:schema", "Print the JSON Schema of the team file."),
     "doctor": ("doctor:doctor", "Check the installation, keys and services."),
     "mcp": ("mcp:mcp", "Serve teams as tools of an MCP server."),
+    "serve": ("serve:serve", "Serve teams by MCP, A2A, AG-UI and an OpenAI-compatible API."),
     "worker": ("cluster:worker", "Carry out queued runs; on as many hosts as you like."),
     "submit": ("cluster:submit", "Queue a run for the workers."),
     "status": ("cluster:status", "Show the state of queued runs."),

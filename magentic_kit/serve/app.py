@@ -18,8 +18,6 @@ from magentic_kit.serve.teams import ServedTeams, ServerOptions
 
 THIS_MACHINE = Access.of("127.0.0.1")
 """Answers requests of this machine that no page of another origin sent."""
-EXTRAS = {"a2a": "A2A", "ag_ui": "AG-UI"}
-"""Packages of protocols that are served if they are installed."""
 
 
 def create_app(
@@ -35,14 +33,18 @@ def create_app(
     factories are open: an app that mounts it enters `router.lifespan_context(app)`. `access` says who may send
     requests; None leaves that to the app around it. Raises `ConfigError`.
     """
-    teams = ServedTeams(factories, options or ServerOptions())
+    return app_of(ServedTeams(factories, options or ServerOptions()), access)
+
+
+def app_of(teams: ServedTeams, access: Access | None) -> Starlette:
+    """Makes the app of teams that are served, whose runs end with its lifespan. Raises `ConfigError`."""
     endpoint = McpEndpoint(team_server(teams))
     routes: list[BaseRoute] = [Route("/mcp", endpoint), *openai_routes(teams)]
-    if find_spec("a2a"):
+    if _has("a2a"):
         from magentic_kit.serve.a2a_routes import a2a_routes
 
         routes += a2a_routes(teams, has_token=access is not None and access.token is not None)
-    if find_spec("ag_ui"):
+    if _has("ag_ui"):
         from magentic_kit.serve.ag_ui import ag_ui_routes
 
         routes += ag_ui_routes(teams)
@@ -59,3 +61,18 @@ def create_app(
     if access is not None:
         middleware.append(Middleware(RequestGuard, access))
     return Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+
+
+def addresses(teams: ServedTeams, url: str) -> str:
+    """Says where clients find what, a line for each protocol and team."""
+    lines = [f"serving on {url}", f"  MCP     {url}/mcp", f"  OpenAI  {url}/v1  models: {', '.join(teams.by_name)}"]
+    for package, path, protocol in (("a2a", "a2a", "A2A"), ("ag_ui", "ag-ui", "AG-UI")):
+        if _has(package):
+            lines += [f"  {protocol:6}  {url}/{path}/{name}" for name in teams.by_name]
+        else:
+            lines.append(f"  {protocol:6}  not installed: pip install 'magentic-kit[{path}]'")
+    return "\n".join(lines)
+
+
+def _has(package: str) -> bool:
+    return find_spec(package) is not None
