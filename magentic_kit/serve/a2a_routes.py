@@ -49,8 +49,9 @@ def _card_route(path: str, name: str, card: AgentCard) -> Route:
     async def serve_card(request: Request) -> Response:
         here = AgentCard()
         here.CopyFrom(card)
+        path = f"{request.scope.get('root_path', '')}/a2a/{name}"  # also where the app is mounted
         for interface in here.supported_interfaces:
-            interface.url = f"{request.base_url}a2a/{name}"  # as the client has reached it, through proxies too
+            interface.url = str(request.url.replace(path=path, query=""))
         return JSONResponse(agent_card_to_dict(here))
 
     return Route(path, serve_card)
