@@ -103,6 +103,8 @@ class RecordedSteps:
         self.requests = Requests()
         self.unfinished: dict[str, ev.ToolCallStarted] = {}
         self.unknown_tools: UnknownTools = unknown_tools or {}
+        self.has_log = bool(log)
+        """Whether there is such a log: what a model says may then come from it, with secrets masked."""
         self._strict = strict
         self._logged: set[tuple[Any, ...] | None] = set()
         self._resume_point: int | None = None

@@ -13,8 +13,8 @@ from typing import Any
 import pexpect
 import pytest
 import yaml
-from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall, ledger
 from semantic_kernel.functions import kernel_function
+from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall, ledger
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev

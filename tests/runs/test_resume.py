@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from support import durable
 import pytest
+from support import durable
 from support.durable import MODEL_CALLS, TOOL_CALLS, child, effects, write_team
 from support.openai_server import Answer, OpenAIServer, Request, TeamBrain, error
 
