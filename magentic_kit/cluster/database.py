@@ -140,11 +140,10 @@ class Database:
         """Queues a run of the team as it is now, and returns its id; the same id again is the same run.
 
         The functions that `approve` names and, with `approve_plan`, plans need nobody's yes. Runs without a
-        `priority` begin first, then those of a lower number (from 1); none begins before `delay` seconds have
-        passed. Raises `ConfigError`, also if that id is taken by a run of something else, or there is a secret in it.
+        `priority` begin first, then those of a lower number (from 1), none before `delay` seconds have passed.
+        Raises `ConfigError`, also if that id is taken by a run of something else, or there is a secret in it.
         """
-        blueprint = factory.blueprint
-        run = id or new_run_id(blueprint.config.name)
+        blueprint, run = factory.blueprint, id or new_run_id(factory.blueprint.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
         require_queueable(blueprint, task, inputs or {})
