@@ -34,8 +34,7 @@ OUTCOMES = ("satisfied", "limited", "rejected", "cancelled", "failed")
 CONNECT = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 """A host that vanished is noticed in half a minute, not in the quarter of an hour that TCP takes."""
 _STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
-_POLL = 0.25
-"""Seconds between a worker's looks for runs that are queued."""
+_POLL = 0.25  # seconds between a worker's looks for runs that are queued
 
 
 class Spec(TypedDict):
