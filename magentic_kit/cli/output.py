@@ -26,7 +26,7 @@ def say_json(data: object) -> None:
 def complain(*messages: str, colour: str = "red") -> None:
     """Prints lines on standard error, in `colour` if the terminal shows colours and the user wants them.
 
-    Keys are masked: one in a wrong place of a team file, such as `api_key_env`, is quoted by the error that says so.
+    Keys are masked: an error quotes what it is about, and that may be a key in a wrong place.
     """
     from magentic_kit.runlog.redaction import redactor_of_all  # a command that does not complain need not wait for it
 
