@@ -17,6 +17,7 @@ from magentic_kit.runlog.control import RunControl, StepTimeout
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.redaction import RedactedStream
 from magentic_kit.services.errors import as_service_error
+from magentic_kit.services.providers import address_key
 from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.services.reply import CallInRun, Reply
 
@@ -123,7 +124,7 @@ class Attempts:
             return ServiceError(f"service '{name}': {self._late()}", service=name, retryable=True, fault="down")
         url = service.service_url() or ""
         where = f"{service.ai_model_id} at {url}" if "://" in url else service.ai_model_id
-        return as_service_error(error, service=name, describe=where)
+        return as_service_error(error, service=name, describe=where, address=address_key(service))
 
     def _late(self) -> str:
         took = time.monotonic() - self._began

@@ -14,7 +14,7 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.options import Injected, TeamChanges
 from magentic_kit.orchestration.substitutes import ChatService
 from magentic_kit.runlog.redaction import Redactor, redactor_of
-from magentic_kit.services.connectors import in_dialect
+from magentic_kit.services.connectors import adapted
 from magentic_kit.services.keys import keys_of
 from magentic_kit.services.options import unknown_options
 from magentic_kit.services.pool import Pool
@@ -198,7 +198,7 @@ def injected_services(injected: Injected) -> dict[str, ChatCompletionClientBase]
         services.update(injected.kernel.services)
     services.update(injected.services)
     chat = {name: one for name, one in services.items() if isinstance(one, ChatCompletionClientBase)}
-    return {name: in_dialect(service) for name, service in chat.items()}
+    return {name: adapted(service) for name, service in chat.items()}
 
 
 def injected_plugins(injected: Injected) -> dict[str, KernelPlugin]:

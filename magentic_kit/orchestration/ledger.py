@@ -46,10 +46,7 @@ def tier_settings(settings: type[BaseModel], names: Sequence[str]) -> dict[str, 
     schema = ledger_schema(names)
     known = settings.model_fields
     tiers: dict[str, dict[str, Any]] = {}
-    if settings.__name__.startswith("AzureAIInference"):  # whose connector makes `JsonSchemaFormat` of the dict
-        own = {"name": "progress_ledger", "strict": True, "schema": schema}
-        tiers["json_schema"] = {"response_format": own, "structured_json_response": True}
-    elif "response_format" in known:  # OpenAI and what is compatible with it, Mistral
+    if "response_format" in known:  # OpenAI and what is compatible with it, Mistral, Azure AI Inference
         wrapped = {"name": "progress_ledger", "strict": True, "schema": schema}
         tiers["json_schema"] = {"response_format": {"type": "json_schema", "json_schema": wrapped}}
         tiers["json_object"] = {"response_format": {"type": "json_object"}}

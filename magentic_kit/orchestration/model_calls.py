@@ -26,6 +26,7 @@ from magentic_kit.services.messages import as_conversation, characters
 from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.services.reply import Answer, contents_of
 from magentic_kit.services.text_calls import text_calls
+from magentic_kit.text import one_line
 
 _S = TypeVar("_S", bound=ChatCompletionClientBase)
 
@@ -85,7 +86,11 @@ class ParticipantCalls(LoggedCalls):
 
     async def ask(self, service: ChatCompletionClientBase, call: ModelCall, history: ChatHistory) -> str:
         """The text of the reply to the history."""
-        settings = service.instantiate_prompt_execution_settings(**call.options)
+        try:
+            settings = service.instantiate_prompt_execution_settings(**call.options)
+        except Exception as error:  # the connector's own checks, of whatever kind
+            message = f"service '{self.service}' does not take these options: {one_line(str(error), 300)}"
+            raise ServiceError(message, service=self.service) from error
         pieces = self.connect(service, call).get_streaming_chat_message_contents(history, settings)
         return "".join([content.content async for contents in pieces for content in contents[:1]])
 

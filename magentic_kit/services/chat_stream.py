@@ -10,16 +10,7 @@ from typing import Any
 import anyio
 
 from magentic_kit.services.call_pieces import CallPieces
-
-FINISH_REASONS = {
-    **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens", "max_length"), "length"),
-    **dict.fromkeys(("content_filter", "safety", "recitation", "prohibited_content", "blocklist"), "content_filter"),
-    **dict.fromkeys(("content_filtered", "guardrail_intervened", "sensitive", "spii"), "content_filter"),
-    **dict.fromkeys(("tool_calls", "tool_use", "function_call", "tool_call"), "tool_calls"),
-    "refusal": "refusal",
-}
-"""How servers say that a reply ended -> how this package does; whatever else they say is `stop`."""
-
+from magentic_kit.services.endings import FINISH_REASONS
 
 _DRAIN = 1.0
 """Seconds to wait for the end of an answer whose last event has come."""
