@@ -14,7 +14,7 @@ from semantic_kernel.connectors.ai.chat_completion_client_base import ChatComple
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
-from magentic_kit.services.providers import CONNECT, PATIENCE, PROVIDERS, Settings
+from magentic_kit.services.providers import CONNECT, PROVIDERS, Settings, patience
 from magentic_kit.services.replay import ReplayChatCompletion
 from magentic_kit.services.scripted import ScriptedChatCompletion
 from magentic_kit.team.secrets import environment_secrets
@@ -112,11 +112,11 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
 
 
 def _patience_of(client: Any) -> Any:
-    """`PATIENCE` in the client's own kind of time limit, since SDKs go from httpx to httpx2 at their own times."""
+    """`patience` in the client's own kind of time limit, since SDKs go from httpx to httpx2 at their own times."""
     kind = type(client.timeout)
     if kind.__name__ == "Timeout":
         return kind(None, connect=CONNECT)
-    return PATIENCE
+    return patience()
 
 
 def _in_process(name: str, config: Any, search_path: Path | None) -> ChatCompletionClientBase:

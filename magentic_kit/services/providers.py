@@ -9,16 +9,17 @@ from dataclasses import KW_ONLY, dataclass
 from pkgutil import resolve_name
 from typing import Any, NoReturn
 
-import httpx
-
 from magentic_kit.errors import ConfigError
 
 CONNECT = 10.0
 """Seconds to open a connection; how long an answer may take is bounded by `limits.model_timeout` alone."""
 
-PATIENCE = httpx.Timeout(None, connect=CONNECT)
-
 _NVIDIA = "https://integrate.api.nvidia.com/v1"
+
+
+def patience() -> Any:
+    """The time limit of a client on httpx, which only such a client imports."""
+    return resolve_name("httpx:Timeout")(None, connect=CONNECT)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _azure_ai(settings: Settings) -> dict[str, Any]:
 
 
 def _ollama(settings: Settings) -> dict[str, Any]:
-    return {"client": resolve_name("ollama:AsyncClient")(host=settings.find("host", "HOST"), timeout=PATIENCE)}
+    return {"client": resolve_name("ollama:AsyncClient")(host=settings.find("host", "HOST"), timeout=patience())}
 
 
 def _google(settings: Settings) -> dict[str, Any]:
