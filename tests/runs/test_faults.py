@@ -151,6 +151,11 @@ def test_what_a_404_advises_blames_an_address_only_if_nobody_knows_the_model(nam
     assert str(fault(in_semantic_kernel(openai_error(404, body)))).endswith(f"; check {advice}")
 
 
+def test_a_message_whose_first_line_only_opens_it_is_told_with_what_follows() -> None:
+    told = str(fault(openai_error(500, "1 validation error:\n  body.response_format.type\n    should be 'text'")))
+    assert told == line("500 Internal Server Error: 1 validation error: body.response_format.type should be 'text'")
+
+
 def test_no_address_is_blamed_where_the_team_file_has_none() -> None:
     told = as_service_error(openai_error(404, "Not Found"), service="default", describe="m", address="")
     assert str(told) == "service 'default' (m): 404 Not Found: Not Found; check the model's name"

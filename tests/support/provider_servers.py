@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -317,5 +317,3 @@ FORMATS: Mapping[str, Callable[[Reply, bool], tuple[str, str]]] = {
     "azure_ai_inference": openai,
     "nvidia": openai,
 }
-
-PROVIDERS: Sequence[str] = tuple(FORMATS)
