@@ -16,7 +16,7 @@ from magentic_kit.orchestration.substitutes import ChatService
 from magentic_kit.runlog.redaction import Redactor, redactor_of
 from magentic_kit.services.connectors import adapted
 from magentic_kit.services.keys import keys_of
-from magentic_kit.services.options import unknown_options
+from magentic_kit.services.options import wrong_options
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.prices import Pricing, pricing_of
 from magentic_kit.services.rate_limits import Throttle
@@ -136,7 +136,7 @@ class TeamBlueprint:
 
     def require_known_options(self) -> None:
         """Raises `ConfigError` with every option that a connector does not know."""
-        problems = unknown_options(self.team, self._services)
+        problems = wrong_options(self.team, self._services)
         if problems:
             raise ConfigError(problems)
 

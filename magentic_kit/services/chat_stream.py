@@ -162,6 +162,7 @@ class ReplyReader:
                 break
         piece.reasoning += reasoning
         refusal = delta.get("refusal")
+        self._refused |= _is_refusal_part(delta.get("content"))
         if isinstance(refusal, str) and refusal:
             self._refused = True
             piece.refusal += refusal
@@ -171,6 +172,12 @@ class ReplyReader:
                 self._calls.add(call)
         if isinstance(legacy := delta.get("function_call"), Mapping):
             self._calls.add({"function": legacy})
+
+
+def _is_refusal_part(content: object) -> bool:
+    """Whether a message's content is a refusal, by parts of that kind."""
+    parts = content if isinstance(content, list) else [content]
+    return any(isinstance(part, Mapping) and part.get("refusal") for part in parts)
 
 
 def content_text(content: object) -> tuple[str, str]:

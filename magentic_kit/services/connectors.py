@@ -50,11 +50,11 @@ def build_service(name: str, config: Service, *, search_path: Path | None = None
 
 
 def connector_class(provider: str) -> type[ChatCompletionClientBase] | None:
-    """Semantic Kernel's connector for a provider; None for one of this package's own, or whose extra is missing."""
+    """The connector for a provider; None for one of this package's own, or whose extra is missing."""
     if provider not in PROVIDERS:
         return None
     try:
-        return cast("type[ChatCompletionClientBase]", PROVIDERS[provider].connector_class())
+        return with_mixin(PROVIDERS[provider].connector_class(), PROVIDERS[provider].adapter_class())
     except ImportError:
         return None
 
@@ -97,7 +97,7 @@ def with_mixin(cls: type[_S], mixin: type) -> type[_S]:
 
 def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     provider = PROVIDERS[config.provider]
-    connector = with_mixin(provider.connector_class(), provider.adapter_class())
+    connector: Any = with_mixin(provider.connector_class(), provider.adapter_class())
     settings = Settings(name, provider.prefix, config)
     arguments = provider.arguments(settings)
     arguments[provider.model] = settings.need("model", provider.variable)
