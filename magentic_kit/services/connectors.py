@@ -14,7 +14,7 @@ from semantic_kernel.connectors.ai.chat_completion_client_base import ChatComple
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
-from magentic_kit.services.providers import CONNECT, PROVIDERS, Settings, patience
+from magentic_kit.services.providers import PROVIDERS, Settings, patience
 from magentic_kit.services.replay import ReplayChatCompletion
 from magentic_kit.services.scripted import ScriptedChatCompletion
 from magentic_kit.team.secrets import environment_secrets
@@ -107,16 +107,8 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     for field in ("client", "async_client"):
         client: Any = getattr(service, field, None)
         if hasattr(client, "max_retries"):  # retries are the run's own, which emits events of them
-            client.max_retries, client.timeout = 0, _patience_of(client)
+            client.max_retries, client.timeout = 0, patience(client)
     return cast(ChatCompletionClientBase, service)
-
-
-def _patience_of(client: Any) -> Any:
-    """`patience` in the client's own kind of time limit, since SDKs go from httpx to httpx2 at their own times."""
-    kind = type(client.timeout)
-    if kind.__name__ == "Timeout":
-        return kind(None, connect=CONNECT)
-    return patience()
 
 
 def _in_process(name: str, config: Any, search_path: Path | None) -> ChatCompletionClientBase:

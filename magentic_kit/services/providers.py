@@ -17,9 +17,12 @@ CONNECT = 10.0
 _NVIDIA = "https://integrate.api.nvidia.com/v1"
 
 
-def patience() -> Any:
-    """The time limit of a client on httpx, which only such a client imports."""
-    return resolve_name("httpx:Timeout")(None, connect=CONNECT)
+def patience(client: Any = None) -> Any:
+    """The time limit for a client, of its own kind: SDKs go from httpx to httpx2 at their own times."""
+    kind: Any = type(getattr(client, "timeout", None))
+    if kind.__name__ != "Timeout":
+        kind = resolve_name("httpx:Timeout")
+    return kind(None, connect=CONNECT)
 
 
 @dataclass(frozen=True)
