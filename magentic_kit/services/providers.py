@@ -7,9 +7,12 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from pkgutil import resolve_name
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from magentic_kit.errors import ConfigError
+
+Arguments: TypeAlias = dict[str, Any]
+"""What a connector is called with."""
 
 CONNECT = 10.0
 """Seconds to open a connection; how long an answer may take is bounded by `limits.model_timeout` alone."""
@@ -46,7 +49,7 @@ class Settings:
         variable = self.config.api_key_env or f"{self.prefix}_API_KEY"
         return os.environ.get(variable, "").strip() or self.lack("key", variable)
 
-    def version(self) -> dict[str, Any]:
+    def version(self) -> Arguments:
         """The API version of Azure, as an argument."""
         default = "semantic_kernel.connectors.ai.open_ai.const:DEFAULT_AZURE_API_VERSION"
         return {"api_version": self.find("api_version", "API_VERSION") or resolve_name(default)}
@@ -67,7 +70,7 @@ class Provider:
 
     connector: str
     adapter: str
-    arguments: Callable[[Settings], dict[str, Any]]
+    arguments: Callable[[Settings], Arguments]
     _: KW_ONLY
     prefix: str
     address: str = ""
@@ -91,7 +94,7 @@ class Provider:
         return resolve_name(f"magentic_kit.services.adapters.{self.adapter}")
 
 
-def _openai(settings: Settings) -> dict[str, Any]:
+def _openai(settings: Settings) -> Arguments:
     base_url, organization = settings.find("base_url", "BASE_URL"), settings.find("organization", "ORG_ID")
     # A local server asks for no key, but the client insists on one.
     key = "no-key" if base_url and not settings.find("api_key_env", "API_KEY") else settings.key()
@@ -100,14 +103,14 @@ def _openai(settings: Settings) -> dict[str, Any]:
     return {"async_client": client, "instruction_role": settings.config.instruction_role}
 
 
-def _azure(settings: Settings) -> dict[str, Any]:
+def _azure(settings: Settings) -> Arguments:
     entra, endpoint = settings.config.auth == "entra", settings.need("endpoint", "ENDPOINT")
     secret: Any = {"azure_ad_token_provider": _entra_tokens()} if entra else {"api_key": settings.key()}
     make = resolve_name("magentic_kit.services.openai_client:azure_client")
     return {"async_client": make(azure_endpoint=endpoint, **settings.version(), **secret)}
 
 
-def _keyed(settings: Settings) -> dict[str, Any]:
+def _keyed(settings: Settings) -> Arguments:
     return {"api_key": settings.key()}
 
 
@@ -120,18 +123,18 @@ def _entra_tokens() -> Callable[[], Awaitable[str]]:
     return lambda: asyncio.to_thread(provide)
 
 
-def _azure_ai(settings: Settings) -> dict[str, Any]:
+def _azure_ai(settings: Settings) -> Arguments:
     make = resolve_name("azure.ai.inference.aio:ChatCompletionsClient")
     key = resolve_name("azure.core.credentials:AzureKeyCredential")(settings.key())
     options = {"retry_total": 0, "connection_timeout": CONNECT, "read_timeout": None, **settings.version()}
     return {"client": make(settings.need("endpoint", "ENDPOINT"), key, **options)}
 
 
-def _ollama(settings: Settings) -> dict[str, Any]:
+def _ollama(settings: Settings) -> Arguments:
     return {"client": resolve_name("ollama:AsyncClient")(host=settings.find("host", "HOST"), timeout=patience())}
 
 
-def _google(settings: Settings) -> dict[str, Any]:
+def _google(settings: Settings) -> Arguments:
     make = resolve_name("google.genai:Client")
     if not settings.config.vertex:
         return {"client": make(vertexai=False, api_key=settings.key())}
@@ -139,7 +142,7 @@ def _google(settings: Settings) -> dict[str, Any]:
     return {"client": make(vertexai=True, project=project, location=region)}
 
 
-def _bedrock(settings: Settings) -> dict[str, Any]:
+def _bedrock(settings: Settings) -> Arguments:
     session = resolve_name("boto3:Session")()
     if not session.region_name or session.get_credentials() is None:
         variables = "AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
@@ -150,7 +153,7 @@ def _bedrock(settings: Settings) -> dict[str, Any]:
     return {"runtime_client": client, "model_provider": settings.config.model_provider}
 
 
-def _nvidia(settings: Settings) -> dict[str, Any]:
+def _nvidia(settings: Settings) -> Arguments:
     # NVIDIA speaks OpenAI's protocol; SK's own connector for it calls no functions and cannot stream.
     make = resolve_name("magentic_kit.services.openai_client:openai_client")
     base_url = settings.find("base_url", "BASE_URL") or _NVIDIA

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from semantic_kernel.connectors.ai.anthropic import AnthropicChatCompletion
+from semantic_kernel.connectors.ai.anthropic import AnthropicChatCompletion, AnthropicChatPromptExecutionSettings
 from semantic_kernel.contents import ChatMessageContent, StreamingChatMessageContent
 from semantic_kernel.contents.reasoning_content import ReasoningContent
 from semantic_kernel.contents.streaming_reasoning_content import StreamingReasoningContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from magentic_kit.services.endings import set_ending
+
+if TYPE_CHECKING:
+    from anthropic.lib.streaming import MessageStreamEvent
+    from anthropic.types import Message
 
 _KNOWN = "end_turn"
 """A reason to stop that the connector's table has; it raises `KeyError` for some of the others."""
@@ -21,7 +25,7 @@ class AnthropicAdapter(AnthropicChatCompletion):
     """Put before the connector's class."""
 
     async def _send_chat_stream_request(
-        self, settings: Any, function_invoke_attempt: int = 0
+        self, settings: AnthropicChatPromptExecutionSettings, function_invoke_attempt: int = 0
     ) -> AsyncGenerator[list[StreamingChatMessageContent], None]:
         metadata: dict[str, Any] = {}
         async with self.async_client.messages.stream(**settings.prepare_settings_dict()) as stream:
@@ -35,7 +39,7 @@ class AnthropicAdapter(AnthropicChatCompletion):
                     yield [self._create_streaming_chat_message_content(event, metadata, function_invoke_attempt)]
 
     def _create_streaming_chat_message_content(
-        self, stream_event: Any, metadata: dict[str, Any] | None = None, function_invoke_attempt: int = 0
+        self, stream_event: MessageStreamEvent, metadata: dict[str, Any] | None = None, function_invoke_attempt: int = 0
     ) -> StreamingChatMessageContent:
         reason = None
         if stream_event.type == "message_delta":
@@ -46,7 +50,7 @@ class AnthropicAdapter(AnthropicChatCompletion):
         set_ending(content, reason)
         return content
 
-    def _create_chat_message_content(self, response: Any, response_metadata: dict[str, Any]) -> ChatMessageContent:
+    def _create_chat_message_content(self, response: Message, response_metadata: dict[str, Any]) -> ChatMessageContent:
         known = response.model_copy(update={"stop_reason": _KNOWN})
         content = super()._create_chat_message_content(known, response_metadata)
         thoughts = [block.thinking for block in response.content if block.type == "thinking"]
@@ -56,7 +60,7 @@ class AnthropicAdapter(AnthropicChatCompletion):
         return content
 
 
-def _ends_call(event: Any) -> bool:
+def _ends_call(event: MessageStreamEvent) -> bool:
     return bool(event.type == "content_block_stop" and event.content_block.type == "tool_use")
 
 

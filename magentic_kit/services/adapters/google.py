@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semantic_kernel.connectors.ai.google.google_ai import GoogleAIChatCompletion
 from semantic_kernel.connectors.ai.google.shared_utils import (
@@ -19,13 +19,16 @@ from semantic_kernel.contents.utils.author_role import AuthorRole
 from magentic_kit.services.chat_stream import ErrorInReply
 from magentic_kit.services.endings import set_ending
 
+if TYPE_CHECKING:
+    from google.genai.types import Candidate, GenerateContentResponse
+
 
 class GoogleAdapter(GoogleAIChatCompletion):
     """Put before the connector's class. A prompt that is blocked raises `ErrorInReply`."""
 
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
-    ) -> AsyncGenerator[list[StreamingChatMessageContent], Any]:
+    ) -> AsyncGenerator[list[StreamingChatMessageContent], None]:
         # The connector's own raises `TypeError` for a chunk without candidates, such as one with the usage alone.
         if self.client is None:  # of a service of the caller's, which makes a client for each call
             async for contents in super()._inner_get_streaming_chat_message_contents(
@@ -52,7 +55,7 @@ class GoogleAdapter(GoogleAIChatCompletion):
                 yield [self._create_streaming_chat_message_content(chunk, candidate, function_invoke_attempt)]
 
     def _create_streaming_chat_message_content(
-        self, chunk: Any, candidate: Any, function_invoke_attempt: int = 0
+        self, chunk: GenerateContentResponse, candidate: Candidate, function_invoke_attempt: int = 0
     ) -> StreamingChatMessageContent:
         said, thought = _without_thoughts(candidate)
         content = super()._create_streaming_chat_message_content(chunk, said, function_invoke_attempt)
@@ -61,7 +64,9 @@ class GoogleAdapter(GoogleAIChatCompletion):
         set_ending(content, _reason(candidate))
         return content
 
-    def _create_chat_message_content(self, response: Any, candidate: Any) -> ChatMessageContent:
+    def _create_chat_message_content(
+        self, response: GenerateContentResponse, candidate: Candidate
+    ) -> ChatMessageContent:
         said, thought = _without_thoughts(candidate)
         content = super()._create_chat_message_content(response, said)
         if thought:
@@ -70,7 +75,7 @@ class GoogleAdapter(GoogleAIChatCompletion):
         return content
 
 
-def _require_unblocked(chunk: Any) -> None:
+def _require_unblocked(chunk: GenerateContentResponse) -> None:
     feedback = chunk.prompt_feedback
     if feedback and feedback.block_reason:
         reason = getattr(feedback.block_reason, "value", feedback.block_reason)
@@ -78,13 +83,13 @@ def _require_unblocked(chunk: Any) -> None:
         raise ErrorInReply({"code": 400, "message": message})
 
 
-def _reason(candidate: Any) -> str | None:
+def _reason(candidate: Candidate) -> str | None:
     """Why the candidate ended; None if it has not."""
     reason: str | None = getattr(candidate.finish_reason, "value", candidate.finish_reason)
     return reason
 
 
-def _without_thoughts(candidate: Any) -> tuple[Any, str]:
+def _without_thoughts(candidate: Candidate) -> tuple[Candidate, str]:
     """The candidate without its parts of reasoning, and their text."""
     if not candidate.content or not candidate.content.parts:
         return candidate, ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semantic_kernel.connectors.ai.mistral_ai import MistralAIChatCompletion, MistralAIChatPromptExecutionSettings
 from semantic_kernel.contents import ChatMessageContent
@@ -11,6 +11,9 @@ from semantic_kernel.contents.reasoning_content import ReasoningContent
 from magentic_kit.services.adapters.one_piece import InOnePiece
 from magentic_kit.services.chat_stream import content_text
 from magentic_kit.services.endings import set_ending
+
+if TYPE_CHECKING:
+    from mistralai.models import AssistantMessageContent, ChatCompletionChoice, ChatCompletionResponse
 
 
 class MistralSettings(MistralAIChatPromptExecutionSettings):
@@ -27,7 +30,7 @@ class MistralAdapter(InOnePiece, MistralAIChatCompletion):
         return MistralSettings
 
     def _create_chat_message_content(
-        self, response: Any, choice: Any, response_metadata: dict[str, Any]
+        self, response: ChatCompletionResponse, choice: ChatCompletionChoice, response_metadata: dict[str, Any]
     ) -> ChatMessageContent:
         text, thought = _texts(choice.message.content)
         message = choice.message.model_copy(update={"content": text})
@@ -39,7 +42,7 @@ class MistralAdapter(InOnePiece, MistralAIChatCompletion):
         return content
 
 
-def _texts(content: Any) -> tuple[str, str]:
+def _texts(content: AssistantMessageContent | None) -> tuple[str, str]:
     """Text and reasoning of a message's content, which is a text or parts; parts of other kinds are passed over."""
     if not isinstance(content, list):
         return content or "", ""
