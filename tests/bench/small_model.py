@@ -166,6 +166,7 @@ if __name__ == "__main__":
                 first=asked.first,
                 runs=asked.runs,
                 tools=asked.tools,
+                long=asked.long,
                 context=asked.context,
                 out=asked.out,
             )
