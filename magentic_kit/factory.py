@@ -18,9 +18,11 @@ from magentic_kit.events import AnyEvent
 from magentic_kit.orchestration import options
 from magentic_kit.orchestration.blueprint import TeamBlueprint, injected_services, known_plugins
 from magentic_kit.orchestration.build import RunParts
+from magentic_kit.orchestration.follow_up import given_task
 from magentic_kit.orchestration.keywords import takes
 from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.options import Injected, LoadArguments, OrchestrationArguments
+from magentic_kit.orchestration.task import Contents
 from magentic_kit.run import Run, embedded_team, member_service
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import new_run_id
@@ -113,8 +115,9 @@ class TeamFactory:
         blueprint = self.blueprint.varied(arguments)
         blueprint.pool.use_loop(asyncio.get_running_loop())
         inputs = blueprint.fill_inputs(arguments.inputs)
-        task = blueprint.fill_task(arguments.task, inputs)
-        parts = _unlogged(blueprint, inputs, _NOBODY)
+        given = given_task(arguments.task, arguments, blueprint.config.manager.context)
+        task = blueprint.fill_task(given.text, inputs)
+        parts = _unlogged(blueprint, inputs, _NOBODY, contents=given.contents)
         try:
             assert isinstance(parts.manager, TeamManager)
             return await parts.manager.task_ledger(task, {a.name: a.description or "" for a in parts.agents})
@@ -182,6 +185,7 @@ def _unlogged(
     inputs: Mapping[str, Any],
     arguments: OrchestrationArguments,
     on_event: Sink | None = None,
+    contents: Contents = (),
 ) -> RunParts:
     """The parts of a run that is not logged."""
     steps = RecordedSteps()
@@ -189,7 +193,16 @@ def _unlogged(
     run_id = new_run_id(blueprint.config.name)
     emitter = RunEmitter(run_id, redactor=blueprint.redactor(inputs), steps=steps, sinks=sinks)
     control = RunControl(blueprint.config.run_limits(), emitter)
-    return RunParts(blueprint, emitter, control, steps, inputs=inputs, options=arguments, member_service=member_service)
+    return RunParts(
+        blueprint,
+        emitter,
+        control,
+        steps,
+        inputs=inputs,
+        options=arguments,
+        member_service=member_service,
+        contents=contents,
+    )
 
 
 _NOBODY = OrchestrationArguments(reviewer=lambda _: PlanReview.approve(), humans={"*": lambda turn: ""})

@@ -94,6 +94,8 @@ def derive(database: Database, id: str, out: Path, formats: Sequence[str]) -> tu
     journals, records = {"": Journal(out / id)}, dict[str, RunRecord]()
     journals[""].describe(database.spec(id)["team"])
     try:
+        for sha256, content in history.contents.items():
+            journals[""].keep(sha256, content)
         for run in sorted({"", *history.logs}):  # each after the one that began it
             events = history.log(run)
             records[run] = RunRecord.of(events)

@@ -25,9 +25,11 @@ from magentic_kit.orchestration.own_manager import OwnManager, own_manager
 from magentic_kit.orchestration.prompts import template
 from magentic_kit.orchestration.reviews import PlanReviews
 from magentic_kit.orchestration.sources import MemberService, Sources
+from magentic_kit.orchestration.task import Contents
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.services.contents import KeptContents
 from magentic_kit.team.agents import AgentConfig
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.tools.kernel import AgentKernel
@@ -51,6 +53,7 @@ class RunParts:
         options: OrchestrationArguments,
         member_service: MemberService,
         plan: TaskLedger | None = None,
+        contents: Contents = (),
     ) -> None:
         config = blueprint.config
         if config.review.plan and options.reviewer is None:
@@ -60,10 +63,23 @@ class RunParts:
         self._blueprint, self._inputs, self._options = blueprint, inputs, options
         self._emitter, self._control, self._steps = emitter, control, steps
         self._sources = Sources(
-            blueprint, emitter, control, steps, inputs=inputs, options=options, member_service=member_service
+            blueprint,
+            emitter,
+            control,
+            steps,
+            inputs=inputs,
+            options=options,
+            member_service=member_service,
+            contents=contents,
         )
         self._permissions = ToolPermissions(
-            emitter, control, steps, plugins=config.plugins, patterns=config.review.tools, people=options.people
+            emitter,
+            control,
+            steps,
+            plugins=config.plugins,
+            patterns=config.review.tools,
+            people=options.people,
+            store=KeptContents(emitter.attachments),
         )
         self._servers: PluginServers | None = None
         if blueprint.tools.remote:

@@ -7,7 +7,6 @@ import logging
 import platform
 import traceback
 from importlib.metadata import version
-from typing import Any
 
 import semantic_kernel
 
@@ -15,33 +14,30 @@ from magentic_kit import events as ev
 from magentic_kit.errors import KitError, LedgerError, PlanRejected, ServiceError
 from magentic_kit.orchestration.build import RunParts
 from magentic_kit.orchestration.manager import last_word
+from magentic_kit.orchestration.task import RunTask
+from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.services.contents import KeptContents
 from magentic_kit.team.loading import Team
-from magentic_kit.team.plan import TaskLedger
 
 logger = logging.getLogger(__name__)
 
 
 def run_started(
-    team: Team,
-    task: str,
-    parts: RunParts,
-    limits: ev.RunLimits,
-    inputs: dict[str, Any],
-    plan: TaskLedger | None,
+    team: Team, task: RunTask, parts: RunParts, limits: ev.RunLimits, attachments: Attachments
 ) -> ev.RunStarted:
-    """The start of a run."""
+    """The start of a run, with what goes with its task kept."""
     participants = dict(parts.participants)
     return ev.RunStarted(
         team=team.config.name,
-        task=task,
+        task=task.text,
         manager=participants.pop(ev.MANAGER),
         agents=participants,
         limits=limits,
-        inputs=inputs,
-        plan={} if plan is None else {"facts": plan.facts, "plan": plan.plan},
+        inputs=task.inputs,
+        plan={} if task.plan is None else {"facts": task.plan.facts, "plan": task.plan.plan},
         base_dir=str(team.base_dir),
         config_hash=team.config_hash,
         versions={
@@ -49,6 +45,8 @@ def run_started(
             "semantic_kernel": semantic_kernel.__version__,
             "python": platform.python_version(),
         },
+        attachments=[KeptContents(attachments).keep(content) for content in task.contents],
+        follows=task.follows,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.usage import sum_known
 from magentic_kit.text import duration, one_line
@@ -34,6 +35,8 @@ class RunResult:
     run_id: str
     run_dir: Path | None
     record: RunRecord
+    attachments: Attachments
+    """The contents of what went with the task, for a run that follows."""
 
     @property
     def tokens(self) -> int | None:
@@ -58,7 +61,7 @@ class RunResult:
         return f"{self.tokens:,} tokens"
 
     @classmethod
-    def of(cls, record: RunRecord, run_dir: Path | None) -> RunResult:
+    def of(cls, record: RunRecord, run_dir: Path | None, attachments: Attachments | None = None) -> RunResult:
         """The result that a record describes."""
         return cls(
             outcome=record.outcome,
@@ -76,4 +79,5 @@ class RunResult:
             run_id=record.run_id,
             run_dir=run_dir,
             record=record,
+            attachments=attachments or Attachments(),
         )
