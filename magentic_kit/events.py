@@ -235,6 +235,17 @@ class LedgerRejected(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerRejected(Event):
+    """A final answer did not fit the team's schema of answers; the manager is asked again with `error`."""
+
+    type: ClassVar[str] = "answer_rejected"
+    identity: ClassVar[Identity] = ("attempt",)
+    attempt: int
+    error: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AgentStarted(Event):
     """An agent's turn began."""
 
@@ -523,12 +534,11 @@ class RunFinished(Event):
 
 _OfPlans: TypeAlias = PlanCreated | Replanned | PlanReviewed
 _OfRounds: TypeAlias = ProgressLedger | LedgerRejected | AgentStarted | AgentMessage | TextDelta | ReasoningDelta
+_OfEnds: TypeAlias = AnswerRejected | LimitReached | RunResumed | RunFinished
 _OfModels: TypeAlias = ModelCallStarted | ModelCallRetried | ModelCallFinished | ModelCallFailed
 _OfServices: TypeAlias = DialectFound | ServiceReplaced | ContextShortened | TextCallCorrected
 _OfTools: TypeAlias = ToolReviewed | ToolCallStarted | ToolCallFinished | ToolCallFailed | ToolCallDenied | TeamProgress
-AnyEvent: TypeAlias = (
-    RunStarted | _OfPlans | _OfRounds | _OfModels | _OfServices | _OfTools | LimitReached | RunResumed | RunFinished
-)
+AnyEvent: TypeAlias = RunStarted | _OfPlans | _OfRounds | _OfModels | _OfServices | _OfTools | _OfEnds
 
 _TYPES: dict[str, type[Event]] = {cls.type: cls for cls in typing.get_args(AnyEvent)}
 

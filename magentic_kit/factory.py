@@ -202,6 +202,7 @@ def _unlogged(
         options=arguments,
         member_service=member_service,
         contents=contents,
+        gives_value=True,
     )
 
 

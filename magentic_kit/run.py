@@ -217,7 +217,10 @@ class Run:
         self._leave()
 
     def _result(self) -> RunResult:
-        return RunResult.of(self.record, self.run_dir, self._emitter.attachments)
+        value, form = self.record.value, self._parts.answer_format
+        if form is not None:
+            value = form.value_of(value)
+        return RunResult.of(self.record, self.run_dir, self._emitter.attachments, value)
 
     def _leave(self) -> None:
         if self._emitter.log is not None:

@@ -137,6 +137,7 @@ class PeopleArguments:
 class OrchestrationArguments(PeopleArguments):
     """What Semantic Kernel's orchestration is made with, besides the team."""
 
+    output_type: Any = optional("the type of the answer: a pydantic model, another type, or a JSON Schema")
     manager: Manager | None = optional("an SK manager, or what makes one of the chat service, such as its class")
     agent_response_callback: ResponseCallback | None = optional("SK's: (message) after each agent's turn")
     streaming_agent_response_callback: StreamingCallback | None = optional("SK's: (piece, is_final) as agents write")
@@ -153,10 +154,10 @@ class ResumeArguments(OrchestrationArguments, TeamChanges):
         "results of tool calls that began and never ended, by the call's name or `*`; None makes the call again"
     )
 
-    def for_new_run(self, *, inputs: Mapping[str, Any], out: Path) -> RunArguments:
+    def for_new_run(self, *, inputs: Mapping[str, Any], out: Path, attach: Sequence[str | Path]) -> RunArguments:
         """The same for a run that begins."""
         shared = {option.name: getattr(self, option.name) for option in fields(ResumeArguments)}
-        return RunArguments(inputs=inputs, out=out, **shared)
+        return RunArguments(inputs=inputs, out=out, attach=attach, **shared)
 
 
 @dataclass(frozen=True, kw_only=True)

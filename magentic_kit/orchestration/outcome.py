@@ -11,9 +11,9 @@ from importlib.metadata import version
 import semantic_kernel
 
 from magentic_kit import events as ev
-from magentic_kit.errors import KitError, LedgerError, PlanRejected, ServiceError
+from magentic_kit.errors import AnswerError, KitError, LedgerError, PlanRejected, ServiceError
 from magentic_kit.orchestration.build import RunParts
-from magentic_kit.orchestration.manager import last_word
+from magentic_kit.orchestration.endings import last_word
 from magentic_kit.orchestration.task import RunTask
 from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.control import RunControl
@@ -85,9 +85,17 @@ def run_finished(
     is_manager = details is not None and details["kind"] in (ServiceError.kind, LedgerError.kind)
     if not answer and (outcome == "limited" or (is_manager and record.turns)):
         answer = last_word((turn.agent, turn.text) for turn in reversed(record.turns))
+    if isinstance(error, AnswerError):
+        answer = error.text
     notes = [*parts.notes, *parts.manager.notes]
     if outcome == "satisfied" and not record.turns:
         notes.append("The manager was satisfied before any agent had spoken.")
     return ev.RunFinished(
-        outcome=outcome, answer=answer, reason=reason, error=details, seconds=control.clock.elapsed, notes=notes
+        outcome=outcome,
+        answer=answer,
+        reason=reason,
+        error=details,
+        seconds=control.clock.elapsed,
+        notes=notes,
+        value=parts.manager.value,
     )

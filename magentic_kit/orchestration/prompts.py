@@ -46,6 +46,18 @@ CORRECTION = """That reply could not be used: {error}.
 Answer the same questions again, with nothing but the JSON object."""
 
 
+ANSWER_AS_JSON = """{prompt}
+
+Reply with nothing but JSON that fits this JSON Schema:
+{schema}"""
+
+ANSWER_CORRECTION = """That reply could not be used: {error}.
+Reply with the same answer as nothing but JSON that fits the schema."""
+
+ANSWER_IN_FORM = """Put this answer into JSON; add nothing to it and leave nothing out that the schema asks for:
+
+{answer}"""
+
 TEXT_CALL = """You wrote a function call as text, and so nothing was called. Call the function by the API, through
 the tool call of your reply; if you have all you need, reply without a call."""
 

@@ -151,6 +151,8 @@ class RunRecord:
                 self.rounds.append(event)
             case ev.LedgerRejected():
                 self._fault(event, ev.MANAGER, "ledger", event.error)
+            case ev.AnswerRejected():
+                self._fault(event, ev.MANAGER, "answer", event.error)
             case ev.AgentStarted():
                 self.turns.append(Turn(event.agent, event.round, event.instruction))
             case ev.AgentMessage():

@@ -11,6 +11,7 @@ from fnmatch import filter as matching
 from typing import Any
 
 from magentic_kit.errors import Problem
+from magentic_kit.team.answers import check_answer
 from magentic_kit.team.document import Document
 from magentic_kit.team.functions import functions_of
 from magentic_kit.team.problems import KEY, Route, clip, get, label, nearest
@@ -28,6 +29,7 @@ def check_references(
     data = document.data
     _check_agents(document)
     _check_must_speak(document)
+    check_answer(document)
     _check_services(document, [*get(data, "services", kind=dict), *known_services])
     for template in templates(data):
         for message in template.problems():
