@@ -88,13 +88,17 @@ def chat(
     return run_to_end(talk)
 
 
+def _cancel(waiting: asyncio.Future[str | None]) -> None:
+    waiting.cancel()
+
+
 async def _next_message() -> str:
     """Returns the next message; "" at the end of the conversation, which Ctrl-C is too."""
     from magentic_kit.cli.keyboard import read_answer
     from magentic_kit.cli.process import on_signals
 
     waiting = asyncio.ensure_future(read_answer(_ASK))
-    on_signals(waiting.cancel, lambda: None)
+    on_signals(lambda: _cancel(waiting), lambda: None)
     try:
         return (await waiting or "").strip()
     except asyncio.CancelledError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -27,10 +28,14 @@ class AnswerFormat:
     def __init__(self, wanted: Any) -> None:
         """Takes a JSON Schema as a mapping, or a type. Raises `TypeError` for what is neither."""
         self._adapter: TypeAdapter[Any] | None = None
+        self.type: Any = wanted
+        """What `value_of` makes objects of."""
         if isinstance(wanted, Mapping):
-            self.schema: dict[str, Any] = dict(wanted)
+            self.type, self.schema = Any, dict(wanted)
             return
         try:
+            if inspect.isroutine(wanted):  # which pydantic would call
+                raise TypeError("a function is no type")
             self._adapter = TypeAdapter(wanted)
             self.schema = self._adapter.json_schema()
         except Exception as error:  # of pydantic's, whose kinds change

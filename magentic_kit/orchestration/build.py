@@ -95,20 +95,22 @@ class RunParts:
         """What a reader of the answer has to know besides."""
         self.manager = self._manager(plan)
         self.agents = [self._agent(index, agent) for index, agent in enumerate(config.agents)]
-        self.orchestration = MagenticOrchestration[str, ChatMessageContent](
+        answer_type: Any = ChatMessageContent
+        if gives_value and self.answer_format is not None:
+            answer_type = self.answer_format.type
+        self.orchestration = MagenticOrchestration[str, answer_type](
             members=list(self.agents),
             manager=self.manager,
             name=config.name,
             description=config.description or None,
             agent_response_callback=isolated(options.agent_response_callback),  # type: ignore[arg-type]
             streaming_agent_response_callback=isolated(options.streaming_agent_response_callback),
-            output_transform=self._value_of if gives_value else None,
+            output_transform=None if answer_type is ChatMessageContent else self._value_of,
         )
 
     def _value_of(self, answer: Any) -> Any:
-        """The answer as an object of the type that was asked for; the message itself where there is no such type."""
-        if self.answer_format is None:
-            return answer
+        """The answer as an object of the type that was asked for."""
+        assert self.answer_format is not None
         return self.answer_format.value_of(self.manager.value)
 
     async def close(self) -> None:

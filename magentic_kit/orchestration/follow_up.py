@@ -9,7 +9,7 @@ from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.options import Attached, Task
 from magentic_kit.orchestration.task import Contents, parts_of
-from magentic_kit.runlog.attachments import Attachments, kept_beside
+from magentic_kit.runlog.attachments import Attachments, RunFolder
 from magentic_kit.runlog.reader import read_log
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.result import RunResult
@@ -54,7 +54,8 @@ def _earlier(history: RunResult | str | Path | None, context: ContextConfig | No
         record, attachments = history.record, history.attachments
     else:
         run_dir = Path(history)
-        record, attachments = RunRecord.of(ev.effective(read_log(run_dir)[0])), _Beside(run_dir)
+        record, attachments = RunRecord.of(ev.effective(read_log(run_dir)[0])), Attachments()
+        attachments.log = RunFolder(run_dir)
     if not record.run_id:
         raise ConfigError.one("the run broke off before it began: nothing can follow it", file=str(history))
     known = [a for a in record.attachments if not a["name"].endswith(_CONVERSATION)]
@@ -64,18 +65,6 @@ def _earlier(history: RunResult | str | Path | None, context: ContextConfig | No
     if said:
         contents.append(named_text(said, record.run_id + _CONVERSATION, kind="earlier_run"))
     return record.run_id, tuple(contents)
-
-
-class _Beside(Attachments):
-    """The contents in a run's directory, which is only read."""
-
-    def __init__(self, run_dir: Path) -> None:
-        super().__init__()
-        self._run_dir = run_dir
-
-    def read(self, sha256: str) -> bytes:
-        """The content of that SHA-256. Raises `JournalError` if it is not there."""
-        return kept_beside(self._run_dir, sha256)
 
 
 def _summary(record: RunRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ RETURNED = "magentic_kit.contents"
 """Where the metadata of a function's result has what it returned besides text."""
 
 _LARGEST = 2**28  # bytes
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class ContentLog(Protocol):
@@ -57,23 +59,30 @@ class Attachments:
         return content
 
 
-def keep_beside(run_dir: Path, sha256: str, content: bytes) -> None:
-    """Writes a content into the run's directory, unless it is there. Raises `JournalError`."""
-    folder = run_dir / FOLDER
-    try:
-        if folder.is_symlink():
-            raise OSError(errno.ELOOP, "is a link, which is not followed")
-        make_directory(folder, exist_ok=True)
-        if not (folder / sha256).is_file():
-            write_private(folder / sha256, content)
-    except OSError as error:
-        raise JournalError(f"cannot write {folder / sha256}: {error.strerror or error}") from error
+class RunFolder:
+    """The contents in a run's directory, each in a file of its own."""
 
+    def __init__(self, run_dir: Path) -> None:
+        self._folder = run_dir / FOLDER
 
-def kept_beside(run_dir: Path, sha256: str) -> bytes:
-    """Reads a content from the run's directory. Raises `JournalError`."""
-    path = run_dir / FOLDER / sha256
-    try:
-        return read_regular(path, _LARGEST)
-    except OSError as error:
-        raise JournalError(f"cannot read {path}: {error.strerror or error}") from error
+    def keep(self, sha256: str, content: bytes) -> None:
+        """Writes a content, unless it is there. Raises `JournalError`."""
+        path = self._folder / sha256
+        try:
+            if self._folder.is_symlink():
+                raise OSError(errno.ELOOP, "is a link, which is not followed")
+            make_directory(self._folder, exist_ok=True)
+            if not path.is_file():
+                write_private(path, content)
+        except OSError as error:
+            raise JournalError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def kept(self, sha256: str) -> bytes:
+        """Reads a content. Raises `JournalError`."""
+        if not _SHA256.fullmatch(sha256):  # in a log that somebody made, it may name any file
+            raise JournalError(f"the log is damaged: {sha256!r} is no SHA-256")
+        path = self._folder / sha256
+        try:
+            return read_regular(path, _LARGEST)
+        except OSError as error:
+            raise JournalError(f"cannot read {path}: {error.strerror or error}") from error

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, to_dict
-from magentic_kit.runlog.attachments import keep_beside, kept_beside
+from magentic_kit.runlog.attachments import RunFolder
 from magentic_kit.runlog.files import (
     lock_directory,
     make_directory,
@@ -135,11 +135,11 @@ class Journal:
 
     def keep(self, sha256: str, content: bytes) -> None:
         """Writes the content of an attachment, unless it is there. Raises `JournalError`."""
-        keep_beside(self.path.parent, sha256, content)
+        RunFolder(self.path.parent).keep(sha256, content)
 
     def kept(self, sha256: str) -> bytes:
         """The content of an attachment that was written. Raises `JournalError`."""
-        return kept_beside(self.path.parent, sha256)
+        return RunFolder(self.path.parent).kept(sha256)
 
     def inside(self, call: str, team: str) -> Journal:
         """The journal of the run that this call of the run begins, or began earlier. Raises `ConfigError`."""

@@ -12,7 +12,7 @@ from semantic_kernel.contents.binary_content import BinaryContent
 from semantic_kernel.contents.file_reference_content import FileReferenceContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
-from magentic_kit.errors import ConfigError
+from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import Attachment
 from magentic_kit.runlog.attachments import Attachments
 
@@ -96,6 +96,8 @@ class KeptContents:
 def restored(attachment: Attachment, attachments: Attachments) -> Content:
     """The content that the log describes. Raises `JournalError` if it is gone."""
     kind, uri = attachment["type"], attachment["uri"]
+    if kind not in ("file_reference", *_KINDS, *_TEXTS):
+        raise JournalError(f"the log has an attachment of a type that is not known: {kind!r}")
     if kind == "file_reference":
         return FileReferenceContent(file_id=uri)
     if not attachment["sha256"]:
