@@ -23,6 +23,7 @@ from magentic_kit.services.contents import require_takes
 from magentic_kit.services.human import HumanChatCompletion
 from magentic_kit.services.prices import Pricing, free
 from magentic_kit.team.agents import AgentConfig, ContextConfig
+from magentic_kit.team.skills import PLUGIN
 
 MemberService = Callable[[TeamBlueprint, RunArguments, RunEmitter, RecordedSteps], ChatCompletionClientBase]
 """Makes the chat service that answers by runs of a member team, as parts of the run with this emitter and steps."""
@@ -109,7 +110,7 @@ class Sources:
         options = blueprint.settings(name, model.options)
         calls = self.calls(config.name, name, model.id, options, config.context)
         participant = self.participant(name, model.id, config.context)
-        participant["tools"] = config.functions
+        participant["tools"] = [*config.functions, *([f"{PLUGIN}.read"] if config.skills else [])]
         return Source(calls, blueprint.service(name, model.id), calls.describe("turn", options), participant)
 
     def _human(self, config: AgentConfig) -> Source:

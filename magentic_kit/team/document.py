@@ -30,7 +30,7 @@ from magentic_kit.team.yaml_nodes import (
 from magentic_kit.text import one_line
 
 _FILES: list[Route] = [("agents", "team"), ("services", "script"), ("plugins", "spec"), ("answer", "schema")]
-_FOLDERS: list[Route] = [("services", "log"), ("plugins", "root"), ("plugins", "cwd")]
+_FOLDERS: list[Route] = [("services", "log"), ("plugins", "root"), ("plugins", "cwd"), ("agents", "skills")]
 _EXISTS: dict[Route, Callable[[Any], bool]] = dict.fromkeys(_FILES, os.path.isfile)
 _EXISTS.update(dict.fromkeys(_FOLDERS, os.path.isdir))
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?")
@@ -192,7 +192,7 @@ class Document:
         except ValueError as error:
             self.report(route, f"{clip(node.value)} cannot be read as {error}")
             return None
-        exists = _EXISTS.get(route if len(route) == 2 else route[:1] + route[2:])
+        exists = _EXISTS.get(route if len(route) == 2 else route[:1] + route[2:3])
         if exists and isinstance(value, str) and "://" not in value:
             return self._path(route, value, exists)
         return value
