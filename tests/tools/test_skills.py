@@ -64,20 +64,14 @@ async def test_skills_are_named_in_the_instructions_and_read_when_needed(tmp_pat
     instructions = text_of(first.messages[0])
     assert instructions.startswith("Be exact.\n\nYou have skills")
     assert "- letters: How to letters; use it for { {braces}}." in instructions and "Step one" not in instructions
-    assert [line[2:].partition(":")[0] for line in instructions.splitlines() if line.startswith("- ")] == [
-        "letters",
-        "tax-forms",
-        "invoices",
-    ]
+    listed = [line[2:].partition(":")[0] for line in instructions.splitlines() if line.startswith("- ")]
+    assert listed == ["letters", "tax-forms", "invoices"]
     assert first.tool_names == ["skills-read"]
     whole, table, unknown, above, link = second.last_tool_results
     assert "Step one: see [the table]" in whole and table == "a,1\n"
     assert "there is no skill 'taxes'" in unknown and "tax-forms" in unknown
-    assert (
-        above.startswith("Error:")
-        and link.startswith("Error:")
-        and "outside" not in above.replace("outside.txt", "") + link.replace("outside.txt", "")
-    )
+    assert above.startswith("Error:") and link.startswith("Error:")
+    assert "outside" not in (above + link).replace("outside.txt", "")
     assert single.name == "invoices" and result.record.participants["Ada"]["tools"] == ["skills.read"]
 
 
