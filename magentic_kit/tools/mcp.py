@@ -141,7 +141,7 @@ class _Server:
                 with suppress(OSError):  # what a server started is in its process group and may outlive it
                     os.killpg(int(pid), signal.SIGKILL)
 
-    async def _call(self, session: ClientSession, tool: str, arguments: dict[str, Any]) -> Any:
+    async def _call(self, session: ClientSession, tool: str, arguments: dict[str, Any]) -> str:
         if not self.failure:
             with anyio.CancelScope() as scope:
                 self._calls.add(scope)

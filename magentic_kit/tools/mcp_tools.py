@@ -7,19 +7,20 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any
 
 from mcp import ClientSession, types
-from semantic_kernel.contents import ImageContent, TextContent
+from semantic_kernel.contents import ImageContent
 from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.filters.functions.function_invocation_context import FunctionInvocationContext
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
 from magentic_kit.tools.function_names import function_name
+from magentic_kit.tools.results import TextWithContents
 from magentic_kit.tools.schemas import SchemaReferences
 
 MAX_TOOLS = 1_000
 """Tools of one server, and pages that they are listed on. A list that never ends would keep a run from starting."""
 
-CallTool = Callable[[str, dict[str, Any]], Awaitable[Any]]
-"""Calls a tool by its name with its arguments, and returns its result: a text, or that and images."""
+CallTool = Callable[[str, dict[str, Any]], Awaitable[str]]
+"""Calls a tool by its name with its arguments, and returns its result as text, which may have images besides."""
 
 
 async def listed_tools(session: ClientSession) -> list[types.Tool]:
@@ -74,20 +75,20 @@ def result_text(result: types.CallToolResult) -> str:
     return text
 
 
-def returned(result: types.CallToolResult) -> str | list[TextContent | ImageContent]:
-    """A tool's result: its text, and the images that it has behind that. Raises as `result_text`."""
-    text = result_text(result)
+def returned(result: types.CallToolResult) -> TextWithContents:
+    """A tool's result: its text, and the images that it has besides. Raises as `result_text`."""
+    text = TextWithContents(result_text(result))
     images = [block for block in result.content if isinstance(block, types.ImageContent)]
-    if not images:
-        return text
-    contents = [ImageContent(data=image.data, data_format="base64", mime_type=image.mimeType) for image in images]
-    return [TextContent(text=text), *contents]
+    text.contents = tuple(
+        ImageContent(data=image.data, data_format="base64", mime_type=image.mimeType) for image in images
+    )
+    return text
 
 
 def _function(
     plugin: str, tool: types.Tool, properties: Mapping[str, Any], required: list[Any], call: CallTool
 ) -> KernelFunctionFromMethod:
-    async def call_tool(**arguments: Any) -> Any:
+    async def call_tool(**arguments: Any) -> str:
         return await call(tool.name, arguments)
 
     return _ModelArguments(  # type: ignore[call-arg]  # pydantic's inherited signature

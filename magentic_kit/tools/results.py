@@ -21,6 +21,12 @@ class ToolResult(NamedTuple):
     contents: tuple[BinaryContent, ...] = ()
 
 
+class TextWithContents(str):
+    """A text as a function returns it that has images besides; for whoever knows nothing of these, it is the text."""
+
+    contents: tuple[BinaryContent, ...] = ()
+
+
 class ContentStore(Protocol):
     """Keeps contents beside the log of a run, and has them back when it is resumed."""
 
@@ -33,6 +39,8 @@ class ContentStore(Protocol):
 
 def result_of(value: Any) -> ToolResult:
     """What a function returned: contents of Semantic Kernel's apart, anything else as text."""
+    if isinstance(value, TextWithContents):
+        return ToolResult(sendable(value), value.contents)
     items: list[Any] = [value]
     if isinstance(value, ChatMessageContent):
         items = value.items
