@@ -23,6 +23,7 @@ COMMANDS = {
     "validate": ("validate:validate", "Report every error in team files at once."),
     "schema": ("validate:schema", "Print the JSON Schema of the team file."),
     "doctor": ("doctor:doctor", "Check the installation, keys and services."),
+    "export": ("export:export", "Write a team as a project for Microsoft Agent Framework."),
     "mcp": ("mcp:mcp", "Serve teams as tools of an MCP server."),
     "worker": ("cluster:worker", "Carry out queued runs; on as many hosts as you like."),
     "submit": ("cluster:submit", "Queue a run for the workers."),
