@@ -29,4 +29,5 @@ class SkillsPlugin:
         """The lines. Raises `ValueError` for a skill that is not there, `OSError` for a file that is not."""
         if skill not in self._folders:
             raise ValueError(f"there is no skill {skill!r}{nearest(skill, self._folders)}")
-        return self._folders[skill].read(file, start_line, lines)
+        text: str = self._folders[skill].read(file, start_line, lines)
+        return text
