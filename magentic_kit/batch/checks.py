@@ -30,7 +30,7 @@ def judge(task: Task, result: RunResult, base_dir: Path) -> tuple[Check, ...]:
     return tuple(Check(f"{kind} {_shown(wanted)}", _problem(kind, wanted, result, base_dir)) for kind, wanted in given)
 
 
-def _shown(wanted: Any) -> str:
+def _shown(wanted: object) -> str:
     return clip(wanted.pattern if isinstance(wanted, re.Pattern) else wanted)
 
 
@@ -58,7 +58,7 @@ def _problem(kind: str, wanted: Any, result: RunResult, base_dir: Path) -> str:
     return "it says no"
 
 
-def _field_problem(result: RunResult, path: str, wanted: Any) -> str:
+def _field_problem(result: RunResult, path: str, wanted: object) -> str:
     value = result.record.value  # as data, whatever type the caller has asked for
     if value is None:
         return "the answer is no data: give the team a schema of answers (`answer:`)"

@@ -69,12 +69,12 @@ class Expect(Model):
     contains: str | None = Field(default=None, description="Text that the answer contains.")
     regex: Pattern | None = Field(default=None, description="Regular expression that is found in the answer.")
     json_schema: Schema | None = Field(default=None, description="JSON Schema of the answer, which may be fenced.")
+    python: Target | None = Field(
+        default=None, description="Function beside the tasks file; gets the RunResult, returns bool or raises."
+    )
     fields: dict[str, Json] | None = Field(
         default=None,
         description="Fields of an answer that is data, by dotted path: {region.name: East}.",
-    )
-    python: Target | None = Field(
-        default=None, description="Function beside the tasks file; gets the RunResult, returns bool or raises."
     )
 
     @model_validator(mode="after")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
 from magentic_kit.cli.python_values import code, comment, variable
 from magentic_kit.team.agents import AgentConfig
 from magentic_kit.team.loading import Team
+
+Data: TypeAlias = Mapping[str, Any]
+"""A part of the team file as plain data."""
 
 _PROMPTS = {
     "facts": "task_ledger_facts_prompt",
@@ -96,7 +99,7 @@ class _Export:
 
     # -- services
 
-    def _client(self, name: str, entry: Mapping[str, Any]) -> dict[str, str]:
+    def _client(self, name: str, entry: Data) -> dict[str, str]:
         provider, note = entry.get("provider"), ""
         arguments = {"model": entry.get("model") or "${OPENAI_CHAT_MODEL_ID}"}
         if provider == "openai":
@@ -124,7 +127,7 @@ class _Export:
         made = f"OpenAIChatCompletionClient({shown})"
         return {"variable": variable("client", name), "code": made, "note": comment(note)}
 
-    def _options(self, service: str, options: Mapping[str, Any]) -> str:
+    def _options(self, service: str, options: Data) -> str:
         merged = dict(self._data.get("services", {}).get(service, {}).get("options") or {})
         merged.update(options)
         return code(merged) if merged else ""
@@ -137,7 +140,7 @@ class _Export:
             if made:
                 yield {"variable": variable("plugin", name), "code": made}
 
-    def _plugin(self, name: str, plugin: Mapping[str, Any]) -> str:
+    def _plugin(self, name: str, plugin: Data) -> str:
         kind = plugin["type"]
         if kind == "mcp":
             return self._mcp(name, plugin)
@@ -158,7 +161,7 @@ class _Export:
         shown = ", ".join(f"{key}={code(value)}" for key, value in arguments.items())
         return f"{called}({shown})"
 
-    def _mcp(self, name: str, plugin: Mapping[str, Any]) -> str:
+    def _mcp(self, name: str, plugin: Data) -> str:
         listed = [one.partition(".") for agent in self._config.agents for one in agent.functions]
         functions = {function for plugin_name, _, function in listed if plugin_name == name}
         allowed = "" if "*" in functions else f", allowed_tools={sorted(functions)!r}"
@@ -174,7 +177,7 @@ class _Export:
 
     # -- agents
 
-    def _agent(self, agent: AgentConfig, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _agent(self, agent: AgentConfig, data: Data) -> dict[str, Any] | None:
         if agent.type != "chat_completion_agent":
             self._left_out.append(f"The agent {agent.name} of type {agent.type}.")
             return None
@@ -232,13 +235,13 @@ class _Export:
             self._dependencies.append(dependency)
 
 
-def _default(spec: Any) -> Any:
+def _default(spec: object) -> object:
     """The value of an input, which may be written bare."""
     if isinstance(spec, Mapping):
         return spec.get("default")
     return spec
 
 
-def _instructions(data: Mapping[str, Any]) -> str:
+def _instructions(data: Data) -> str:
     template = data.get("prompt_template") or data.get("template") or {}
     return data.get("instructions") or template.get("template") or ""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from magentic_kit.text import one_line
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
 
 
-def code(value: Any) -> str:
+def code(value: object) -> str:
     """A value as Python; `${NAME}` in its texts is read from the environment."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key!r}: {code(item)}" for key, item in value.items()) + "}"

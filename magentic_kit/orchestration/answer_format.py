@@ -25,7 +25,7 @@ _LONGEST_PROBLEM = 1_000  # characters
 class AnswerFormat:
     """Reads answers that fit a JSON Schema, or a type that pydantic knows, such as a model."""
 
-    def __init__(self, wanted: Any) -> None:
+    def __init__(self, wanted: object) -> None:
         """Takes a JSON Schema as a mapping, or a type. Raises `TypeError` for what is neither."""
         self._adapter: TypeAdapter[Any] | None = None
         self.type: Any = wanted
@@ -42,7 +42,7 @@ class AnswerFormat:
             message = f"output_type takes a pydantic model, another type or a JSON Schema, not {wanted!r}"
             raise TypeError(message) from error
 
-    def data_of(self, text: str) -> Any:
+    def data_of(self, text: str) -> object:
         """The answer in a model's reply as plain data. Raises `ValueError` with words for the model."""
         problem = ""
         for data in _candidates(text):
@@ -52,13 +52,13 @@ class AnswerFormat:
                 problem = problem or str(error)
         raise ValueError(problem or "the reply is no JSON")
 
-    def value_of(self, data: Any) -> Any:
+    def value_of(self, data: object) -> Any:
         """Plain data that fits as an object of the type; itself where there is no type."""
         if self._adapter is None or data is None:
             return data
         return self._adapter.validate_python(data)
 
-    def _checked(self, data: Any) -> Any:
+    def _checked(self, data: object) -> object:
         if self._adapter is not None:
             try:
                 return self._adapter.dump_python(self._adapter.validate_json(json.dumps(data)), mode="json")
@@ -74,7 +74,7 @@ class AnswerFormat:
         return data
 
 
-def answer_format_of(output_type: Any, config: AnswerConfig | None) -> AnswerFormat | None:
+def answer_format_of(output_type: object, config: AnswerConfig | None) -> AnswerFormat | None:
     """The form of answers that the caller asks for, else the team's own; None if there is none.
 
     Raises `ConfigError` if the team's schema is none, `TypeError` if the caller's type is none.
@@ -86,7 +86,7 @@ def answer_format_of(output_type: Any, config: AnswerConfig | None) -> AnswerFor
     return None
 
 
-def _candidates(text: str) -> Iterator[Any]:
+def _candidates(text: str) -> Iterator[object]:
     """The data that a reply may mean: as it is, in a fence, and mended."""
     for part in (text, *reversed(_FENCED.findall(text))):
         try:
@@ -103,7 +103,7 @@ def _candidates(text: str) -> Iterator[Any]:
             yield from reversed(mended)
 
 
-def is_strict(schema: Any) -> bool:
+def is_strict(schema: object) -> bool:
     """Whether a schema is of the kind that OpenAI's strict mode takes: closed objects, all of whose keys are needed."""
     if isinstance(schema, list):
         return all(map(is_strict, schema))

@@ -108,7 +108,7 @@ class RunParts:
             output_transform=None if answer_type is ChatMessageContent else self._value_of,
         )
 
-    def _value_of(self, answer: Any) -> Any:
+    def _value_of(self, answer: object) -> object:
         """The answer as an object of the type that was asked for."""
         assert self.answer_format is not None
         return self.answer_format.value_of(self.manager.value)
@@ -175,7 +175,7 @@ class RunParts:
         if form is None:
             return None
 
-        async def form_answer(answer: str) -> Any:
+        async def form_answer(answer: str) -> object:
             try:
                 return form.data_of(answer)
             except ValueError:  # most likely prose

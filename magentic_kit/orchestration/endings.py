@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from semantic_kernel.agents.orchestration import magentic as sk
 
 from magentic_kit.orchestration.manager_model import NAME
 
 
-def answer_text(value: Any) -> str:
+def answer_text(value: object) -> str:
     """An answer that is data, as the text of it."""
     return json.dumps(value, ensure_ascii=False, indent=2)
 

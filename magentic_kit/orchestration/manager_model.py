@@ -128,7 +128,7 @@ class ManagerModel:
         message = f"the manager's model gave no usable progress ledger in {attempts} attempts: {last}"
         raise LedgerError(message, attempts=attempts, text=text)
 
-    async def ask_answer(self, history: ChatHistory, prompt: str, form: AnswerFormat, *, attempts: int) -> Any:
+    async def ask_answer(self, history: ChatHistory, prompt: str, form: AnswerFormat, *, attempts: int) -> object:
         """An answer that fits, as plain data; asked for again with what is wrong with it.
 
         Raises `AnswerError` if none of the attempts brought one.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from magentic_kit.orchestration.options import Manager
 
 
-FormAnswer = Callable[[str], Awaitable[Any]]
+FormAnswer = Callable[[str], Awaitable[object]]
 """Gives an answer as data in the form that the team asks for. Raises `AnswerError`."""
 
 

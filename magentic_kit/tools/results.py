@@ -37,7 +37,7 @@ class ContentStore(Protocol):
         """The content that the log describes. Raises `JournalError`."""
 
 
-def result_of(value: Any) -> ToolResult:
+def result_of(value: object) -> ToolResult:
     """What a function returned: contents of Semantic Kernel's apart, anything else as text."""
     if isinstance(value, TextWithContents):
         return ToolResult(sendable(value), value.contents)
@@ -59,7 +59,7 @@ def _name_of(content: BinaryContent) -> str:
     return f"[{content.uri}]"
 
 
-def result_text(value: Any) -> str:
+def result_text(value: object) -> str:
     """A tool's result as the text that the model is given."""
     if isinstance(value, str):
         return sendable(value)
