@@ -30,6 +30,7 @@ from magentic_kit.cli.options import (
 )
 from magentic_kit.cli.output import say
 from magentic_kit.cli.run_directory import RUN, run_argument
+from magentic_kit.runlog.stored_team import stored_team
 from magentic_kit.team.loading import load_team
 
 if TYPE_CHECKING:
@@ -83,20 +84,16 @@ def run(
         ledger = TaskLedger.from_markdown(read_text(plan), file=str(plan))
         if text is None:
             text = ledger.task
-    loaded = None
-    if team is not None:  # its errors come before the seconds of Semantic Kernel's import
-        loaded = load_team(team, overrides=overrides)
+    source, base_dir = (team, None) if team is not None else stored_team(earlier or Path())
+    # Its errors come before the seconds of Semantic Kernel's import.
+    loaded = load_team(source, base_dir=base_dir, overrides=overrides)
     console = display.console(quiet=output.is_quiet)
-    if loaded is not None:
-        announce(console, loaded, text, inputs)
+    announce(console, loaded, text, inputs)
 
     def load() -> TeamFactory:
         from magentic_kit.factory import TeamFactory
 
-        if loaded is not None:
-            return TeamFactory(loaded)
-        assert earlier is not None
-        return TeamFactory.from_run(earlier, overrides=overrides)
+        return TeamFactory(loaded)
 
     def start(factory: TeamFactory, shared: ResumeOptions) -> Run:
         return factory.start(

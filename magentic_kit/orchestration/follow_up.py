@@ -9,7 +9,7 @@ from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.options import Attached, Task
 from magentic_kit.orchestration.task import Contents, parts_of
-from magentic_kit.runlog.attachments import Attachments, RunFolder
+from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.reader import read_log
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.result import RunResult
@@ -54,8 +54,7 @@ def _earlier(history: RunResult | str | Path | None, context: ContextConfig | No
         record, attachments = history.record, history.attachments
     else:
         run_dir = Path(history)
-        record, attachments = RunRecord.of(ev.effective(read_log(run_dir)[0])), Attachments()
-        attachments.log = RunFolder(run_dir)
+        record, attachments = RunRecord.of(ev.effective(read_log(run_dir)[0])), Attachments.beside(run_dir)
     if not record.run_id:
         raise ConfigError.one("the run broke off before it began: nothing can follow it", file=str(history))
     known = [a for a in record.attachments if not a["name"].endswith(_CONVERSATION)]

@@ -39,6 +39,14 @@ class Attachments:
         """Where contents are written; what it raises ends the run."""
         self._contents: dict[str, bytes] = {}
 
+    @classmethod
+    def beside(cls, run_dir: Path | None) -> Attachments:
+        """The contents that a run's directory has; none if there is no directory."""
+        attachments = cls()
+        if run_dir is not None:
+            attachments.log = RunFolder(run_dir)
+        return attachments
+
     def keep(self, content: bytes) -> str:
         """Keeps a content and returns its SHA-256. Raises `JournalError`."""
         sha256 = hashlib.sha256(content).hexdigest()

@@ -84,6 +84,6 @@ class RunResult:
             run_id=record.run_id,
             run_dir=run_dir,
             record=record,
-            attachments=attachments or Attachments(),
+            attachments=attachments or Attachments.beside(run_dir),
             value=record.value if value is None else value,
         )
