@@ -56,9 +56,9 @@ class AnswerFormat:
         """Plain data that fits as an object of the type; itself where there is no type."""
         if self._adapter is None or data is None:
             return data
-        return self._adapter.validate_python(data)
+        return self._adapter.validate_json(json.dumps(data))
 
-    def _checked(self, data: object) -> object:
+    def _checked(self, data: Any) -> object:
         if self._adapter is not None:
             try:
                 return self._adapter.dump_python(self._adapter.validate_json(json.dumps(data)), mode="json")
@@ -86,7 +86,7 @@ def answer_format_of(output_type: object, config: AnswerConfig | None) -> Answer
     return None
 
 
-def _candidates(text: str) -> Iterator[object]:
+def _candidates(text: str) -> Iterator[Any]:
     """The data that a reply may mean: as it is, in a fence, and mended."""
     for part in (text, *reversed(_FENCED.findall(text))):
         try:
