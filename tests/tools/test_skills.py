@@ -67,7 +67,9 @@ async def test_skills_are_named_in_the_instructions_and_read_when_needed(tmp_pat
     listed = [line[2:].partition(":")[0] for line in instructions.splitlines() if line.startswith("- ")]
     assert listed == ["letters", "tax-forms", "invoices"]
     assert first.tool_names == ["skills-read"]
-    whole, table, unknown, above, link = second.last_tool_results
+    results = [message for message in second.messages if message["role"] == "tool"]
+    results.sort(key=lambda message: message["tool_call_id"])  # they come in the order in which they finish
+    whole, table, unknown, above, link = map(text_of, results)
     assert "Step one: see [the table]" in whole and table == "a,1\n"
     assert "there is no skill 'taxes'" in unknown and "tax-forms" in unknown
     assert above.startswith("Error:") and link.startswith("Error:")
