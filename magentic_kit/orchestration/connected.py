@@ -15,7 +15,8 @@ from semantic_kernel.functions.kernel_function_metadata import KernelFunctionMet
 
 from magentic_kit import events as ev
 from magentic_kit.runlog.emitter import RunEmitter
-from magentic_kit.services.connectors import with_mixin
+from magentic_kit.services.contents import as_sent
+from magentic_kit.services.mixins import with_mixin
 from magentic_kit.services.reply import CallInRun, InProcessChatCompletion
 from magentic_kit.text import one_line
 
@@ -109,6 +110,8 @@ class _InRun:
         """What the connector itself brings for this call."""
         history, settings, attempt = request.history, request.settings, request.attempt
         connector: Any = super(_InRun, _answering(cast(ChatCompletionClientBase, self), this))
+        if not isinstance(self, InProcessChatCompletion):
+            history = as_sent(history)
         if attempt is None:
             yield await connector._inner_get_chat_message_contents(history, settings)
             return

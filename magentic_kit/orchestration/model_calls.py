@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from magentic_kit.orchestration.connected import ModelCall, ModelRequest, connec
 from magentic_kit.orchestration.context_window import Selection, Window, narrower
 from magentic_kit.orchestration.logged_calls import LoggedCalls, function_names
 from magentic_kit.orchestration.substitutes import Substitutes
+from magentic_kit.services.contents import Content, can_take, opened_with
 from magentic_kit.services.messages import as_conversation, characters
 from magentic_kit.services.reply import Answer, contents_of
 from magentic_kit.services.text_calls import text_calls
@@ -36,6 +37,8 @@ class ParticipantCalls(LoggedCalls):
     window: Window | None = None
     history_name: str = ""
     substitutes: Substitutes = field(default_factory=Substitutes)
+    contents: Sequence[Content] = ()
+    """What goes with the task."""
     last_reply: ev.ModelCallFinished | None = field(default=None, init=False)
     """How the last call ended that brought a reply."""
     _own_service: str = field(default="", init=False)
@@ -82,7 +85,11 @@ class ParticipantCalls(LoggedCalls):
 
     async def select(self, service: ChatCompletionClientBase, call: ModelCall, history: ChatHistory) -> Selection:
         """The part of the history that is sent."""
-        conversation = as_conversation(history, me=self.history_name)
+        conversation = as_conversation(
+            history, me=self.history_name, can_see=partial(can_take, service, behind_results=True)
+        )
+        if call.purpose != "summary":
+            conversation = opened_with(conversation, self.contents)
         if self.window is None:
             return Selection(conversation)
         redactor = self.emitter.redactor

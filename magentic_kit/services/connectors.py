@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import AsyncExitStack
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import yaml
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.services.mixins import with_mixin
 from magentic_kit.services.providers import PROVIDERS, Settings, patience
 from magentic_kit.services.replay import ReplayChatCompletion
 from magentic_kit.services.scripted import ScriptedChatCompletion
@@ -23,8 +23,6 @@ from magentic_kit.team.targets import module_object
 from magentic_kit.text import one_line
 
 logger = logging.getLogger(__name__)
-
-_S = TypeVar("_S", bound=ChatCompletionClientBase)
 
 
 def build_service(name: str, config: Service, *, search_path: Path | None = None) -> ChatCompletionClientBase:
@@ -59,20 +57,6 @@ def connector_class(provider: str) -> type[ChatCompletionClientBase] | None:
         return None
 
 
-def adapted(service: _S) -> _S:
-    """A copy with the adapter for its connector, or the service itself if it is none of Semantic Kernel's own."""
-    ancestors = {cls.__name__ for cls in type(service).__mro__}
-    for provider in PROVIDERS.values():
-        if provider.base in ancestors and provider.adapter.partition(":")[2] not in ancestors:
-            adapter = provider.adapter_class()
-            copy = service.model_copy()
-            copy.__class__ = with_mixin(type(service), adapter)
-            if provider.base == "OpenAIChatCompletionBase":
-                adapter.begin(copy)
-            return copy
-    return service
-
-
 async def close_service(service: ChatCompletionClientBase) -> None:
     """Closes the HTTP clients under a built service and all its copies. A failure to close is only logged."""
     try:
@@ -86,13 +70,6 @@ async def close_service(service: ChatCompletionClientBase) -> None:
                     stack.callback(client.close)
     except Exception:
         logger.warning("service %r could not be closed", service.service_id, exc_info=True)
-
-
-@lru_cache(maxsize=64)
-def with_mixin(cls: type[_S], mixin: type) -> type[_S]:
-    """`cls` with the methods of `mixin` before its own; it keeps its name, which SK's messages and spans show."""
-    metaclass: Any = type(cls)
-    return cast("type[_S]", metaclass(cls.__name__, (mixin, cls), {"__module__": cls.__module__}))
 
 
 def _connect(name: str, config: Any) -> ChatCompletionClientBase:

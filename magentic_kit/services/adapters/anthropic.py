@@ -11,6 +11,7 @@ from semantic_kernel.contents.reasoning_content import ReasoningContent
 from semantic_kernel.contents.streaming_reasoning_content import StreamingReasoningContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
+from magentic_kit.services.adapters.anthropic_images import WithImages
 from magentic_kit.services.endings import set_ending
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _KNOWN = "end_turn"
 """A reason to stop that the connector's table has; it raises `KeyError` for some of the others."""
 
 
-class AnthropicAdapter(AnthropicChatCompletion):
+class AnthropicAdapter(WithImages, AnthropicChatCompletion):
     """Put before the connector's class."""
 
     async def _send_chat_stream_request(
