@@ -103,10 +103,10 @@ class ReportParts:
         self._macros: Any = template.make_module(page_context(record, live))
 
     def render(self, name: str) -> str:
-        """Returns a part: `head`, `answer`, `timeline`, `tokens`, `plan`, `loose`, `errors`, or `round-N`."""
+        """Returns a part: `head`, `answer`, `timeline`, `tokens`, `plan`, `loose`, `errors`, `error-count`, `round-N`."""
         if name.startswith("round-"):
             return str(self._macros.round(int(name.removeprefix("round-"))))
-        return str(getattr(self._macros, name)())
+        return str(getattr(self._macros, name.replace("-", "_"))())
 
 
 def changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]:

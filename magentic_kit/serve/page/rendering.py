@@ -1,0 +1,88 @@
+"""The pages of the server from their templates: every text is escaped, and nothing is fetched from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from magentic_kit.views.environment import read_template
+from magentic_kit.views.html import LiveState, TextLimits, page_context, page_environment, sha256
+
+if TYPE_CHECKING:
+    from magentic_kit.serve.page.run_feed import RunFeed
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_POLICY = "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; form-action 'self'; base-uri 'none'"
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all pages of a server share: where it is mounted, and what its forms have to send."""
+
+    prefix: str
+    csrf: str
+
+
+def _style() -> str:
+    return read_template("report.css") + (_TEMPLATES / "live.css").read_text("utf-8")
+
+
+def _script(name: str) -> str:
+    live = (_TEMPLATES / "live.js").read_text("utf-8")
+    if name == "run.html.j2":
+        return read_template("report.js") + live
+    return '"use strict";\n' + live
+
+
+def policy_of(name: str) -> str:
+    """The Content-Security-Policy of a page: its own style and script, and this server."""
+    return _POLICY.format(sha256(_style()), sha256(_script(name))) + "; frame-ancestors 'none'"
+
+
+def render_page(name: str, **context: Any) -> str:
+    """Returns a page of the server."""
+    assets = {"style": _style(), "script": _script(name)}
+    hashes = {kind: sha256(text) for kind, text in assets.items()}
+    shared = {kind: Markup(text) for kind, text in assets.items()}
+    template = page_environment(TextLimits(), _TEMPLATES).get_template(name)
+    return template.render(context, hashes=hashes, **shared)
+
+
+def render_run(feed: RunFeed) -> str:
+    """Returns the page of a run as it is now."""
+    context = page_context(feed.record, feed.live_state())
+    for ours in ("style", "script", "hashes"):
+        del context[ours]
+    return render_page("run.html.j2", **{**context, **_charge_context(feed, feed.live_state())})
+
+
+def charge_parts(feed: RunFeed, live: LiveState | None) -> dict[str, str]:
+    """The parts of a run's page that a report has not: what the team does now, what it asks, and what can be done."""
+    macros: Any = _macros("charge.html.j2", _charge_context(feed, live))
+    parts = {"now": str(macros.now()), "controls": str(macros.controls())}
+    for question in feed.waiting:
+        parts[f"ask-{question.number}"] = str(macros.ask(question))
+    return parts
+
+
+def runs_part(**context: Any) -> str:
+    """The list of runs."""
+    return str(_macros("runs.html.j2", context).runs())
+
+
+def _macros(name: str, context: dict[str, Any]) -> Any:
+    return page_environment(TextLimits(), _TEMPLATES).get_template(name).make_module(context)
+
+
+def _charge_context(feed: RunFeed, live: LiveState | None) -> dict[str, Any]:
+    return {
+        "record": feed.record,
+        "live": live,
+        "feed": feed,
+        "site": feed.site,
+        "base": f"{feed.site.prefix}/runs/{feed.run_dir.name}",
+        "waiting": feed.waiting,
+    }
