@@ -103,7 +103,7 @@ class ReportParts:
         self._macros: Any = template.make_module(page_context(record, live))
 
     def render(self, name: str) -> str:
-        """Returns a part: `head`, `answer`, `timeline`, `tokens`, `plan`, `loose`, `errors`, `error-count`, `round-N`."""
+        """Returns a part: `head`, `answer`, `timeline`, `tokens`, `plan`, `loose`, `errors`, or `round-N`."""
         if name.startswith("round-"):
             return str(self._macros.round(int(name.removeprefix("round-"))))
         return str(getattr(self._macros, name.replace("-", "_"))())

@@ -69,7 +69,9 @@ class Questions:
         """Gives a person's answer. Raises `ConfigError` if it is none, or somebody else was faster."""
         question = self.pending.get(number)
         if question is None or question.answer.done():
-            raise ConfigError.one("this question is not open any more: it was answered, or the run ended", file="answer")
+            raise ConfigError.one(
+                "this question was answered already, or its run has ended", file="answer"
+            )
         read = {"plan": _plan_review, "tool": _tool_review, "turn": _turn}[question.kind]
         question.answer.set_result(read(form, question.request))
 
