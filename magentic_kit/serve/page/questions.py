@@ -9,8 +9,14 @@ from itertools import count
 from typing import Any, TypeAlias
 
 from magentic_kit.errors import ConfigError
-from magentic_kit.team.people import HumanTurn, PeopleOptions, PlanReview, PlanReviewRequest, ToolReview
-from magentic_kit.team.people import ToolReviewRequest as ToolRequest
+from magentic_kit.team.people import (
+    HumanTurn,
+    PeopleOptions,
+    PlanReview,
+    PlanReviewRequest,
+    ToolReview,
+    ToolReviewRequest,
+)
 
 Form: TypeAlias = Mapping[str, str]
 
@@ -23,7 +29,7 @@ class Question:
 
     number: int
     kind: str
-    request: Any
+    request: PlanReviewRequest | ToolReviewRequest | HumanTurn
     answer: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
@@ -31,8 +37,8 @@ class Question:
         """What is asked, for a title."""
         match self.request:
             case PlanReviewRequest():
-                return "a plan to review"
-            case ToolRequest(agent=agent, function=function):
+                return "A plan waits for your review"
+            case ToolReviewRequest(agent=agent, function=function):
                 return f"{agent} wants to call {function}"
             case HumanTurn(name=name):
                 return f"{name}, it is your turn"
@@ -69,11 +75,14 @@ class Questions:
         """Gives a person's answer. Raises `ConfigError` if it is none, or somebody else was faster."""
         question = self.pending.get(number)
         if question is None or question.answer.done():
-            raise ConfigError.one(
-                "this question was answered already, or its run has ended", file="answer"
-            )
-        read = {"plan": _plan_review, "tool": _tool_review, "turn": _turn}[question.kind]
-        question.answer.set_result(read(form, question.request))
+            raise ConfigError.one("this question was answered already, or its run has ended", file="answer")
+        match question.request:
+            case PlanReviewRequest():
+                question.answer.set_result(_plan_review(form, question.request))
+            case ToolReviewRequest():
+                question.answer.set_result(_tool_review(form))
+            case _:
+                question.answer.set_result(_turn(form))
 
 
 def _plan_review(form: Form, request: PlanReviewRequest) -> PlanReview:
@@ -84,15 +93,16 @@ def _plan_review(form: Form, request: PlanReviewRequest) -> PlanReview:
         case "reject":
             return PlanReview.reject(words)
         case "revise":
-            is_edited = plan and plan.split() != request.plan.split()
-            parts = [words, f"{_AS_WRITTEN}{plan}" if is_edited else ""]
-            if any(parts):
-                return PlanReview.revise("\n\n".join(filter(None, parts)))
+            parts = [words] if words else []
+            if plan and plan.split() != request.plan.split():
+                parts.append(f"{_AS_WRITTEN}{plan}")
+            if parts:
+                return PlanReview.revise("\n\n".join(parts))
             raise ConfigError.one("say what should be different, or edit the plan", file="answer")
     raise _no_answer("approve, revise or reject")
 
 
-def _tool_review(form: Form, request: ToolRequest) -> ToolReview:
+def _tool_review(form: Form) -> ToolReview:
     match form.get("decision"):
         case "approve":
             return ToolReview.approve()
@@ -103,7 +113,7 @@ def _tool_review(form: Form, request: ToolRequest) -> ToolReview:
     raise _no_answer("approve, approve_for_run or deny")
 
 
-def _turn(form: Form, turn: HumanTurn) -> str:
+def _turn(form: Form) -> str:
     words = form.get("words", "")
     if not words.strip():
         raise ConfigError.one("write something first", file="answer")

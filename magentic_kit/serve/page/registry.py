@@ -31,9 +31,6 @@ class Row:
     summary: RunSummary
     status: str
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.summary, name)
-
 
 class Runs:
     """The runs under `out`, by the names of their directories."""
@@ -75,7 +72,13 @@ class Runs:
     ) -> RunFeed:
         feeds: list[RunFeed] = [feed] if feed else []
         questions = Questions(lambda: feeds[0].changed())
-        shared: ResumeOptions = {"views": [lambda event, record: feeds[0].show(event, record)], **questions.people()}
+        people = questions.people()
+        shared: ResumeOptions = {
+            "views": [lambda event, record: feeds[0].show(event, record)],
+            "reviewer": people["reviewer"],
+            "approver": people["approver"],
+            "humans": people["humans"],
+        }
         try:
             run = begin(shared)
         except BaseException:
@@ -131,7 +134,8 @@ class Runs:
             return await asyncio.to_thread(self._rows, query)
 
     def _rows(self, query: str) -> tuple[list[Row], int]:
-        rows, more = [], 0
+        rows: list[Row] = []
+        more = 0
         words = query.casefold().split()
         for run_dir in runs_below(self.out):
             summary = self._summary(run_dir)
@@ -153,8 +157,12 @@ class Runs:
 
     def _status(self, name: str) -> str:
         feed = self._feeds.get(name)
-        state = feed.live_state() if feed and feed.active else None
-        return state.status if state else ""
+        if feed is None or feed.active is None:
+            return ""
+        state = feed.live_state()
+        if state is None:
+            return ""
+        return state.status
 
     def _summary(self, run_dir: Path) -> RunSummary | None:
         try:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 
+from magentic_kit.runlog.record import RunRecord
+from magentic_kit.serve.page.questions import Question
 from magentic_kit.views.environment import read_template
 from magentic_kit.views.html import LiveState, TextLimits, page_context, page_environment, sha256
-
-if TYPE_CHECKING:
-    from magentic_kit.serve.page.run_feed import RunFeed
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _POLICY = "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; form-action 'self'; base-uri 'none'"
@@ -51,19 +51,20 @@ def render_page(name: str, **context: Any) -> str:
     return template.render(context, hashes=hashes, **shared)
 
 
-def render_run(feed: RunFeed) -> str:
-    """Returns the page of a run as it is now."""
-    context = page_context(feed.record, feed.live_state())
+def render_run(record: RunRecord, live: LiveState | None, charge: Mapping[str, Any]) -> str:
+    """Returns the page of a run; `charge` is what its own parts are rendered with."""
+    context = page_context(record, live)
     for ours in ("style", "script", "hashes"):
         del context[ours]
-    return render_page("run.html.j2", **{**context, **_charge_context(feed, feed.live_state())})
+    context.update(charge)
+    return render_page("run.html.j2", **context)
 
 
-def charge_parts(feed: RunFeed, live: LiveState | None) -> dict[str, str]:
+def charge_parts(charge: Mapping[str, Any], waiting: Sequence[Question]) -> dict[str, str]:
     """The parts of a run's page that a report has not: what the team does now, what it asks, and what can be done."""
-    macros: Any = _macros("charge.html.j2", _charge_context(feed, live))
+    macros = _macros("charge.html.j2", charge)
     parts = {"now": str(macros.now()), "controls": str(macros.controls())}
-    for question in feed.waiting:
+    for question in waiting:
         parts[f"ask-{question.number}"] = str(macros.ask(question))
     return parts
 
@@ -73,16 +74,5 @@ def runs_part(**context: Any) -> str:
     return str(_macros("runs.html.j2", context).runs())
 
 
-def _macros(name: str, context: dict[str, Any]) -> Any:
-    return page_environment(TextLimits(), _TEMPLATES).get_template(name).make_module(context)
-
-
-def _charge_context(feed: RunFeed, live: LiveState | None) -> dict[str, Any]:
-    return {
-        "record": feed.record,
-        "live": live,
-        "feed": feed,
-        "site": feed.site,
-        "base": f"{feed.site.prefix}/runs/{feed.run_dir.name}",
-        "waiting": feed.waiting,
-    }
+def _macros(name: str, context: Mapping[str, Any]) -> Any:
+    return page_environment(TextLimits(), _TEMPLATES).get_template(name).make_module(dict(context))

@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from magentic_kit import events as ev
 from magentic_kit.errors import KitError
@@ -15,7 +15,7 @@ from magentic_kit.runlog.record import RunRecord
 from magentic_kit.serve.page.feed import Feed
 from magentic_kit.serve.page.meters import Meter, meters_of, phase_of
 from magentic_kit.serve.page.questions import Question, Questions
-from magentic_kit.serve.page.rendering import Site, charge_parts
+from magentic_kit.serve.page.rendering import Site, charge_parts, render_run
 from magentic_kit.views.html import LiveState, ReportParts, TextLimits, round_numbers, text_limits
 
 if TYPE_CHECKING:
@@ -113,14 +113,32 @@ class RunFeed(Feed):
                 self._dirty.update(round_numbers(self.record))
                 self.stream = ("", "", "")
         self._phase = phase_of(event) or self._phase
-        self._dirty.update(entry.round for entry in (*self.record.rounds[-1:], *self.record.turns[-1:]))
+        self._dirty.update(ledger.round for ledger in self.record.rounds[-1:])
+        self._dirty.update(turn.round for turn in self.record.turns[-1:])
 
     # -- what is shown
+
+    def page(self) -> str:
+        """Returns the whole page as it is now."""
+        live = self.live_state()
+        return render_run(self.record, live, self.charge_context(live))
+
+    def charge_context(self, live: LiveState | None) -> dict[str, Any]:
+        """Returns what the parts are rendered with that a report has not."""
+        return {
+            "record": self.record,
+            "live": live,
+            "feed": self,
+            "site": self.site,
+            "base": f"{self.site.prefix}/runs/{self.run_dir.name}",
+            "waiting": self.waiting,
+        }
 
     def live_state(self) -> LiveState | None:
         """Where the run stands; None if it has ended, or nobody is known to carry it out."""
         record = self.record
-        if record.outcome or not (self.active or self._is_fresh()):
+        is_of_this_run = self.active is None or self.active.run.record is record  # not of a run that goes on just now
+        if (record.outcome and is_of_this_run) or not (self.active or self._is_fresh()):
             return None
         status = "at work"
         if self.active and self.active.is_stopping:
@@ -138,12 +156,16 @@ class RunFeed(Feed):
         if self.active is not None:
             return self.active.run.seconds
         timeline = self.record.timeline
-        return timeline.last - timeline.began if timeline.began else None
+        if not timeline.began:
+            return None
+        return timeline.last - timeline.began
 
     @property
     def waiting(self) -> list[Question]:
         """What waits for a person."""
-        return list(self.active.questions.pending.values()) if self.active else []
+        if self.active is None:
+            return []
+        return list(self.active.questions.pending.values())
 
     @property
     def meters(self) -> list[Meter]:
@@ -163,12 +185,15 @@ class RunFeed(Feed):
             self.put("plan", parts.render("plan"))
         present = set(round_numbers(self.record))
         for number in sorted(self._dirty | (present - self._shown_rounds())):
-            self.put(f"round-{number}", parts.render(f"round-{number}") if number in present else "")
+            html = ""
+            if number in present:
+                html = parts.render(f"round-{number}")
+            self.put(f"round-{number}", html)
         self._dirty, self._has_new_plan = set(), False
         if time.monotonic() >= self._next_timeline:
             self.put("timeline", parts.render("timeline"))
-            self._next_timeline = time.monotonic() + max(1.0, len(self.record.timeline.spans) / 100)
-        for name, html in charge_parts(self, live).items():
+            self._next_timeline = time.monotonic() + max(0.3, len(self.record.timeline.spans) / 100)
+        for name, html in charge_parts(self.charge_context(live), self.waiting).items():
             self.put(name, html)
         for number in self._asked - {question.number for question in self.waiting}:
             self.put(f"ask-{number}", "")
