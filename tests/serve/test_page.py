@@ -113,8 +113,8 @@ async def test_a_reader_who_comes_late_or_again_gets_what_it_has_not(tmp_path: P
         path = begun.headers["location"]
         async with page.parts(f"{path}/events") as parts:
             seen = {}
-            async for place, name, html in parts:
-                seen[name] = html
+            async for last, name, html in parts:
+                seen[name], place = html, last
                 if name == "ask-1" and "Is this plan good?" in html:
                     break
         assert {"head", "answer", "now"} <= {*seen}
@@ -217,7 +217,7 @@ async def test_a_run_of_another_process_appears_and_is_followed(tmp_path: Path) 
                 if "20250601T120000Z-sales-abcdef" in html:
                     break
         async with page.parts("/runs/20250601T120000Z-sales-abcdef/events") as parts:
-            async for _, name, html in parts:
+            async for _, name, _ in parts:
                 if name == "round-1":
                     break
             for event in events[12:]:

@@ -126,8 +126,9 @@ async def _read_parts(response: httpx.Response) -> AsyncIterator[tuple[str, str,
             fields[name] = value
         elif not line and fields:
             data = json.loads(fields["data"])
-            if fields["event"] == "part":
-                yield fields["id"], data[0], data[1]
+            if fields["event"] == "parts":
+                for name, html in data:
+                    yield fields["id"], name, html
             else:
                 yield "", "text", data[3]
             fields = {}

@@ -9,13 +9,15 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
 from sse_starlette.event import ServerSentEvent
 
 _SHORTEST = 0.1
 """Seconds between two updates of one reader, at the least."""
+_BATCH = 200_000
+"""Characters of parts that are sent as one: what changed together is shown together, and a browser is not held up."""
 _SHARE = 0.25
 """Of this process's time at most, that all feeds together take to render."""
 
@@ -66,8 +68,10 @@ class Feed:
             after = int(number)
         return [(version, name, html) for name, (version, html) in self._parts.items() if version > after]
 
-    def changed(self) -> None:
-        """Wakes the readers."""
+    def changed(self, *, at_once: bool = False) -> None:
+        """Wakes the readers; what is kept is too old for them if it is to be rendered `at_once`."""
+        if at_once:
+            self._next_refresh = 0.0
         for reader in self.readers:
             reader.set()
 
@@ -98,9 +102,9 @@ class Feed:
             while True:
                 reader.clear()
                 await self.refresh()
-                for version, name, html in self.parts(place):
-                    place = f"{self.epoch}.{version}"
-                    yield ServerSentEvent(json.dumps([name, html]), event="part", id=place)
+                for batch in _batches(self.parts(place)):
+                    place = f"{self.epoch}.{batch[-1][0]}"
+                    yield ServerSentEvent(json.dumps([part[1:] for part in batch]), event="parts", id=place)
                 key, title, text = self.stream
                 begin = written[1] if written[0] == key else 0
                 if len(text) > begin or written[0] != key:
@@ -112,3 +116,16 @@ class Feed:
         finally:
             self.readers.discard(reader)
             Feed.watched -= 1
+
+
+def _batches(parts: list[tuple[int, str, str]]) -> Iterator[list[tuple[int, str, str]]]:
+    batch: list[tuple[int, str, str]] = []
+    size = 0
+    for part in parts:
+        batch.append(part)
+        size += len(part[2])
+        if size > _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

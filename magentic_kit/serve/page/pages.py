@@ -21,6 +21,7 @@ from magentic_kit.serve.page.rendering import policy_of, render_page, runs_part
 from magentic_kit.serve.page.run_feed import RunFeed
 from magentic_kit.serve.page.teams import TeamCard, Teams
 from magentic_kit.views.comparison import figures
+from magentic_kit.views.html import TextLimits
 
 _T = TypeVar("_T")
 Problems: TypeAlias = tuple[Problem, ...]
@@ -112,10 +113,12 @@ class Pages:
 
     # -- answers
 
-    def page(self, name: str, status: int = 200, **context: Any) -> Response:
-        """Returns a page of this name."""
-        html = render_page(name, **({"site": self.runs.site, "is_home": False} | context))
-        return HTMLResponse(html, status, headers={"Content-Security-Policy": policy_of(name)})
+    def page(self, template: str, status: int = 200, **context: Any) -> Response:
+        """Returns the page of this template."""
+        shared: dict[str, Any] = {"site": self.runs.site, "is_home": False}
+        shared.update(context)
+        html = render_page(template, TextLimits(), **shared)
+        return HTMLResponse(html, status, headers={"Content-Security-Policy": policy_of(template)})
 
     def message(self, title: str, *, hint: str = "", problems: Problems = (), status: int = 200) -> Response:
         """Returns a page with a few words."""

@@ -42,7 +42,6 @@ class Question:
                 return f"{agent} wants to call {function}"
             case HumanTurn(name=name):
                 return f"{name}, it is your turn"
-        return ""
 
 
 class Questions:

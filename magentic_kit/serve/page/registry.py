@@ -88,8 +88,7 @@ class Runs:
         if not feeds:
             feeds.append(RunFeed(run.run_dir, self.site))
             self._feeds[run.run_dir.name] = feeds[0]
-        feeds[0].active, feeds[0].problem = ActiveRun(run, questions), ""
-        feeds[0].changed()
+        feeds[0].carry(ActiveRun(run, questions))
         ending = asyncio.create_task(self._end(factory, run, feeds[0]))
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)

@@ -42,22 +42,21 @@ def policy_of(name: str) -> str:
     return _POLICY.format(sha256(_style()), sha256(_script(name))) + "; frame-ancestors 'none'"
 
 
-def render_page(name: str, **context: Any) -> str:
-    """Returns a page of the server."""
-    assets = {"style": _style(), "script": _script(name)}
+def render_page(template: str, limits: TextLimits, **context: Any) -> str:
+    """Returns a page of the server, with texts of these limits."""
+    assets = {"style": _style(), "script": _script(template)}
     hashes = {kind: sha256(text) for kind, text in assets.items()}
     shared = {kind: Markup(text) for kind, text in assets.items()}
-    template = page_environment(TextLimits(), _TEMPLATES).get_template(name)
-    return template.render(context, hashes=hashes, **shared)
+    return page_environment(limits, _TEMPLATES).get_template(template).render(context, hashes=hashes, **shared)
 
 
-def render_run(record: RunRecord, live: LiveState | None, charge: Mapping[str, Any]) -> str:
+def render_run(record: RunRecord, live: LiveState | None, limits: TextLimits, charge: Mapping[str, Any]) -> str:
     """Returns the page of a run; `charge` is what its own parts are rendered with."""
     context = page_context(record, live)
     for ours in ("style", "script", "hashes"):
         del context[ours]
     context.update(charge)
-    return render_page("run.html.j2", **context)
+    return render_page("run.html.j2", limits, **context)
 
 
 def charge_parts(charge: Mapping[str, Any], waiting: Sequence[Question]) -> dict[str, str]:

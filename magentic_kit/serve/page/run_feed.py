@@ -84,10 +84,15 @@ class RunFeed(Feed):
             self.record.apply(event)
             self._apply(event)
 
+    def carry(self, active: ActiveRun) -> None:
+        """Follows a run of this process from here on."""
+        self.active, self.problem = active, ""
+        self.changed(at_once=True)
+
     def follow_log(self) -> None:
         """Follows the log from here on, since this process does not carry out the run any more."""
         self.active, self._tail = None, None
-        self.changed()
+        self.changed(at_once=True)
 
     def _restart(self, record: RunRecord) -> None:
         self.record, self._phase = record, ""
@@ -121,7 +126,7 @@ class RunFeed(Feed):
     def page(self) -> str:
         """Returns the whole page as it is now."""
         live = self.live_state()
-        return render_run(self.record, live, self.charge_context(live))
+        return render_run(self.record, live, self.limits, self.charge_context(live))
 
     def charge_context(self, live: LiveState | None) -> dict[str, Any]:
         """Returns what the parts are rendered with that a report has not."""

@@ -1,4 +1,4 @@
-/* A page that grows: the server sends parts as [id, HTML], each in place of the element that has its id. */
+/* A page that grows: the server sends parts as [[id, HTML], …], each in place of the element that has its id. */
 const connection = document.getElementById("connection");
 const team = document.title.replace(/: [^:]*$/, "");
 const FIELDS = "input:not([type=hidden]), textarea, select";
@@ -73,8 +73,8 @@ function write(key, title, begin, text) {
 
 if (document.body.dataset.events) {
   const source = new EventSource(document.body.dataset.events);
-  source.addEventListener("part", (event) => {
-    replacePart(...JSON.parse(event.data));
+  source.addEventListener("parts", (event) => {
+    for (const [id, html] of JSON.parse(event.data)) replacePart(id, html);
     update();
   });
   source.addEventListener("text", (event) => write(...JSON.parse(event.data)));
