@@ -164,10 +164,12 @@ def test_a_person_is_in_charge_of_a_whole_run(tmp_path: Path, server: Any, windo
     page.wait_for_selector(".ask")
     assert page.url != first
     assert "Reused calls" in page.inner_text("#answer")
-    page.click("#ask-1 [value=reject]")
-    page.wait_for_selector("body.rejected")
+    page.click("#ask-1 [value=deny]")  # the plan and its review are taken from the first run
+    page.wait_for_selector("#ask-2")
+    page.click("text=Stop the run")
+    page.wait_for_selector("body.cancelled")
     page.click("text=All runs and teams")
-    page.wait_for_selector(".outcome.rejected")
+    page.wait_for_selector(".outcome.cancelled")
     for box in page.locator(".runs [type=checkbox]").all():
         box.check()
     page.click("text=Compare the two that are marked")
@@ -185,9 +187,7 @@ def write_run(folder: Path, name: str, events: Iterable[ev.AnyEvent]) -> None:
 
 def test_hostile_text_acts_nowhere_and_no_fault_keeps_anybody_out(tmp_path: Path, server: Any, window: Any) -> None:
     """Pages of hostile texts, at two widths and in two colours: they fit, and axe-core has nothing serious to say."""
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="the rules of axe-core come with it"
-    ).Axe()
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core comes with it").Axe()
     safe = HOSTILE.replace("\ud800", "")
     charge_team(tmp_path, description=safe, task=safe, inputs={"year": {"default": safe, "description": safe}})
     write_run(tmp_path, "20250601T120000Z-hostile-000001", hostile())

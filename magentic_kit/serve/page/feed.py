@@ -16,7 +16,7 @@ from sse_starlette.event import ServerSentEvent
 
 _SHORTEST = 0.1
 """Seconds between two updates of one reader, at the least."""
-_BATCH = 200_000
+_BATCH = 50_000
 """Characters of parts that are sent as one: what changed together is shown together, and a browser is not held up."""
 _SHARE = 0.25
 """Of this process's time at most, that all feeds together take to render."""
