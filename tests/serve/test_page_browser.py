@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from support.page_server import LONG, charge_team
@@ -72,7 +73,7 @@ class Window:
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, **options})
         self.page = self.context.new_page()
         self.complaints: list[str] = []
-        origin = address.partition("/?")[0]
+        origin = "{0.scheme}://{0.netloc}/".format(urlsplit(address))
         self.page.on("console", lambda message: self._console(message.type, message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self._request(request.url, origin))

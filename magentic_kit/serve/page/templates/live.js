@@ -3,6 +3,7 @@ const connection = document.getElementById("connection");
 const team = document.title.replace(/: [^:]*$/, "");
 const FIELDS = "input:not([type=hidden]), textarea, select";
 const FOCUSABLE = "a[href], button, summary, [tabindex], " + FIELDS;
+const SCROLLABLE = ".scroll, details[open] pre, .ask pre";
 const within = (root, selector) => [...root.querySelectorAll(selector)];
 
 /* What a person has done to a part outlasts its replacement: unfolding, typing, scrolling, the focus. */
@@ -23,28 +24,39 @@ function keep(old, fresh) {
   if (stream) fresh.querySelector("#stream").replaceWith(stream);
 }
 
-function replacePart(id, html) {
-  const old = document.getElementById(id), template = document.createElement("template");
-  template.innerHTML = html;
-  const fresh = template.content.firstElementChild;
-  const focused = old?.contains(document.activeElement) ? within(old, FOCUSABLE).indexOf(document.activeElement) : -1;
-  if (!fresh) {
-    old?.remove();
-    if (focused >= 0) document.querySelector(".ask h2, #h-now")?.focus();
-  } else if (old) {
-    const scrolled = within(old, ".scroll, pre").map((box) => [box.scrollLeft, box.scrollTop]);
+/* All is read before anything is changed: each change of the page would make the browser lay it out anew. */
+function replaceParts(parts) {
+  const changes = parts.map(([id, html]) => {
+    const old = document.getElementById(id), template = document.createElement("template");
+    template.innerHTML = html;
+    const focused = old?.contains(document.activeElement) ? within(old, FOCUSABLE).indexOf(document.activeElement) : -1;
+    const scrolled = old ? within(old, SCROLLABLE).map((box) => [box.scrollLeft, box.scrollTop]) : [];
+    return { id, old, fresh: template.content.firstElementChild, focused, scrolled };
+  });
+  for (const change of changes) replacePart(change);
+  for (const { fresh, focused, scrolled } of changes) {
+    for (const [index, place] of scrolled.entries())
+      if (place.some(Boolean) && fresh) {
+        const box = within(fresh, SCROLLABLE)[index];
+        if (box) [box.scrollLeft, box.scrollTop] = place;
+      }
+    if (focused >= 0 && fresh) within(fresh, FOCUSABLE)[focused]?.focus({ preventScroll: true });
+    else if (focused >= 0) document.querySelector(".ask button, #controls button")?.focus();
+  }
+  if (globalThis.search?.value && changes.some(({ id }) => id.startsWith("round-"))) filter();
+}
+
+function replacePart({ id, old, fresh }) {
+  if (!fresh) old?.remove();
+  else if (old) {
     keep(old, fresh);
     old.replaceWith(fresh);
-    for (const [index, box] of within(fresh, ".scroll, pre").entries())
-      if (scrolled[index]?.some(Boolean)) [box.scrollLeft, box.scrollTop] = scrolled[index];
-    if (focused >= 0) within(fresh, FOCUSABLE)[focused]?.focus({ preventScroll: true });
   } else {
     const list = document.getElementById(id.startsWith("ask-") ? "asks" : "round-list");
     const number = (element) => Number(element.id.split("-")[1]);
     const next = [...(list?.children ?? [])].find((other) => number(other) > number(fresh));
     list?.insertBefore(fresh, next ?? null);
   }
-  if (id.startsWith("round-") && globalThis.search?.value) filter();
 }
 
 /* The title says what waits for a person; the colour of the page how the run stands. */
@@ -71,11 +83,19 @@ function write(key, title, begin, text) {
   if (follows) box.scrollTop = box.scrollHeight;
 }
 
+/* A browser hands over at once what came together: each batch gets a turn of its own, and the page stays quick. */
+const batches = [];
+
+function replaceNext() {
+  replaceParts(JSON.parse(batches.shift()));
+  update();
+  if (batches.length) setTimeout(replaceNext);
+}
+
 if (document.body.dataset.events) {
   const source = new EventSource(document.body.dataset.events);
   source.addEventListener("parts", (event) => {
-    for (const [id, html] of JSON.parse(event.data)) replacePart(id, html);
-    update();
+    if (batches.push(event.data) === 1) setTimeout(replaceNext);
   });
   source.addEventListener("text", (event) => write(...JSON.parse(event.data)));
   source.addEventListener("open", () => (connection.textContent = ""));
