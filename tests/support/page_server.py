@@ -143,7 +143,7 @@ async def page_over_http(teams: Sequence[Path], out: Path, *, host: str = "127.0
         serving = asyncio.ensure_future(serve_app(app, listening, stop))
         url = url_of(host, listening[0])
         try:
-            async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            async with httpx.AsyncClient(base_url=url, timeout=30, limits=httpx.Limits(max_connections=None)) as client:
                 await client.get("/", params={"token": keys.token})
                 yield Page(url, keys, client)
         finally:

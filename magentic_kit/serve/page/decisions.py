@@ -71,7 +71,7 @@ class Decisions:
         if feed.active is not None:
             feed.active.is_stopping = True
             feed.active.run.cancel()
-            feed.changed()
+            feed.changed(at_once=True)
         return self._pages.go_to(feed)
 
     async def resume(self, request: Request) -> Response:

@@ -25,7 +25,7 @@ from magentic_kit.views.html import TextLimits
 
 _T = TypeVar("_T")
 Problems: TypeAlias = tuple[Problem, ...]
-_SEND_TIMEOUT = 30.0
+SEND_TIMEOUT = 30.0
 """Seconds after which a reader who takes nothing is left."""
 
 
@@ -181,4 +181,4 @@ def problems_of(error: KitError) -> Problems:
 
 def _events(feed: Feed, request: Request, *, tick: float) -> Response:
     place = request.headers.get("last-event-id") or request.query_params.get("after", "")
-    return EventSourceResponse(feed.follow(place, tick=tick), ping=15, send_timeout=_SEND_TIMEOUT)
+    return EventSourceResponse(feed.follow(place, tick=tick), ping=15, send_timeout=SEND_TIMEOUT)

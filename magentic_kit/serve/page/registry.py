@@ -65,7 +65,7 @@ class Runs:
             await self._carry_out(factory, lambda shared: factory.resume(feed.run_dir, **shared, **options), feed)
         except KitError as error:
             feed.problem = str(error)
-            feed.changed()
+            feed.changed(at_once=True)
 
     async def _carry_out(
         self, factory: TeamFactory, begin: Callable[[ResumeOptions], Run], feed: RunFeed | None

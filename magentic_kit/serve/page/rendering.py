@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from markupsafe import Markup
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.serve.page.questions import Question
 from magentic_kit.views.environment import read_template
-from magentic_kit.views.html import LiveState, TextLimits, page_context, page_environment, sha256
+from magentic_kit.views.html import LiveState, TextLimits, page_environment, sha256
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _POLICY = "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; form-action 'self'; base-uri 'none'"
@@ -50,13 +50,30 @@ def render_page(template: str, limits: TextLimits, **context: Any) -> str:
     return page_environment(limits, _TEMPLATES).get_template(template).render(context, hashes=hashes, **shared)
 
 
-def render_run(record: RunRecord, live: LiveState | None, limits: TextLimits, charge: Mapping[str, Any]) -> str:
-    """Returns the page of a run; `charge` is what its own parts are rendered with."""
-    context = page_context(record, live)
-    for ours in ("style", "script", "hashes"):
-        del context[ours]
-    context.update(charge)
-    return render_page("run.html.j2", limits, **context)
+class StoredParts:
+    """Parts that were rendered before, under the names that the report's template calls them by."""
+
+    def __init__(self, parts: Mapping[str, str]) -> None:
+        self._parts = parts
+
+    def __getattr__(self, name: str) -> Callable[[], Markup]:
+        html = Markup(self._parts.get(name.replace("_", "-"), ""))  # rendered by our own templates
+        return lambda: html
+
+    def round(self, number: int) -> Markup:
+        """Returns a round."""
+        return Markup(self._parts.get(f"round-{number}", ""))
+
+    def asks(self) -> list[Markup]:
+        """Returns the questions that are open."""
+        return [Markup(html) for name, html in self._parts.items() if name.startswith("ask-")]
+
+
+def render_run(record: RunRecord, live: LiveState | None, parts: Mapping[str, str], **context: Any) -> str:
+    """Returns the page of a run, made of its parts as they were rendered last."""
+    numbers = [int(name.removeprefix("round-")) for name in parts if name.startswith("round-")]
+    context.update(record=record, live=live, part=StoredParts(parts), numbers=sorted(numbers), turns=record.turns)
+    return render_page("run.html.j2", TextLimits(), **context)
 
 
 def charge_parts(charge: Mapping[str, Any], waiting: Sequence[Question]) -> dict[str, str]:

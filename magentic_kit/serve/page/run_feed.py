@@ -124,9 +124,10 @@ class RunFeed(Feed):
     # -- what is shown
 
     def page(self) -> str:
-        """Returns the whole page as it is now."""
-        live = self.live_state()
-        return render_run(self.record, live, self.limits, self.charge_context(live))
+        """Returns the whole page, of the parts as they were rendered last."""
+        parts = {name: html for _, name, html in self.parts() if html}
+        base = f"{self.site.prefix}/runs/{self.run_dir.name}"
+        return render_run(self.record, self.live_state(), parts, site=self.site, base=base, place=self.place)
 
     def charge_context(self, live: LiveState | None) -> dict[str, Any]:
         """Returns what the parts are rendered with that a report has not."""
