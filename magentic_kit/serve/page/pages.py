@@ -20,6 +20,7 @@ from magentic_kit.serve.page.registry import Runs, load_factories
 from magentic_kit.serve.page.rendering import policy_of, render_page, runs_part
 from magentic_kit.serve.page.run_feed import RunFeed
 from magentic_kit.serve.page.teams import TeamCard, Teams
+from magentic_kit.team.loading import Team
 from magentic_kit.views.comparison import figures
 from magentic_kit.views.html import TextLimits
 
@@ -126,13 +127,7 @@ class Pages:
 
     def team_page(self, card: TeamCard, form: Mapping[str, str], problems: Problems, status: int) -> Response:
         """Returns the page of a team, with what was filled in and what was wrong with it."""
-        models = {}
-        if card.team is not None:
-            services = card.team.config.services
-            names = {agent.name: card.team.service_of(agent) for agent in card.team.config.agents}
-            for name, service in (names | {"manager": card.team.manager_service}).items():
-                config = services.get(service)
-                models[name] = " ".join(filter(None, (getattr(config, "provider", ""), getattr(config, "model", ""))))
+        models = _models(card)
         return self.page("team.html.j2", status, team=card, form=form, problems=problems, models=models)
 
     async def again_page(self, feed: RunFeed, form: Mapping[str, str], problems: Problems, status: int) -> Response:
@@ -162,6 +157,25 @@ class Pages:
     def go(self, path: str) -> Response:
         """Sends the browser to another page."""
         return RedirectResponse(self.runs.site.prefix + path, 303)
+
+
+def _models(card: TeamCard) -> dict[str, str]:
+    """Returns who answers for each participant of a team."""
+    if card.team is None:
+        return {}
+    models = {"manager": _model(card.team, card.team.manager_service)}
+    for agent in card.team.config.agents:
+        models[agent.name] = agent.model.id or _model(card.team, card.team.service_of(agent))
+        if agent.type == "human":
+            models[agent.name] = "a person"
+        elif agent.team is not None:
+            models[agent.name] = "a team"
+    return models
+
+
+def _model(team: Team, service: str) -> str:
+    config = team.config.services.get(service)
+    return " ".join(filter(None, (getattr(config, "provider", ""), getattr(config, "model", ""))))
 
 
 def found(find: Callable[[str], _T], key: str) -> _T:
