@@ -98,9 +98,9 @@ def text_limits(record: RunRecord) -> Iterator[TextLimits]:
 class ReportParts:
     """The parts of a run's page, each an element whose id is its name."""
 
-    def __init__(self, record: RunRecord, limits: TextLimits, live: LiveState | None) -> None:
+    def __init__(self, record: RunRecord, limits: TextLimits, live: LiveState | None, *, run_link: str) -> None:
         template = page_environment(limits).get_template("parts.html.j2")
-        self._macros: Any = template.make_module(page_context(record, live))
+        self._macros: Any = template.make_module(page_context(record, live, run_link=run_link))
 
     def render(self, name: str) -> str:
         """Returns a part: `head`, `answer`, `timeline`, `tokens`, `plan`, `loose`, `errors`, or `round-N`."""
@@ -140,8 +140,14 @@ def page_environment(limits: TextLimits, *folders: Path) -> jinja2.Environment:
     return environment
 
 
-def page_context(record: RunRecord, live: LiveState | None = None) -> dict[str, Any]:
-    """What the templates of a run's page are rendered with; `live` is where the run stands, None if it has ended."""
+def page_context(
+    record: RunRecord, live: LiveState | None = None, *, run_link: str = "../RUN/report.html"
+) -> dict[str, Any]:
+    """What the templates of a run's page are rendered with.
+
+    `live` is where the run stands, None if it has ended; `run_link` the address of another run's page, with `RUN` for
+    its id.
+    """
     pixels = min(max(_PIXELS, 24 * len(record.turns)), 20_000)
     style, script = (read_template(f"report.{suffix}") for suffix in ("css", "js"))
     tools = zip((span for span in record.timeline.spans if span.kind == "tool"), record.tool_calls, strict=False)
@@ -151,6 +157,7 @@ def page_context(record: RunRecord, live: LiveState | None = None) -> dict[str, 
     return {
         "record": record,
         "live": live,
+        "run_link": run_link,
         "chart": timeline,
         "stalled": ev.stalled,
         "numbers": round_numbers(record),

@@ -184,7 +184,7 @@ class RunFeed(Feed):
     def render(self) -> None:
         """Puts all parts that may have changed."""
         live = self.live_state()
-        parts = ReportParts(self.record, self.limits, live)
+        parts = ReportParts(self.record, self.limits, live, run_link=f"{self.site.prefix}/runs/RUN")
         for name in _STEADY:
             self.put(name, parts.render(name))
         if self._has_new_plan or not self.version:
