@@ -24,6 +24,7 @@ from magentic_kit.orchestration.options import OrchestrationArguments
 from magentic_kit.orchestration.own_manager import OwnManager, own_manager
 from magentic_kit.orchestration.prompts import template
 from magentic_kit.orchestration.reviews import PlanReviews
+from magentic_kit.orchestration.sk_agents import arguments_of
 from magentic_kit.orchestration.sources import MemberService, Sources
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
@@ -86,7 +87,8 @@ class RunParts:
         )
 
     async def close(self) -> None:
-        """Ends the servers that the run has started."""
+        """Ends the servers that the run has started, and the threads of its agents."""
+        await self._sources.close()
         if self._servers is not None:
             await self._servers.close()
 
@@ -128,31 +130,36 @@ class RunParts:
             model=ManagerModel(calls, blueprint.service(name), options, blueprint.structured_output(name)),
             inputs=self._inputs,
             first_plan=plan,
+            names={one.wire_name: one.name for one in blueprint.config.agents if one.wire_name != one.name},
             reviews=reviews,
             start_plugins=self._start_plugins,
         )
 
     def _agent(self, index: int, config: AgentConfig) -> TeamAgent:
-        source = self._sources.of(config)
+        source = self._sources.of(index, config)
         self.participants[config.name] = {"description": config.description, **source.participant}
-        inputs = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
-        inputs.update(self._inputs)
+        if source.kernel is not None:
+            self._guard(source.kernel, source.calls)
+        arguments = arguments_of(config, self._inputs)
+        arguments.execution_settings = KernelArguments(
+            settings=PromptExecutionSettings(**source.call.options)
+        ).execution_settings
         agent = TeamAgent(  # type: ignore[call-arg]  # mypy sees pydantic's __init__
-            name=config.name,
+            name=config.wire_name,
             description=config.description,
-            kernel=self._kernel(source.calls),
-            arguments=KernelArguments(settings=PromptExecutionSettings(**source.call.options), **inputs),
+            kernel=self._guard(AgentKernel(), source.calls),
+            arguments=arguments,
             function_choice_behavior=FunctionChoiceBehavior.Auto(
                 maximum_auto_invoke_attempts=self._blueprint.config.limits.tool_rounds
             ),
-            prompt_template_config=template(config),
+            prompt_template_config=None if config.is_of_sk else template(config),
         )
-        agent.join(source.calls, source.service, source.call, self.manager.turn)
+        agent.join(source, self.manager.turn)
         agent.offer(self._blueprint.tools.local(index, config))
         return agent
 
-    def _kernel(self, calls: ParticipantCalls) -> AgentKernel:
-        kernel, injected = AgentKernel(), self._blueprint.kernel
+    def _guard(self, kernel: AgentKernel, calls: ParticipantCalls) -> AgentKernel:
+        injected = self._blueprint.kernel
         if injected is not None:
             for kind in FilterTypes:
                 for _, function in getattr(injected, f"{kind.value}_filters"):
