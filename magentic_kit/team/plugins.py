@@ -36,8 +36,11 @@ class OpenAPIPlugin(BasePlugin):
 
     type: Literal["openapi"] = Field(description="Kind of plugin.")
     spec: str = Field(description="The document: a file, or an http(s) URL.")
+    start_timeout: Duration = Field(default=30.0, description="Time to read the document.")
     server: Url | None = Field(default=None, description="Server to ask in place of the document's own.")
     headers: dict[str, Text] = Field(default={}, description=_HEADERS)
+    query: dict[str, Text] = Field(default={}, description='Sent in every query, such as {api_key: "${KEY}"}.')
+    cookies: dict[str, Text] = Field(default={}, description="Sent as cookies with every request.")
 
 
 class _MCPPlugin(BasePlugin):

@@ -21,14 +21,15 @@ from semantic_kernel.functions import KernelPlugin
 from magentic_kit.text import one_line
 from magentic_kit.tools.mcp_tools import listed_tools, result_text, tools_plugin
 from magentic_kit.tools.openapi import openapi_plugin
+from magentic_kit.tools.remote_functions import ConnectedPlugin
 from magentic_kit.tools.stderr import telling_line
 from magentic_kit.tools.threads import in_stoppable_thread
 
 if TYPE_CHECKING:
     from magentic_kit.team.plugins import MCPPlugin, OpenAPIPlugin
 
-_START, _END = 30.0, 3.0
-"""Seconds for a service without `start_timeout` to start, and for any to end before it is killed."""
+_END = 3.0
+"""Seconds for a server to end before it is killed."""
 
 _IDLE = 86_400.0
 """Seconds for which an HTTP stream of a server may be silent; calls are bounded by their callers."""
@@ -48,6 +49,8 @@ class PluginServers:
     def __init__(self, configs: Mapping[str, OpenAPIPlugin | MCPPlugin]) -> None:
         self.plugins: dict[str, KernelPlugin] = {}
         self.failures: dict[str, str] = {}
+        self.left_out: dict[str, tuple[str, ...]] = {}
+        """In words what of a plugin that started cannot be offered."""
         self._configs = configs
         self._servers: dict[asyncio.Task[None], _Server] = {}
 
@@ -60,6 +63,7 @@ class PluginServers:
             await server.ready.wait()
             if server.plugin:
                 self.plugins[server.name] = server.plugin
+                self.left_out[server.name] = server.left_out
             else:
                 self.failures[server.name] = server.failure
 
@@ -81,6 +85,7 @@ class _Server:
     def __init__(self, name: str, config: OpenAPIPlugin | MCPPlugin) -> None:
         self.name = name
         self.plugin: KernelPlugin | None = None
+        self.left_out: tuple[str, ...] = ()
         self.failure = ""
         self.ready, self._stop = asyncio.Event(), asyncio.Event()
         self._config = config
@@ -89,13 +94,14 @@ class _Server:
 
     async def run(self) -> None:
         """Starts the plugin, keeps it until `end()`, and ends it. Raises nothing: see `failure`."""
-        seconds = getattr(self._config, "start_timeout", _START)
+        seconds = self._config.start_timeout
         with tempfile.TemporaryFile("a+", encoding="utf-8", errors="replace") as self._stderr:
             try:
                 with self._life:
                     self._life.deadline = anyio.current_time() + seconds
-                    async with self._connected() as plugin:
-                        self.plugin, self._life.deadline = plugin, math.inf
+                    async with self._connected() as connected:
+                        self.plugin, self.left_out = connected
+                        self._life.deadline = math.inf
                         self.ready.set()
                         await self._stop.wait()
                         self._life.deadline = anyio.current_time() + _END
@@ -115,7 +121,7 @@ class _Server:
         if not self.plugin:
             self._life.cancel()
 
-    def _connected(self) -> AbstractAsyncContextManager[KernelPlugin]:
+    def _connected(self) -> AbstractAsyncContextManager[ConnectedPlugin]:
         config = self._config
         if config.type == "openapi":
             return openapi_plugin(self.name, config)
@@ -127,14 +133,16 @@ class _Server:
     # the plugin are lost, and so is all that a `$ref` points at.
 
     @asynccontextmanager
-    async def _mcp(self, config: MCPPlugin) -> AsyncIterator[KernelPlugin]:
+    async def _mcp(self, config: MCPPlugin) -> AsyncIterator[ConnectedPlugin]:
         try:
             async with _transport(self.name, config, self._stderr) as streams, ClientSession(*streams[:2]) as session:
                 await session.initialize()
                 tools = await listed_tools(session)
                 call = partial(self._call, session)
                 # In a thread, which stops after a tool if the start is given up: schemas are of any size.
-                yield await in_stoppable_thread(tools_plugin(self.name, config.description, tools, call))
+                yield ConnectedPlugin(
+                    await in_stoppable_thread(tools_plugin(self.name, config.description, tools, call))
+                )
         finally:
             self._stderr.seek(0)
             if (pid := self._stderr.readline().strip()).isdigit():

@@ -311,10 +311,10 @@ WRONG: dict[str, tuple[str, ...]] = {
         "agents: [{description: d}]\n",
         "team.yaml:1:10: agents[0] needs 'name': Unique name; the manager addresses the agent by it",
     ),
-    "agent's name has two spaces": (
-        "agents: [{name: My  Agent, description: d}]\n",
-        "team.yaml:1:17: agent 'My  Agent' name should be a name of letters, digits, '-', '_' and single spaces, "
-        "not 'My  Agent'",
+    "agent's name has a dot": (
+        "agents: [{name: My.Agent, description: d}]\n",
+        "team.yaml:1:17: agent 'My.Agent' name should be a name of letters, digits, '-', '_' and single spaces, "
+        "not 'My.Agent'",
     ),
     "agents whose names are one without spaces": (
         "agents: [{name: My Agent, description: d}, {name: My_Agent, description: d}]\n",
