@@ -11,7 +11,8 @@ from mcp import ClientSession, types
 from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelPlugin
 
-from magentic_kit.tools.remote_functions import Parameter, are_schemas, function_name, remote_function
+from magentic_kit.tools.function_names import function_name
+from magentic_kit.tools.remote_functions import Parameter, are_schemas, remote_function
 from magentic_kit.tools.schemas import SchemaReferences
 
 MAX_TOOLS = 1_000

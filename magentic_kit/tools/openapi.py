@@ -6,7 +6,7 @@ Semantic Kernel's importer sends arrays, objects and booleans as Python's `repr`
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -38,8 +38,7 @@ async def openapi_plugin(name: str, config: OpenAPIPlugin) -> AsyncIterator[Conn
     An answer that is no success raises `httpx.HTTPStatusError` with its status and the start of its body.
     """
     hooks = {"response": [_raise_with_body]}
-    client = httpx.AsyncClient(headers=config.headers, cookies=config.cookies, timeout=None, event_hooks=hooks)
-    async with client:
+    async with httpx.AsyncClient(headers=config.headers, timeout=None, event_hooks=hooks) as client:
         # In a thread, which stops after an operation if the start is given up.
         yield await in_stoppable_thread(_plugin(name, config, await _read(client, config), client))
 
@@ -84,7 +83,7 @@ def _plugin(
     plugin = KernelPlugin(name=name, description=config.description or None)
     for operation in operations:
         yield
-        call = partial(_send, client, operation.sent, config.query)
+        call = partial(_send, client, operation.sent, config)
         function = remote_function(name, operation.name, operation.description, operation.parameters, call)
         plugin.functions[function.name] = function  # where `KernelPlugin(functions=…)` copies all
     if not plugin.functions:
@@ -94,10 +93,10 @@ def _plugin(
 
 
 async def _send(
-    client: httpx.AsyncClient, operation: SentOperation, query: Mapping[str, str], arguments: dict[str, Any]
+    client: httpx.AsyncClient, operation: SentOperation, config: OpenAPIPlugin, arguments: dict[str, Any]
 ) -> str:
     try:
-        response = await client.request(**operation.request(arguments, query))
+        response = await client.request(**operation.request(arguments, config.query, config.cookies))
     except (httpx.HTTPError, ValueError) as error:
         raise FunctionExecutionException(f"{operation.method} {operation.path} failed") from error
     return response.text

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from magentic_kit.tools.function_names import function_name
 from magentic_kit.tools.openapi_requests import SentBody, SentOperation, SentParameter
-from magentic_kit.tools.remote_functions import Parameter, function_name
-from magentic_kit.tools.schemas import SchemaReferences
+from magentic_kit.tools.remote_functions import Parameter
+from magentic_kit.tools.schemas import Schema, SchemaReferences
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _NOT_PARAMETERS = ("accept", "content-type", "authorization")
@@ -17,6 +18,10 @@ _NOT_PARAMETERS = ("accept", "content-type", "authorization")
 _AS_TEXT = re.compile(r"text/.+|application/(?:.+\+)?(?:xml|yaml|x-yaml|javascript|graphql|x-ndjson|sql)")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _TEXT = {"type": "string"}
+
+
+Described: TypeAlias = Mapping[str, Schema]
+"""An object of the document."""
 
 
 class Operation(NamedTuple):
@@ -35,19 +40,21 @@ class Operations:
     `given` are parameters that are sent with every request, as (place, name): a model is not asked for them.
     """
 
-    root: Mapping[str, Any]
+    root: Described
     given: frozenset[tuple[str, str]] = frozenset()
     left_out: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Operation]:
         references, names = SchemaReferences(), set[str]()
         for path, item in self.root["paths"].items():
-            elsewhere = item.get("$ref") if isinstance(item, dict) else None
+            if not isinstance(item, dict):
+                continue
+            elsewhere = item.get("$ref")
             item = references.inlined_at_top(item, self.root)
             if elsewhere and not any(method in item for method in _METHODS):
                 self.left_out.append(f"{path}: it stands elsewhere, at {elsewhere}")
             for method in _METHODS:
-                if not isinstance(item, dict) or method not in item:
+                if method not in item:
                     continue
                 try:
                     operation = self._operation(method, path, item, references)
@@ -61,7 +68,7 @@ class Operations:
                 except (ValueError, TypeError, KeyError, AttributeError) as error:
                     self.left_out.append(f"{method.upper()} {path}: {_reason(error)}")
 
-    def _operation(self, method: str, path: str, item: Mapping[str, Any], references: SchemaReferences) -> Operation:
+    def _operation(self, method: str, path: str, item: Described, references: SchemaReferences) -> Operation:
         operation = item[method]
         listed = references.inlined([*item.get("parameters", ()), *operation.get("parameters", ())], self.root)
         taken = _Names()
@@ -105,17 +112,23 @@ class _Names:
         return plain
 
 
-def _schema_of(parameter: Mapping[str, Any]) -> dict[str, Any]:
+def _schema_of(parameter: Described) -> Described:
     content = parameter.get("content") or {}
-    inner = next(iter(content.values()), {}) if content else parameter
-    schema = inner.get("schema", _TEXT)
-    about = parameter.get("description")
-    if about and isinstance(schema, dict) and "description" not in schema:
-        return {**schema, "description": about}
-    return schema if isinstance(schema, dict) else {}
+    inner = next(iter(content.values()), parameter)
+    return _described(inner.get("schema", _TEXT), parameter.get("description"))
 
 
-def _body(body: Mapping[str, Any], unique: Callable[[str, str], str]) -> tuple[SentBody | None, list[Parameter]]:
+def _described(schema: Schema, about: str | None) -> Described:
+    """The schema with the words about what it is of, if it has none itself."""
+    described: dict[str, Schema] = {}
+    if isinstance(schema, dict):
+        described.update(schema)
+    if about:
+        described.setdefault("description", about)
+    return described
+
+
+def _body(body: Described, unique: Callable[[str, str], str]) -> tuple[SentBody | None, list[Parameter]]:
     """How a body is sent, and what of it the model is asked for. Raises `ValueError` if no type of it can be sent."""
     content = body.get("content") or {}
     if not content:
@@ -129,18 +142,19 @@ def _body(body: Mapping[str, Any], unique: Callable[[str, str], str]) -> tuple[S
         if plain == "multipart/form-data":
             raise ValueError("its form has no fields of its own")
         argument = unique("body", "content")
-        about = body.get("description")
-        whole = schema if isinstance(schema, dict) and schema else dict(_TEXT if "json" not in plain else {})
-        if about and "description" not in whole:
-            whole = {**whole, "description": about}
+        if not schema and "json" not in plain:
+            schema = _TEXT
+        whole = _described(schema, body.get("description"))
         return SentBody(plain, whole=argument), [Parameter(argument, whole, bool(body.get("required")))]
-    return _members(plain, schema, unique, is_required=body.get("required", True))
+    return _members(plain, schema, unique, is_required=body.get("required", True) is not False)
 
 
 def _members(
-    media_type: str, schema: Mapping[str, Any], unique: Callable[[str, str], str], *, is_required: bool
+    media_type: str, schema: Described, unique: Callable[[str, str], str], *, is_required: bool
 ) -> tuple[SentBody, list[Parameter]]:
-    required = schema.get("required", ()) if is_required is not False else ()
+    required = schema.get("required", ())
+    if not is_required:
+        required = ()
     members: dict[str, str] = {}
     shown: list[Parameter] = []
     nullable, files = set[str](), set[str]()
@@ -159,7 +173,7 @@ def _members(
     return body, shown
 
 
-def _media_type(content: Mapping[str, Any]) -> str:
+def _media_type(content: Described) -> str:
     """The type of body that a model can write best. Raises `ValueError` if it can write none of them."""
 
     def rank(media_type: str) -> int:
@@ -168,7 +182,9 @@ def _media_type(content: Mapping[str, Any]) -> str:
             return 0
         if plain in _FORMS:
             return 1 + _FORMS.index(plain)
-        return 3 if _AS_TEXT.fullmatch(plain) else 9
+        if _AS_TEXT.fullmatch(plain):
+            return 3
+        return 9
 
     best = min(content, key=rank)
     if rank(best) == 9:
@@ -176,7 +192,7 @@ def _media_type(content: Mapping[str, Any]) -> str:
     return best
 
 
-def _merged(schema: Any) -> Any:
+def _merged(schema: Schema) -> Schema:
     """An `allOf` of objects as one object."""
     if not isinstance(schema, dict) or not isinstance(schema.get("allOf"), list):
         return schema
@@ -191,7 +207,7 @@ def _merged(schema: Any) -> Any:
     return merged
 
 
-def _may_be_null(schema: Any) -> bool:
+def _may_be_null(schema: Schema) -> bool:
     if not isinstance(schema, dict):
         return True
     if schema.get("nullable") is True or schema.get("type") == "null" or None in schema.get("enum", ()):
@@ -202,11 +218,11 @@ def _may_be_null(schema: Any) -> bool:
     )
 
 
-def _is_file(schema: Any) -> bool:
-    items = schema.get("items", {}) if isinstance(schema, dict) else {}
-    return isinstance(schema, dict) and (
-        schema.get("format") == "binary" or "contentMediaType" in schema or (bool(items) and _is_file(items))
-    )
+def _is_file(schema: Schema) -> bool:
+    if not isinstance(schema, dict):
+        return False
+    is_binary = schema.get("format") == "binary" or "contentMediaType" in schema
+    return is_binary or _is_file(schema.get("items"))
 
 
 def _reason(error: Exception) -> str:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
+
+Value: TypeAlias = Any
+"""An argument as a model gave it, or a piece of one: whatever JSON has."""
+
+Parts: TypeAlias = dict[str, Any]
+"""Arguments of `httpx.AsyncClient.request`."""
 
 _STYLES = {"path": "simple", "query": "form", "header": "simple", "cookie": "form"}
 _SEPARATORS = {"spaceDelimited": "%20", "pipeDelimited": "%7C", "form": ",", "simple": ",", "label": ".", "matrix": ","}
@@ -29,10 +35,9 @@ class SentParameter:
     explode: bool
     is_json: bool = False
     allow_reserved: bool = False
-    allow_empty: bool = False
 
     @classmethod
-    def of(cls, argument: str, parameter: Mapping[str, Any]) -> SentParameter:
+    def of(cls, argument: str, parameter: Mapping[str, Value]) -> SentParameter:
         """The parameter as the document describes it. Raises `ValueError` if it cannot be sent so."""
         place = parameter["in"]
         if place not in _STYLES:
@@ -50,7 +55,7 @@ class SentParameter:
             allow_reserved=bool(parameter.get("allowReserved")),
         )
 
-    def pairs(self, value: Any) -> list[tuple[str, str]]:
+    def pairs(self, value: Value) -> list[tuple[str, str]]:
         """The value as `name=value` pairs of a query, a form or cookies, encoded."""
         name = self._encoded(self.name)
         if self.is_json:
@@ -64,7 +69,7 @@ class SentParameter:
             return [(name, item) for item in items]
         return [(name, _SEPARATORS.get(self.style, ",").join(items))]
 
-    def _pairs_of_object(self, name: str, value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def _pairs_of_object(self, name: str, value: Mapping[str, Value]) -> list[tuple[str, str]]:
         if self.style == "deepObject":
             return [pair for key, item in value.items() for pair in self._deep(f"{name}[{self._encoded(key)}]", item)]
         members = [(self._encoded(key), self._encoded(text_of(item))) for key, item in value.items()]
@@ -73,7 +78,7 @@ class SentParameter:
         flat = [text for member in members for text in member]
         return [(name, _SEPARATORS.get(self.style, ",").join(flat))]
 
-    def _deep(self, name: str, value: Any) -> list[tuple[str, str]]:
+    def _deep(self, name: str, value: Value) -> list[tuple[str, str]]:
         """Members of members; OpenAPI leaves their form open, and servers read this one."""
         if isinstance(value, Mapping):
             return [pair for key, item in value.items() for pair in self._deep(f"{name}[{self._encoded(key)}]", item)]
@@ -81,7 +86,7 @@ class SentParameter:
             return [(name, self._encoded(text_of(item))) for item in value]
         return [(name, self._encoded(text_of(value)))]
 
-    def in_path(self, value: Any) -> str:
+    def in_path(self, value: Value) -> str:
         """The value as it stands in the path."""
         text = self._simple(value, quote_all)
         if self.style == "label":
@@ -95,18 +100,20 @@ class SentParameter:
             return "".join(f";{name}={quote_all(text_of(item))}" for item in value)
         return f";{name}={text}"
 
-    def in_header(self, value: Any) -> str:
+    def in_header(self, value: Value) -> str:
         """The value as a header, which cannot have line breaks."""
         return " ".join(self._simple(value, str).splitlines())
 
-    def _simple(self, value: Any, encode: Any) -> str:
+    def _simple(self, value: Value, encode: Callable[[str], str]) -> str:
         if self.is_json:
             return str(encode(json.dumps(value)))
         separator = _SEPARATORS[self.style]
         if self.explode and self.style == "label":
             separator = "."
         if isinstance(value, Mapping):
-            between = "=" if self.explode else separator
+            between = separator
+            if self.explode:
+                between = "="
             return separator.join(f"{encode(key)}{between}{encode(text_of(item))}" for key, item in value.items())
         if isinstance(value, list):
             return separator.join(encode(text_of(item)) for item in value)
@@ -132,13 +139,13 @@ class SentBody:
     files: frozenset[str] = frozenset()
     """Members that are sent as files."""
 
-    def content(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def content(self, arguments: Mapping[str, Value]) -> Parts:
         """The body as httpx takes it; nothing if no argument is given."""
         if self.whole:
             if arguments.get(self.whole) is None:
                 return {}
             return self._one(arguments[self.whole])
-        values: dict[str, Any] = {}
+        values: dict[str, Value] = {}
         for argument, name in self.members.items():
             if argument in arguments and (arguments[argument] is not None or name in self.nullable):
                 values[name] = arguments[argument]
@@ -148,32 +155,34 @@ class SentBody:
             return self._form(values)
         return self._json(values)
 
-    def _one(self, value: Any) -> dict[str, Any]:
+    def _one(self, value: Value) -> Parts:
         if self.media_type == "application/x-www-form-urlencoded" and isinstance(value, Mapping):
             return self._form(value)
         if "json" in self.media_type:
             return self._json(value)
-        text = value if isinstance(value, str) else json.dumps(value)
-        return {"content": text.encode(), "headers": {"Content-Type": self.media_type}}
+        return {"content": text_of(value).encode(), "headers": {"Content-Type": self.media_type}}
 
-    def _json(self, value: Any) -> dict[str, Any]:
+    def _json(self, value: Value) -> Parts:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         return {"content": text.encode(), "headers": {"Content-Type": self.media_type}}
 
-    def _form(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _form(self, values: Mapping[str, Value]) -> Parts:
         pairs: list[tuple[str, str]] = []
         for name, value in values.items():
-            pairs += SentParameter(name, name, "query", "form", explode=not isinstance(value, Mapping)).pairs(
-                json.dumps(value) if isinstance(value, Mapping) else value
-            )
+            if isinstance(value, Mapping):
+                value = json.dumps(value)
+            pairs += SentParameter(name, name, "query", "form", explode=True).pairs(value)
         text = "&".join(f"{name}={value}" for name, value in pairs)
         return {"content": text.encode(), "headers": {"Content-Type": self.media_type}}
 
-    def _parts(self, name: str, value: Any) -> list[tuple[str, Any]]:
-        values = value if isinstance(value, list) else [value]
+    def _parts(self, name: str, value: Value) -> list[tuple[str, Value]]:
+        values: list[Value] = [value]
+        if isinstance(value, list):
+            values = value
+        file_name = None
         if name in self.files:
-            return [(name, (f"{name}.txt", text_of(one).encode())) for one in values]
-        return [(name, (None, text_of(one).encode())) for one in values]
+            file_name = f"{name}.txt"
+        return [(name, (file_name, text_of(one).encode())) for one in values]
 
 
 @dataclass(frozen=True)
@@ -185,13 +194,16 @@ class SentOperation:
     parameters: Sequence[SentParameter]
     body: SentBody | None = None
 
-    def request(self, arguments: Mapping[str, Any], always: Mapping[str, str] = {}) -> dict[str, Any]:
+    def request(
+        self, arguments: Mapping[str, Value], always_query: Mapping[str, str], always_cookies: Mapping[str, str]
+    ) -> Parts:
         """The arguments of `httpx.AsyncClient.request`, with `url` below the server. Raises `ValueError`.
 
-        `always` is sent in every query.
+        `always_query` and `always_cookies` are sent with every request.
         """
-        path, cookies = self.path, list[str]()
-        query = [f"{quote_all(name)}={quote_all(text)}" for name, text in always.items()]
+        path = self.path
+        query = [f"{quote_all(name)}={quote_all(text)}" for name, text in always_query.items()]
+        cookies = [f"{quote_all(name)}={quote_all(text)}" for name, text in always_cookies.items()]
         headers: dict[str, str] = {}
         for parameter in self.parameters:
             value = arguments.get(parameter.argument)
@@ -208,7 +220,9 @@ class SentOperation:
                     headers[parameter.name] = parameter.in_header(value)
         if any(unquote(segment) in (".", "..") for segment in unquote(path).replace("\\", "/").split("/")):
             raise ValueError(f"the path {path} would leave the server's")
-        request = self.body.content(arguments) if self.body else {}
+        request: Parts = {}
+        if self.body is not None:
+            request = self.body.content(arguments)
         headers.update(request.pop("headers", {}))
         if cookies:
             headers["Cookie"] = "; ".join(cookies)
@@ -218,7 +232,7 @@ class SentOperation:
         return {"method": self.method.upper(), "url": url, "headers": headers, **request}
 
 
-def text_of(value: Any) -> str:
+def text_of(value: Value) -> str:
     """A value as it stands in a request: as JSON has it, text without quotes."""
     if isinstance(value, str):
         return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -53,11 +52,6 @@ class _ModelArguments(KernelFunctionFromMethod):
     def gather_function_parameters(self, context: FunctionInvocationContext) -> dict[str, Any]:
         names = {parameter.name for parameter in self.parameters}
         return {name: value for name, value in context.arguments.items() if name in names}
-
-
-def function_name(name: str) -> str:
-    """`name` as Semantic Kernel and the model services accept it."""
-    return re.sub(r"[^0-9A-Za-z_-]+", "-", name).strip("-")
 
 
 def are_schemas(properties: Mapping[str, Any] | Any) -> bool:
