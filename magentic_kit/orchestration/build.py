@@ -13,7 +13,7 @@ from semantic_kernel.filters.filter_types import FilterTypes
 from semantic_kernel.functions.kernel_arguments import KernelArguments
 
 from magentic_kit.errors import ConfigError
-from magentic_kit.events import MANAGER, ToolCallFailed
+from magentic_kit.events import MANAGER, FunctionsLeftOut, ToolCallFailed
 from magentic_kit.orchestration.agent import TeamAgent
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.callbacks import isolated
@@ -24,6 +24,7 @@ from magentic_kit.orchestration.options import OrchestrationArguments
 from magentic_kit.orchestration.own_manager import OwnManager, own_manager
 from magentic_kit.orchestration.prompts import template
 from magentic_kit.orchestration.reviews import PlanReviews
+from magentic_kit.orchestration.server_host import RunHost
 from magentic_kit.orchestration.sk_agents import arguments_of
 from magentic_kit.orchestration.sources import MemberService, Sources
 from magentic_kit.runlog.control import RunControl
@@ -70,7 +71,8 @@ class RunParts:
         if blueprint.tools.remote:
             from magentic_kit.tools.mcp import PluginServers
 
-            self._servers = PluginServers(blueprint.tools.remote)
+            host = RunHost(blueprint, emitter, control, options.people).host()
+            self._servers = PluginServers(blueprint.tools.remote, host)
         self.participants: dict[str, dict[str, Any]] = {}
         """The manager and each agent as the log describes them, by name."""
         self.notes: list[str] = []
@@ -103,6 +105,9 @@ class RunParts:
             call, function = f"start of {plugin}", f"{plugin}.*"
             self._emitter.emit(ToolCallFailed(call=call, who=MANAGER, function=function, seconds=took, error=reason))
             self.notes.append(f"The plugin '{plugin}' could not be started: {reason}.")
+        for plugin, reasons in self._servers.left_out.items():
+            if reasons:
+                self._emitter.emit(FunctionsLeftOut(plugin=plugin, reasons=list(reasons)))
         for agent, config in zip(self.agents, self._blueprint.config.agents, strict=True):
             plugins, missing = self._blueprint.tools.connected(config.functions, self._servers)
             agent.offer(plugins, missing=missing)

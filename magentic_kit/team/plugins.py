@@ -46,6 +46,8 @@ class OpenAPIPlugin(BasePlugin):
 class _MCPPlugin(BasePlugin):
     type: Literal["mcp"] = Field(description="Kind of plugin.")
     start_timeout: Duration = Field(default=30.0, description="Time for the server to start.")
+    roots: Names | None = Field(default=None, description="Folders that the server is told of; default: the team's.")
+    sampling: int = Field(default=0, ge=0, description="Model calls that the server may ask for in a run, paid by you.")
 
 
 class MCPStdioPlugin(_MCPPlugin):

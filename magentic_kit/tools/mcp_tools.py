@@ -12,7 +12,7 @@ from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelPlugin
 
 from magentic_kit.tools.function_names import function_name
-from magentic_kit.tools.remote_functions import Parameter, are_schemas, remote_function
+from magentic_kit.tools.remote_functions import ConnectedPlugin, Parameter, are_schemas, remote_function
 from magentic_kit.tools.schemas import SchemaReferences
 
 MAX_TOOLS = 1_000
@@ -39,12 +39,16 @@ async def listed_tools(session: ClientSession) -> list[types.Tool]:
 
 def tools_plugin(
     name: str, description: str, tools: list[types.Tool], call: CallTool
-) -> Generator[None, None, KernelPlugin]:
+) -> Generator[None, None, ConnectedPlugin]:
     """Makes a plugin of tools, a function with each step. Raises `ValueError` for one whose schema is none."""
     references = SchemaReferences()
     plugin = KernelPlugin(name=name, description=description)
+    left_out: list[str] = []
     for tool in tools:
         yield
+        if tool.execution is not None and tool.execution.taskSupport == "required":
+            left_out.append(f"{tool.name}: it runs as a task alone, which MCP has taken back")
+            continue
         # All at once, so that they have one budget; what `$defs` beside them hold is not sent otherwise.
         properties = references.inlined(tool.inputSchema.get("properties", {}), tool.inputSchema)
         required = tool.inputSchema.get("required", [])
@@ -55,7 +59,7 @@ def tools_plugin(
             name, function_name(tool.name), tool.description, parameters, partial(call, tool.name)
         )
         plugin.functions[function.name] = function
-    return plugin
+    return ConnectedPlugin(plugin, tuple(left_out))
 
 
 def result_text(result: types.CallToolResult) -> str:

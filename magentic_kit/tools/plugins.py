@@ -21,6 +21,7 @@ from magentic_kit.team.loading import Team
 from magentic_kit.team.plugins import Plugin
 from magentic_kit.team.problems import nearest
 from magentic_kit.team.targets import module_object
+from magentic_kit.tools.remote_functions import ONLY_BY_NAME
 from magentic_kit.tools.threads import in_daemon_thread
 
 if TYPE_CHECKING:
@@ -132,6 +133,9 @@ def _chosen(plugins: Mapping[str, KernelPlugin], patterns: Sequence[str]) -> lis
         name, _, wanted = pattern.partition(".")
         if name in plugins:
             for function in fnmatch.filter(plugins[name].functions, wanted):
+                marks = plugins[name].functions[function].metadata.additional_properties or {}
+                if function != wanted and marks.get(ONLY_BY_NAME):
+                    continue
                 chosen.setdefault(name, {})[function] = plugins[name].functions[function]
     return [
         KernelPlugin(name=name, description=plugins[name].description, functions=list(functions.values()))

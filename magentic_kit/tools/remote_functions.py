@@ -12,6 +12,10 @@ Call = Callable[[dict[str, Any]], Awaitable[Any]]
 """Carries out a function with the arguments that the model gave."""
 
 
+ONLY_BY_NAME = "only_by_name"
+"""Marks a function that no wildcard stands for."""
+
+
 class ConnectedPlugin(NamedTuple):
     """A plugin that is connected, and in words what of it cannot be offered."""
 
@@ -28,9 +32,15 @@ class Parameter(NamedTuple):
 
 
 def remote_function(
-    plugin: str, name: str, description: str | None, parameters: Iterable[Parameter], call: Call
+    plugin: str,
+    name: str,
+    description: str | None,
+    parameters: Iterable[Parameter],
+    call: Call,
+    *,
+    only_by_name: bool = False,
 ) -> KernelFunctionFromMethod:
-    """A function of the plugin that `call` carries out."""
+    """A function of the plugin that `call` carries out; `only_by_name` if no wildcard is to stand for it."""
 
     async def carry_out(**arguments: Any) -> Any:
         return await call(arguments)
@@ -43,6 +53,7 @@ def remote_function(
             KernelParameterMetadata.model_construct(name=one.name, is_required=one.is_required, schema_data=one.schema)
             for one in parameters
         ],
+        additional_metadata={ONLY_BY_NAME: True} if only_by_name else None,
     )
 
 
