@@ -22,7 +22,7 @@ from semantic_kernel.functions import KernelPlugin
 from magentic_kit.text import one_line
 from magentic_kit.tools.mcp_client import ClientSide, ServerHost
 from magentic_kit.tools.mcp_extras import add_prompts_and_resources
-from magentic_kit.tools.mcp_tools import listed_tools, result_text, tools_plugin
+from magentic_kit.tools.mcp_tools import listed_tools, returned, tools_plugin
 from magentic_kit.tools.openapi import openapi_plugin
 from magentic_kit.tools.remote_functions import ConnectedPlugin
 from magentic_kit.tools.stderr import telling_line
@@ -166,7 +166,7 @@ class _Server:
             with anyio.CancelScope() as scope:
                 self._calls.add(scope)
                 try:
-                    return result_text(await client.call(session, tool, arguments))
+                    return returned(await client.call(session, tool, arguments))
                 except (McpError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
                     if isinstance(error, McpError) and error.error.message != "Connection closed":
                         raise
