@@ -37,6 +37,8 @@ class Attachments:
     def __init__(self) -> None:
         self.log: ContentLog | None = None
         """Where contents are written; what it raises ends the run."""
+        self.reused: ContentLog | None = None
+        """Where those are that another run kept, of which this one takes steps."""
         self._contents: dict[str, bytes] = {}
 
     @classmethod
@@ -57,11 +59,13 @@ class Attachments:
 
     def read(self, sha256: str) -> bytes:
         """The content of that SHA-256. Raises `JournalError` if it is not there, or is another one."""
-        if sha256 not in self._contents:
-            if self.log is None:
+        content = self._contents.get(sha256)
+        if content is None:
+            source = self.reused or self.log
+            if source is None:
                 raise JournalError(f"the attachment {sha256} is not there: the run had no directory")
-            self._contents[sha256] = self.log.kept(sha256)
-        content = self._contents[sha256]
+            content = source.kept(sha256)
+            self.keep(content)
         if hashlib.sha256(content).hexdigest() != sha256:
             raise JournalError(f"the attachment {sha256} was changed")
         return content
