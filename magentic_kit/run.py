@@ -21,7 +21,6 @@ from magentic_kit.orchestration.options import OnEvent, ResumeArguments, RunArgu
 from magentic_kit.orchestration.outcome import run_finished, run_started
 from magentic_kit.orchestration.restored import restored
 from magentic_kit.orchestration.task import RunTask, logged_contents, parts_of
-from magentic_kit.runlog.attachments import RunFolder
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id
 from magentic_kit.runlog.emitter import RunEmitter
@@ -80,15 +79,14 @@ class Run:
         given = given_task(task, options, blueprint.config.manager.context)
         steps = RecordedSteps()
         if options.reuse is not None:
-            log = ev.effective(read_log(Path(options.reuse))[0])
-            steps = RecordedSteps(log, strict=False, unknown_tools=options.unknown_tools)
+            folder = Path(options.reuse)
+            log = ev.effective(read_log(folder)[0])
+            steps = RecordedSteps(log, strict=False, unknown_tools=options.unknown_tools, folder=folder)
             settle(steps, blueprint.tools.repeatable)
         inputs, run_id = blueprint.fill_inputs(options.inputs), new_run_id(blueprint.config.name)
         text = blueprint.fill_task(given.text, inputs)
         whole = RunTask(text, given.contents, inputs=inputs, plan=options.plan, follows=given.follows)
         run = cls(blueprint, whole, options, run_id, steps)
-        if options.reuse is not None:
-            run._emitter.attachments.reused = RunFolder(Path(options.reuse))
         if options.out is not None:  # only now, when nothing can be wrong with the team any more
             run._log_to(Journal.create(Path(options.out), run.run_id))
         run._begin()
