@@ -28,10 +28,11 @@ from magentic_kit.cli.options import (
     team_options,
     unknown_call_options,
 )
-from magentic_kit.cli.output import say
+from magentic_kit.cli.output import complain, say
 from magentic_kit.cli.run_directory import RUN, run_argument
 from magentic_kit.runlog.stored_team import stored_team
 from magentic_kit.team.loading import load_team
+from magentic_kit.text import MASK, count
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
@@ -177,11 +178,16 @@ def plan(team: Path, task: TaskOptions, attach: tuple[Path, ...], options: TeamO
         async with TeamFactory(loaded) as factory:
             ledger = await factory.plan(text, inputs=inputs, attach=attach)
             members = {agent.name: agent.description for agent in loaded.config.agents}
-            return ledger.to_markdown(team=loaded.config.name, members=members)
+            markdown = ledger.to_markdown(team=loaded.config.name, members=members)
+            return factory.blueprint.redactor(inputs).text(markdown)
 
     quiet_logs()
     with writing(output), output.open("a", encoding="utf-8") as file:  # fails before anything is paid
         markdown = asyncio.run(make())
         file.truncate(0)
         file.write(markdown)
+    if masks := markdown.count(MASK):
+        complain(
+            f"{count(masks, 'secret')} masked as {MASK} in {output}: replace each before it is run", colour="yellow"
+        )
     say(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")

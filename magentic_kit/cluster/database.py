@@ -15,6 +15,7 @@ from dbos import error as dbos_error
 
 from magentic_kit.cluster.history import History
 from magentic_kit.cluster.limits import GET_LIMITS, SET_LIMIT, TABLES, reason_of
+from magentic_kit.cluster.queueable import require_queueable
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.runlog.directory import new_run_id
 
@@ -33,8 +34,7 @@ OUTCOMES = ("satisfied", "limited", "rejected", "cancelled", "failed")
 CONNECT = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 """A host that vanished is noticed in half a minute, not in the quarter of an hour that TCP takes."""
 _STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
-_POLL = 0.25
-"""Seconds between a worker's looks for runs that are queued."""
+_POLL = 0.25  # seconds between a worker's looks for runs that are queued
 
 
 class Spec(TypedDict):
@@ -115,17 +115,17 @@ class Database:
         """Queues a run of the team as it is now, and returns its id; the same id again is the same run.
 
         The functions that `approve` names and, with `approve_plan`, plans need nobody's yes. Runs without a
-        `priority` begin first, then those of a lower number (from 1); none begins before `delay` seconds have
-        passed. Raises `ConfigError`, also if that id is taken by a run of something else.
+        `priority` begin first, then those of a lower number (from 1), none before `delay` seconds have passed.
+        Raises `ConfigError`, also if that id is taken by a run of something else, or there is a secret in it.
         """
-        blueprint = factory.blueprint
-        run = id or new_run_id(blueprint.config.name)
+        blueprint, run = factory.blueprint, id or new_run_id(factory.blueprint.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
+        require_queueable(blueprint, task, inputs or {})
         spec: Spec = {
             "team": blueprint.team.stored(blueprint.redactor().spans),
             "base_dir": str(blueprint.team.base_dir.resolve()),
-            "task": blueprint.fill_task(task, blueprint.fill_inputs(inputs or {})),
+            "task": task or "",  # the worker fills in the team's own
             "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),
             "people": {"approve": [*approve], "approve_plan": approve_plan},
         }

@@ -23,12 +23,19 @@ from magentic_kit.errors import RunStopped
 from magentic_kit.runlog.attachments import RETURNED
 from magentic_kit.runlog.control import RunControl, StepTimeout
 from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
+from magentic_kit.runlog.redaction import has_mask
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.team.people import People, ToolReview, ToolReviewRequest, ask
 from magentic_kit.team.plugins import Plugin
+from magentic_kit.text import MASK
 from magentic_kit.tools.arguments import check_arguments
 from magentic_kit.tools.results import ContentStore, ToolResult, result_of
 from magentic_kit.tools.threads import in_daemon_thread
+
+_MASKED = (
+    f"its arguments have {MASK} where a secret was, which is not stored with a run; "
+    "call it again with the real value if you know it"
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,8 @@ class ToolPermissions:
                 return ToolResult(_denial(recorded.reason))
         content = invocation.function_call_content
         arguments = dict((content.to_kernel_arguments() if content else None) or {})
+        if self._steps.has_log and has_mask(arguments):  # the function would take the mask for the secret
+            return ToolResult(self._deny(call, _MASKED, arguments))
         review = await self._review(call, arguments, invocation.function)
         if review.decision == "deny":
             return ToolResult(self._deny(call, review.reason or "a person denied this call", arguments))
