@@ -79,8 +79,9 @@ class Run:
         given = given_task(task, options, blueprint.config.manager.context)
         steps = RecordedSteps()
         if options.reuse is not None:
-            log = ev.effective(read_log(Path(options.reuse))[0])
-            steps = RecordedSteps(log, strict=False, unknown_tools=options.unknown_tools)
+            folder = Path(options.reuse)
+            log = ev.effective(read_log(folder)[0])
+            steps = RecordedSteps(log, strict=False, unknown_tools=options.unknown_tools, folder=folder)
             settle(steps, blueprint.tools.repeatable)
         inputs, run_id = blueprint.fill_inputs(options.inputs), new_run_id(blueprint.config.name)
         text = blueprint.fill_task(given.text, inputs)
