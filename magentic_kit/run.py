@@ -153,6 +153,11 @@ class Run:
         """What happened in the run so far."""
         return self._emitter.record
 
+    @property
+    def seconds(self) -> float:
+        """Seconds that the run has taken so far, without the time that people took to answer."""
+        return self._control.clock.elapsed
+
     def cancel(self) -> None:
         """Ends the run as `cancelled`, in well under a second; without effect once it has ended."""
         self._control.cancel()

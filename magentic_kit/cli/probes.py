@@ -183,7 +183,8 @@ class _Questions:
 
         told = await _attempt(call())
         works, team = told == "yes" and bool(sums), self._team
-        needed = any(agent.tools and team.service_of(agent) == self._name for agent in team.config.agents)
+        models = [agent for agent in team.config.agents if not agent.is_of_sk]
+        needed = any(agent.tools and team.service_of(agent) == self._name for agent in models)
         mend = "this model cannot call tools: give its agents no `tools`, or another service"
         found = "no function called" if told == "yes" else told
         if works:
