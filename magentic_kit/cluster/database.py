@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus
 from dbos import error as dbos_error
 
+from magentic_kit.cluster.history import History
 from magentic_kit.cluster.limits import GET_LIMITS, SET_LIMIT, TABLES, reason_of
 from magentic_kit.cluster.queueable import require_queueable
 from magentic_kit.errors import ConfigError, JournalError
-from magentic_kit.events import AnyEvent, from_dict
 from magentic_kit.runlog.directory import new_run_id
 
 if TYPE_CHECKING:
@@ -70,30 +70,6 @@ class Entry:
         settled, words = (status.attributes or {}).get("settled", (0, {}))
         worker = status.executor_id or ""
         return cls(id=status.workflow_id, worker=worker, settled=settled, words=words, **output)
-
-
-@dataclass(kw_only=True)
-class History:
-    """The stream of a run: how often workers have taken it, and the events by the run inside it, `""` for itself."""
-
-    takes: int = 0
-    logs: dict[str, dict[int, AnyEvent]] = field(default_factory=dict)
-
-    def read(self, value: str) -> None:
-        """Adds what a value of the stream has."""
-        for item in json.loads(value):
-            if "worker" in item:
-                self.takes += 1
-            else:
-                self.add(item["run"], from_dict(item["event"]))
-
-    def add(self, run: str, event: AnyEvent) -> None:
-        """Adds an event. One that was written twice, as the connection was lost, counts once."""
-        self.logs.setdefault(run, {})[event.seq] = event
-
-    def log(self, run: str = "") -> list[AnyEvent]:
-        """The events of the run, or of the one that a call of it has begun."""
-        return list(self.logs.get(run, {}).values())
 
 
 class Database:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from dbos import DBOS
 from dbos import error as dbos_error
 
-from magentic_kit.cluster.database import STREAM, History
+from magentic_kit.cluster.database import STREAM
+from magentic_kit.cluster.history import History
 from magentic_kit.errors import JournalError
 from magentic_kit.events import AnyEvent, to_dict
 
@@ -78,6 +80,18 @@ class StreamLog:
     def _break(self, why: str) -> None:
         self.broken = JournalError(why)
         self.on_broken()
+
+    def keep(self, sha256: str, content: bytes) -> None:
+        """Adds the content of an attachment to the stream, unless it is there."""
+        if sha256 not in self._history.contents:
+            self._history.contents[sha256] = content
+            self._root._unwritten.append(_as_json({"sha256": sha256, "content": b64encode(content).decode()}))
+
+    def kept(self, sha256: str) -> bytes:
+        """The content of an attachment. Raises `JournalError`."""
+        if sha256 not in self._history.contents:
+            raise JournalError(f"the attachment {sha256} is not in the log of the run")
+        return self._history.contents[sha256]
 
     def inside(self, call: str, team: str) -> StreamLog:
         """The log of the run that this call of the run begins, or began earlier."""
