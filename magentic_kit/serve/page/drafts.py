@@ -74,8 +74,9 @@ class Drafts:
 async def _make(draft: Draft) -> None:
     try:
         async with TeamFactory.from_yaml(draft.card.path) as factory:
-            given = {"inputs": draft.inputs, "limits": draft.limits, "attach": draft.sent.files}
-            draft.ledger = await factory.plan(draft.task or None, **given)
+            draft.ledger = await factory.plan(
+                draft.task or None, inputs=draft.inputs, limits=draft.limits, attach=draft.sent.files
+            )
     except ConfigError as error:
         draft.problems = error.problems
     except KitError as error:

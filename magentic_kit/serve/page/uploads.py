@@ -49,7 +49,8 @@ async def read_form_with_files(request: Request, keys: Keys) -> SentForm:
     bounded = Request(request.scope, receive)
     folder = TemporaryDirectory(prefix="magentic-kit-")
     async with bounded.form(max_files=_MOST_FILES, max_part_size=_LARGEST_FIELD) as data:
-        fields, files = {}, []
+        fields: dict[str, str] = {}
+        files: list[Path] = []
         for name, value in data.multi_items():
             if not isinstance(value, UploadFile):
                 fields[name] = value.replace("\r\n", "\n")
