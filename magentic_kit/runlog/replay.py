@@ -7,10 +7,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 from magentic_kit import events as ev
 from magentic_kit.errors import JournalError, ReplayError
+from magentic_kit.runlog.attachments import Attachments
 
 _NOT_OFFERED = "this function is not offered to this agent"
 """The reason that 0.1 logged for a function name that it did not know, before Semantic Kernel looked for it."""
@@ -88,7 +90,7 @@ class RecordedSteps:
     """The finished steps of an earlier run, by name, from the events of its log that still hold.
 
     `strict` is for going on with that run: a request that differs raises `ReplayError`. Otherwise, for a run
-    of a changed team, the first difference ends the reuse for good.
+    of a changed team, the first difference ends the reuse for good; `folder` is where that run's contents are.
     """
 
     def __init__(
@@ -98,7 +100,9 @@ class RecordedSteps:
         strict: bool = True,
         next_seq: int = 0,
         unknown_tools: UnknownTools | None = None,
+        folder: Path | None = None,
     ) -> None:
+        self.attachments = Attachments.beside(folder)
         self.next_seq = next_seq
         self.requests = Requests()
         self.unfinished: dict[str, ev.ToolCallStarted] = {}
@@ -112,6 +116,7 @@ class RecordedSteps:
         self._done: dict[tuple[str, Any], ev.AnyEvent] = {}
         self._denied_unresolved: set[str] = set()
         self._live = False
+        self._reopened = ""  # how the steps within an unfinished step that is made again are named
         self._failed: ev.ModelCallFailed | None = None
         self.dialects: dict[str, list[str]] = {}
         """What was found of each service's dialect, by the service's name."""
@@ -189,6 +194,8 @@ class RecordedSteps:
         asked = self._asked.get(call, {})
         if found and asked == request:
             return found
+        if not self._live and found is None and asked == request:
+            self._reopened = f"{call}."
         self._live = True
         if found and self._strict:
             raise ReplayError(call, difference(asked, request) if asked else "the log does not have its request")
@@ -197,7 +204,8 @@ class RecordedSteps:
     def find(self, kind: str, name: Any) -> Any:
         """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
         # What another run's log has of a person's yes, which anybody may have written, lets no call be made.
-        if self._live or (kind == "tool review" and not self._strict):
+        is_reopened = bool(self._reopened) and str(name).startswith(self._reopened)
+        if (self._live and not is_reopened) or (kind == "tool review" and not self._strict):
             return None
         return self._done.get((kind, name))
 
