@@ -105,6 +105,10 @@ def _unreachable(url: str) -> str | None:
     return None
 
 
+_NOT_FOR_LONG = (None, 408, 409, 429, 502, 503, 504)
+"""Statuses of faults that often pass; a 500 may be a template of messages that always fails."""
+
+
 class _Questions:
     """What one service's model is asked, and the answers."""
 
@@ -130,8 +134,10 @@ class _Questions:
             mend = f"correct services.{self._name}"
             if error.fault == "quota":
                 mend = f"add credit, or choose another service for '{self._name}'"
-            elif error.retryable:
+            elif error.retryable and error.status in _NOT_FOR_LONG:
                 mend = "try again later"
+            elif error.retryable:
+                mend = "see the server's own log for the cause"
             yield Finding(f"{self._name}: model", False, told, f"check {advice}" if advice else mend)
 
     async def _ledgers(self) -> Finding:

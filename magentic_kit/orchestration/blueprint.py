@@ -16,8 +16,8 @@ from magentic_kit.orchestration.options import Injected, TeamChanges
 from magentic_kit.orchestration.substitutes import ChatService
 from magentic_kit.runlog.redaction import Redactor, redactor_of
 from magentic_kit.services.keys import keys_of
-from magentic_kit.services.mixins import in_dialect
-from magentic_kit.services.options import unknown_options
+from magentic_kit.services.mixins import adapted
+from magentic_kit.services.options import wrong_options
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.prices import Pricing, pricing_of
 from magentic_kit.services.rate_limits import Throttle
@@ -150,7 +150,7 @@ class TeamBlueprint:
 
     def require_known_options(self) -> None:
         """Raises `ConfigError` with every option that a connector does not know."""
-        problems = unknown_options(self.team, self._services)
+        problems = wrong_options(self.team, self._services)
         if problems:
             raise ConfigError(problems)
 
@@ -210,7 +210,7 @@ def injected_services(injected: Injected) -> dict[str, ChatCompletionClientBase]
         services.update(injected.kernel.services)
     services.update(injected.services)
     chat = {name: one for name, one in services.items() if isinstance(one, ChatCompletionClientBase)}
-    return {name: in_dialect(service) for name, service in chat.items()}
+    return {name: adapted(service) for name, service in chat.items()}
 
 
 def injected_plugins(injected: Injected) -> dict[str, KernelPlugin]:

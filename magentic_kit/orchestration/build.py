@@ -129,7 +129,7 @@ class RunParts:
         """Ends the servers that the run has started, and the threads of its agents."""
         await self._sources.close()
         if self._servers is not None:
-            await self._servers.close()
+            await self._servers.close(seconds=self._control.time_to_end(self._servers.TIME_TO_END))
 
     async def _start_plugins(self) -> None:
         """Connects to the plugins that need it, and offers the agents the functions that come from there."""

@@ -34,9 +34,11 @@ class ContentLog(Protocol):
 class Attachments:
     """The contents of one run's attachments."""
 
-    def __init__(self) -> None:
+    def __init__(self, reused: Attachments | None = None) -> None:
+        """Takes the contents of another run, of which this one takes steps."""
         self.log: ContentLog | None = None
         """Where contents are written; what it raises ends the run."""
+        self._reused = reused
         self._contents: dict[str, bytes] = {}
 
     @classmethod
@@ -57,11 +59,16 @@ class Attachments:
 
     def read(self, sha256: str) -> bytes:
         """The content of that SHA-256. Raises `JournalError` if it is not there, or is another one."""
-        if sha256 not in self._contents:
-            if self.log is None:
-                raise JournalError(f"the attachment {sha256} is not there: the run had no directory")
-            self._contents[sha256] = self.log.kept(sha256)
-        content = self._contents[sha256]
+        content = self._contents.get(sha256)
+        if content is not None:
+            return content
+        if self._reused is not None and self._reused.log is not None:
+            content = self._reused.read(sha256)
+            self.keep(content)
+        elif self.log is not None:
+            content = self.log.kept(sha256)
+        else:
+            raise JournalError(f"the attachment {sha256} is not there: the run had no directory")
         if hashlib.sha256(content).hexdigest() != sha256:
             raise JournalError(f"the attachment {sha256} was changed")
         return content

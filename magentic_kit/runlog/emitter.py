@@ -42,7 +42,7 @@ class RunEmitter:
         self.run_id = run_id
         self.redactor = redactor
         self.record = RunRecord()
-        self.attachments = Attachments()
+        self.attachments = Attachments(steps.attachments)
         self._log: RunLog | None = None
         self._steps = steps
         self._views = list(views)

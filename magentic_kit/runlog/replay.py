@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from magentic_kit import events as ev
 from magentic_kit.errors import JournalError, ReplayError
+from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.divergence import Request, alike, difference
 
 _NOT_OFFERED = "this function is not offered to this agent"
@@ -83,7 +85,7 @@ class RecordedSteps:
     """The finished steps of an earlier run, by name, from the events of its log that still hold.
 
     `strict` is for going on with that run: a request that differs raises `ReplayError`. Otherwise, for a run
-    of a changed team, the first difference ends the reuse for good.
+    of a changed team, the first difference ends the reuse for good; `folder` is where that run's contents are.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class RecordedSteps:
         strict: bool = True,
         next_seq: int = 0,
         unknown_tools: UnknownTools | None = None,
+        folder: Path | None = None,
     ) -> None:
+        self.attachments = Attachments.beside(folder)
         self.next_seq = next_seq
         self.requests = Requests()
         self.unfinished: dict[str, ev.ToolCallStarted] = {}

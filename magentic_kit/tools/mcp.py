@@ -31,9 +31,6 @@ from magentic_kit.tools.threads import in_stoppable_thread
 if TYPE_CHECKING:
     from magentic_kit.team.plugins import MCPPlugin, OpenAPIPlugin
 
-_END = 3.0
-"""Seconds for a server to end before it is killed."""
-
 _IDLE = 86_400.0
 """Seconds for which an HTTP stream of a server may be silent; calls are bounded by their callers."""
 
@@ -48,6 +45,9 @@ class PluginServers:
 
     After `open()`, `plugins` holds those that started and `failures` one line on each that did not.
     """
+
+    TIME_TO_END = 3.0
+    """Seconds for all to end before they are killed."""
 
     def __init__(self, configs: Mapping[str, OpenAPIPlugin | MCPPlugin], host: ServerHost | None = None) -> None:
         """`host` is what MCP servers may ask of their client; by default roots alone, in the current folder."""
@@ -72,10 +72,10 @@ class PluginServers:
             else:
                 self.failures[server.name] = server.failure
 
-    async def close(self) -> None:
-        """Ends all at once; a child process that is still there after about 3 s is killed."""
+    async def close(self, *, seconds: float = TIME_TO_END) -> None:
+        """Ends all at once; a child process that is still there after so many seconds is killed."""
         for server in self._servers.values():
-            server.end()
+            server.end(seconds)
         if self._servers:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(self._servers)
@@ -95,6 +95,7 @@ class _Server:
         self.ready, self._stop = asyncio.Event(), asyncio.Event()
         self._config, self._host = config, host
         self._life = anyio.CancelScope()
+        self._time_to_end = PluginServers.TIME_TO_END
         self._calls: set[anyio.CancelScope] = set()
 
     async def run(self) -> None:
@@ -109,7 +110,7 @@ class _Server:
                         self._life.deadline = math.inf
                         self.ready.set()
                         await self._stop.wait()
-                        self._life.deadline = anyio.current_time() + _END
+                        self._life.deadline = anyio.current_time() + self._time_to_end
                 if not self.plugin:
                     self.failure = self._with_stderr(f"no answer within {seconds:g} s")
             except Exception as error:
@@ -120,8 +121,9 @@ class _Server:
                 for scope in self._calls:
                     scope.cancel()
 
-    def end(self) -> None:
-        """Lets `run` come to its end; a start that is under way is given up."""
+    def end(self, seconds: float) -> None:
+        """Lets `run` come to its end within so many seconds; a start that is under way is given up."""
+        self._time_to_end = seconds
         self._stop.set()
         if not self.plugin:
             self._life.cancel()

@@ -85,7 +85,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "unknown key": ("nmae: x\n", "team.yaml:1:1: unknown key 'nmae' in the team; did you mean 'name'?"),
     "unknown key with nothing near": (
         "zzzzzz: x\n",
-        "team.yaml:1:1: unknown key 'zzzzzz' in the team; there is name, description, task, inputs, services, plugins, agents, manager, limits, review, report",
+        "team.yaml:1:1: unknown key 'zzzzzz' in the team; there is name, description, task, inputs, services, plugins, agents, manager, answer, limits, review, report",
     ),
     "duplicate key": (
         "name: x\nname: y\n",
