@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from magentic_kit import events as ev
 from magentic_kit.errors import JournalError, ReplayError
 from magentic_kit.runlog.attachments import Attachments
+from magentic_kit.runlog.divergence import Request, alike, difference
 
 _NOT_OFFERED = "this function is not offered to this agent"
 """The reason that 0.1 logged for a function name that it did not know, before Semantic Kernel looked for it."""
 
 _SHORT = 64
 """Texts up to this length are written as they are; a longer one is written once and then named by its hash."""
-
-Request = dict[str, Any]
-"""What decides a model's reply: `model`, `options`, `tools` and `messages`, as plain data."""
 
 
 class Requests:
@@ -40,7 +35,7 @@ class Requests:
         """The request of `who` by its difference to the last one of `who`."""
         last = self._last.get(who, {"messages": []})
         self._last[who] = request
-        kept = _alike(last["messages"], request["messages"])
+        kept = alike(last["messages"], request["messages"])
         changed = {key: value for key, value in request.items() if key != "messages" and last.get(key) != value}
         return {**changed, "keep": kept, "add": [self._shorten(m) for m in request["messages"][kept:]]}
 
@@ -116,7 +111,6 @@ class RecordedSteps:
         self._done: dict[tuple[str, Any], ev.AnyEvent] = {}
         self._denied_unresolved: set[str] = set()
         self._live = False
-        self._reopened = ""  # how the steps within an unfinished step that is made again are named
         self._failed: ev.ModelCallFailed | None = None
         self.dialects: dict[str, list[str]] = {}
         """What was found of each service's dialect, by the service's name."""
@@ -194,8 +188,6 @@ class RecordedSteps:
         asked = self._asked.get(call, {})
         if found and asked == request:
             return found
-        if not self._live and found is None and asked == request:
-            self._reopened = f"{call}."
         self._live = True
         if found and self._strict:
             raise ReplayError(call, difference(asked, request) if asked else "the log does not have its request")
@@ -204,8 +196,8 @@ class RecordedSteps:
     def find(self, kind: str, name: Any) -> Any:
         """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
         # What another run's log has of a person's yes, which anybody may have written, lets no call be made.
-        is_reopened = bool(self._reopened) and str(name).startswith(self._reopened)
-        if (self._live and not is_reopened) or (kind == "tool review" and not self._strict):
+        # In its own log a step that is made again may have finished ones inside it, or beside it in another agent.
+        if not self._strict and (self._live or kind == "tool review"):
             return None
         return self._done.get((kind, name))
 
@@ -219,29 +211,6 @@ class RecordedSteps:
         self._done["tool", call] = ev.ToolCallFinished(
             call=call, who=started.who, function=started.function, seconds=0.0, result=result
         )
-
-
-def difference(recorded: Request, asked: Request) -> str:
-    """What differs between two requests, as a few lines of a diff."""
-    for key in ("model", "options", "tools"):
-        if recorded.get(key) != asked.get(key):
-            return "\n".join(_diff(json.dumps(recorded.get(key), indent=1), json.dumps(asked.get(key), indent=1)))
-    old, new = recorded["messages"], asked["messages"]
-    at = _alike(old, new)
-    texts = [
-        json.dumps(m[at], indent=1, ensure_ascii=False).replace("\\n", "\n") if at < len(m) else "" for m in (old, new)
-    ]
-    return "\n".join([f"message {at + 1}:", *_diff(*texts)])
-
-
-def _alike(old: list[Any], new: list[Any]) -> int:
-    """How many items two lists begin with in common."""
-    return len([*takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False))])
-
-
-def _diff(old: str, new: str) -> list[str]:
-    lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), "recorded", "asked now", n=1, lineterm=""))
-    return lines[:20] + (["…"] if len(lines) > 20 else [])
 
 
 def _digest(text: str) -> str:
