@@ -46,13 +46,14 @@ class Run:
         *,
         inputs: dict[str, Any],
         plan: TaskLedger | None,
+        elapsed: float = 0.0,
     ) -> None:
         loop = asyncio.get_running_loop()
         blueprint.pool.use_loop(loop)
         self.run_id = run_id
         self.run_dir: Path | None = None
         self._team, self._task = blueprint.team, task
-        self._inputs, self._plan = inputs, plan
+        self._inputs, self._plan, self._elapsed = inputs, plan, elapsed
         self._runtime = options.runtime
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._steps = steps
@@ -116,10 +117,12 @@ class Run:
         run_id: str,
         *,
         inputs: Mapping[str, Any] = {},
+        elapsed: float = 0.0,
     ) -> Run:
-        """Goes on with the run that the log has, or begins it on task and inputs. The log is closed at the end.
+        """Goes on with the run that the log has, or begins it on task and inputs; closes the log at the end.
 
-        Raises `ConfigError` if the run cannot go on, `JournalError` if the log cannot be read.
+        `elapsed` seconds of its deadline are used up. Raises `ConfigError` if the run cannot go on, `JournalError`
+        if the log cannot be read.
         """
         with ExitStack() as opened:
             opened.callback(log.close)
@@ -138,7 +141,7 @@ class Run:
             task = blueprint.fill_task(task, filled)
             if not is_finished:
                 settle(steps, blueprint.tools.repeatable)
-            run = cls(blueprint, task, options, run_id, steps, inputs=filled, plan=plan)
+            run = cls(blueprint, task, options, run_id, steps, inputs=filled, plan=plan, elapsed=elapsed)
             run._log_to(log)
             if is_finished:
                 run._show(recorded)
@@ -153,6 +156,11 @@ class Run:
     def record(self) -> RunRecord:
         """What happened in the run so far."""
         return self._emitter.record
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of its deadline that the run has used up; those in which people were asked do not count."""
+        return self._control.clock.elapsed
 
     def cancel(self) -> None:
         """Ends the run as `cancelled`, in well under a second; without effect once it has ended."""
@@ -192,7 +200,7 @@ class Run:
         log.describe(self._team.stored(self._emitter.redactor.spans))
 
     async def _main(self, recorded: Sequence[ev.AnyEvent]) -> RunResult:
-        self._control.clock.start()
+        self._control.clock.start(self._elapsed)
         self._show(recorded)  # in this task, whose context a view may set
         start = run_started(self._team, self._task, self._parts, self._control.limits, self._inputs, self._plan)
         answer, error = "", None

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from magentic_kit.cluster.database import CONNECT, QUEUE, WORKFLOW, Database
+from magentic_kit.cluster.database import CONNECT, Database
+from magentic_kit.cluster.entry import QUEUE, WORKFLOW
 from magentic_kit.cluster.limits import reason_of
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Liveness(threading.Thread):
             # Asked once more, as it also shows that our own session lives, and with it the right to decide.
             if dead and _is_free(session, str(status.executor_id)):
                 logger.warning("%s: put back, as %s is gone", status.workflow_id, status.executor_id)
-                self._client.resume_workflow(status.workflow_id, queue_name=QUEUE)
+                self._client.resume_workflow(status.workflow_id, queue_name=status.queue_name or QUEUE)
 
 
 def _is_free(session: sa.Connection, name: str) -> bool:

@@ -4,44 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, StepOptions
 
-from magentic_kit import events as ev
 from magentic_kit.cluster.adoption import Liveness
-from magentic_kit.cluster.database import APPLICATION, CONNECT, QUEUE, VERSION, WORKFLOW, Database, Spec
-from magentic_kit.cluster.limits import SharedPace
-from magentic_kit.cluster.log import StreamLog
-from magentic_kit.errors import JournalError, KitError, UnknownToolError
-from magentic_kit.factory import TeamFactory
-from magentic_kit.orchestration.options import ResumeArguments
-from magentic_kit.run import Run
-from magentic_kit.services.pool import Pool
-from magentic_kit.team.loading import load_team
-from magentic_kit.team.people import by_flags
-from magentic_kit.text import one_line
+from magentic_kit.cluster.carrier import Carrier, State
+from magentic_kit.cluster.database import CONNECT, Database
+from magentic_kit.cluster.entry import APPLICATION, PEOPLE, QUEUE, VERSION, WORKFLOW, Answer, unpack_questions
+from magentic_kit.cluster.folders import AllowedFolders
+from magentic_kit.errors import JournalError
 
-logger = logging.getLogger(__name__)
-
-_NOTE = 2000  # characters
-_TAKES = 5
-"""So many workers may be lost with a run before it is parked."""
 _DRAIN = 10**9
 """Seconds that `stop` leaves to the runs under way: as many as they need."""
-
-State = dict[str, str]
-"""What a workflow returns: `state` and `note`, as for `Entry`."""
+_ASK_AGAIN = 3600.0
+"""Seconds after which a run that waits for a person looks whether it is still this worker's."""
 
 
 class Worker:
@@ -50,7 +35,8 @@ class Worker:
     `concurrency` is the number of runs at once in one worker: DBOS has it at the queue, so that the last one that
     is given holds for all workers. A worker that is silent for `lease` seconds loses its runs to others, who go on
     from what is in their logs; should it come back, it is refused at its next step. The database may be away for
-    `patience` seconds. `tell` gets a line for what happens.
+    `patience` seconds. Teams may load code and read files below the folders `allow` alone (default: any). `tell`
+    gets a line for what happens.
     """
 
     def __init__(
@@ -60,16 +46,16 @@ class Worker:
         concurrency: int | None = None,
         lease: float = 10.0,
         patience: float = 90.0,
+        allow: Sequence[Path] | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._database, self._concurrency, self._tell = database, concurrency, tell
+        self._database, self._concurrency = database, concurrency
         self._lease, self._patience = lease, patience
-        self._factories: dict[tuple[str, str], TeamFactory] = {}
-        self._pool = Pool(lambda service: SharedPace(database.engine, service))
         self._opened = AsyncExitStack()
-        self._opened.push_async_callback(self._pool.close)
+        self._carrier = Carrier(database, self.name, AllowedFolders(allow), self._opened, tell)
         self._stopped = asyncio.Event()
+        self._waiting: set[asyncio.Task[Any] | None] = set()  # tasks of runs that wait for a person
 
     def stop(self) -> None:
         """Takes no more runs; `work` ends with those that are under way."""
@@ -96,6 +82,9 @@ class Worker:
             async with self._opened:
                 self._launch()
                 await _unless(lost, self._stopped.wait())
+                for task in self._waiting:
+                    if task is not None:
+                        task.cancel()  # another worker waits on, or this one's successor
                 # In a thread: it waits for the runs under way, which go on in this loop.
                 drain = partial(DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=_DRAIN)
                 await _unless(lost, asyncio.to_thread(drain))
@@ -115,76 +104,59 @@ class Worker:
             "log_level": "ERROR",  # what it warns of, again and again, is that the database is away
         }
         DBOS(config=config)
-        DBOS.listen_queues([QUEUE])
+        DBOS.listen_queues([QUEUE, PEOPLE])
 
-        @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)  # `_TAKES` counts what DBOS forgets at a resume
-        async def run(spec: str) -> State:
-            return await DBOS.run_step_async({"name": "carry out", "preemptible": True}, self._carry_out, spec)
+        @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)  # we count what DBOS forgets at a resume
+        async def run(spec: str) -> dict[str, str]:
+            answers, elapsed = list[Answer](), 0.0
+            while True:
+                carry_out: StepOptions = {"name": "carry out", "preemptible": True}
+                state = await DBOS.run_step_async(carry_out, self._carrier.carry_out, spec, answers, elapsed)
+                if state["state"] != "waiting":
+                    return {"state": state["state"], "note": state["note"]}
+                answers, elapsed = [*answers, await self._answer(state)], state["elapsed"]
 
         DBOS.launch()
 
-    async def _carry_out(self, text: str) -> State:
-        """Carries out the run of this workflow, the one step of it. It is cancelled if the workflow is."""
-        id, spec = DBOS.workflow_id, json.loads(text)
+    # -- people
+
+    async def _answer(self, state: State) -> Answer:
+        """Waits for a person, in the queue of the runs that do."""
+        id, questions = DBOS.workflow_id, state["questions"]
         assert id is not None
-        entry = await asyncio.to_thread(self._database.entry, id)
-        history = await asyncio.to_thread(self._database.history, id)
-        takes = history.takes - entry.settled
-        self._tell(f"{id}: taken" + (f" over, for the {takes + 1}. time" if takes else ""))
-        log = StreamLog(history)
-        try:
-            await log.take(self.name)
-            words = None if takes else entry.words
-            state, note = await self._run(id, spec, log, words, takes)
-            await log.sync()
-        except JournalError as error:
-            self._tell(f"{id}: given up: {error}")
-            raise
-        except asyncio.CancelledError:
-            self._tell(f"{id}: cancelled")
-            raise
-        self._tell(f"{id}: {state}{note and f': {note}'}")
-        return {"state": state, "note": note}
+        await DBOS.update_workflow_attributes_async(id, {"questions": questions}, merge=True)
+        await DBOS.run_step_async({"name": "wait for a person"}, self._move, id, PEOPLE)
+        asked = {question.id for question in unpack_questions(questions)}
+        answer: Answer | None = None
+        while answer is None or answer["question"] not in asked:
+            answer = await self._receive()
+        await DBOS.run_step_async({"name": "go on"}, self._move, id, QUEUE)
+        return answer
 
-    async def _run(
-        self, id: str, spec: Spec, log: StreamLog, words: Mapping[str, str | None] | None, takes: int
-    ) -> tuple[str, str]:
-        """The state that the run is then in, and a note. Raises `JournalError` if its log cannot be written."""
-        if takes >= _TAKES:
-            return "parked", f"{_TAKES} workers were lost with it"
-        try:
-            events = ev.effective(log.read())
-            if events and isinstance(ended := events[-1], ev.RunFinished) and words is None:
-                return _state(ended.outcome, ended.error)
-            options = ResumeArguments(unknown_tools=words or {}, **by_flags(**spec["people"]))
-            factory = await self._factory(spec)
-            run = Run.over(factory.blueprint, log, spec["task"], options, id, inputs=spec["inputs"])
-            log.on_broken = run.cancel  # no call more is paid for
-            try:
-                result = await run.result()
-            except asyncio.CancelledError:
-                run.cancel()
-                await run.result()
-                raise
-            if log.broken is not None:
-                raise log.broken
-            return _state(result.outcome, result.error)
-        except JournalError:
-            raise
-        except KitError as error:  # a team that cannot run here, a log that does not fit, a tool of unknown outcome
-            return "parked", one_line(str(error), _NOTE)
-        except Exception as error:
-            logger.exception("run %s", id)
-            return "parked", one_line(f"{type(error).__name__}: {error}", _NOTE)
+    async def _move(self, id: str, queue: str) -> str:
+        """A step that is done once the workflow is in that queue, from which any worker takes it."""
+        client = self._database.client
+        (status,) = await asyncio.to_thread(client.list_workflows, workflow_ids=[id], load_input=False)
+        if status.queue_name == queue:
+            return queue
+        if status.status == "PENDING" and status.executor_id == self.name:
+            await asyncio.to_thread(client.resume_workflow, id, queue_name=queue)
+        raise asyncio.CancelledError  # here it is over; an error would be its outcome
 
-    async def _factory(self, spec: Spec) -> TeamFactory:
-        """One factory for the runs of a team. Raises `ConfigError`."""
-        key = spec["team"], spec["base_dir"]
-        if key not in self._factories:
-            team = load_team(yaml.safe_load(key[0]), base_dir=Path(key[1]))
-            factory = TeamFactory(team, pool=self._pool)
-            self._factories[key] = await self._opened.enter_async_context(factory)
-        return self._factories[key]
+    async def _receive(self) -> Answer | None:
+        """The next answer that a person gives; None after a while, for another look."""
+        if self._stopped.is_set():
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        self._waiting.add(task)
+        try:
+            packed = await DBOS.recv_async(timeout_seconds=_ASK_AGAIN)
+        finally:
+            self._waiting.discard(task)
+        if packed is None:
+            return None
+        answer: Answer = json.loads(packed)
+        return answer
 
 
 async def _unless(lost: asyncio.Future[None], awaitable: Awaitable[Any]) -> None:
@@ -193,9 +165,3 @@ async def _unless(lost: asyncio.Future[None], awaitable: Awaitable[Any]) -> None
     await asyncio.wait([lost, waiting], return_when=asyncio.FIRST_COMPLETED)
     if lost.done():
         lost.result()
-
-
-def _state(outcome: str, error: Mapping[str, str] | None) -> tuple[str, str]:
-    """The state of a run that has ended so, and a note; one whose inner run needs a person waits for that."""
-    kind, message = (error or {}).get("kind"), (error or {}).get("message", "")
-    return "parked" if kind == UnknownToolError.kind else outcome, one_line(message, _NOTE)

@@ -36,9 +36,9 @@ class RunClock:
         now = self._paused_at if self._pauses else time.monotonic()
         return now - self._began
 
-    def start(self) -> None:
-        """Begins to count."""
-        self._began = time.monotonic()
+    def start(self, elapsed: float = 0.0) -> None:
+        """Begins to count, at so many seconds."""
+        self._began = time.monotonic() - elapsed
 
     @contextmanager
     def pause(self) -> Iterator[None]:

@@ -73,13 +73,13 @@ def test_a_run_that_waits_for_a_person_outlives_its_worker(
         killed.signal(signal.SIGKILL, database)
     with Process(url, tmp_path, "steady") as steady:
         wait_for(lambda: not states(database) & {"queued", "running"})
-        assert "parked" in states(database), "a tool was under way in one of them"
+        assert "waiting" in states(database), "a tool was under way in one of them"
         steady.process.kill()
     for entry in database.entries():
-        if entry.state == "parked":
+        if entry.state == "waiting":
             done = entry.note.split("text='")[1].partition("'")[0] in effects.read_text().split()
             word = ["--skip-tool", "noted by hand"] if done else ["--repeat-tool"]
-            command = [sys.executable, "-m", "magentic_kit", "settle", entry.id, *word, "--database", url]
+            command = [sys.executable, "-m", "magentic_kit", "answer", entry.id, *word, "--database", url]
             subprocess.run(command, check=True)
     with Process(url, tmp_path, "late"):
         wait_for(lambda: ended(database, effects))

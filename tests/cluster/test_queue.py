@@ -68,14 +68,14 @@ def test_a_run_is_cancelled_wherever_it_is(database: Database, tmp_path: Path) -
         (tmp_path / "broken").mkdir()
         broken = team(tmp_path / "broken", server)
         (tmp_path / "broken" / "notes.py").unlink()
-        database.submit(broken, id="parked")
+        database.submit(broken, id="waiting")
         database.submit(factory, "job", id="done")
         database.submit(factory, "hang", id="running")
         with at_work(database):
-            wait_for(lambda: state(database, "parked") == "parked" and state(database, "done") == "satisfied")
+            wait_for(lambda: state(database, "waiting") == "waiting" and state(database, "done") == "satisfied")
             wait_for(lambda: server.hanging)
             database.submit(factory, id="queued", delay=60)
-            cancelled = [database.cancel(id) for id in ("running", "parked", "done", "queued")]
+            cancelled = [database.cancel(id) for id in ("running", "waiting", "done", "queued")]
             assert cancelled == ["cancelled", "cancelled", "satisfied", "cancelled"]
             wait_for(lambda: not server.hanging)
         with pytest.raises(ConfigError, match="there is no run 'nope'"):
@@ -94,17 +94,17 @@ def test_runs_that_ended_long_ago_are_deleted_with_their_logs(
     (tmp_path / "broken").mkdir()
     broken = team(tmp_path / "broken")
     (tmp_path / "broken" / "notes.py").unlink()
-    database.submit(broken, id="parked")
+    database.submit(broken, id="waiting")
     with at_work(database):
-        wait_for(lambda: state(database, "done") == "satisfied" and state(database, "parked") == "parked")
+        wait_for(lambda: state(database, "done") == "satisfied" and state(database, "waiting") == "waiting")
     assert app.run(["purge", "--older-than", "1", "--database", url]) == 0 and not capsys.readouterr().out
     assert app.run(["purge", "--older-than", "0", "--database", url]) == 0
-    assert capsys.readouterr().out == "done\n" and {entry.id for entry in database.entries()} == {"queued", "parked"}
+    assert capsys.readouterr().out == "done\n" and {entry.id for entry in database.entries()} == {"queued", "waiting"}
     with pytest.raises(ConfigError, match="there is no run 'done'"):
         database.history("done")
     with database.engine.connect() as connection:
         logs = connection.execute(sa.text("SELECT DISTINCT workflow_uuid FROM dbos.streams")).scalars().all()
-    assert logs == ["parked"]
+    assert logs == ["waiting"]
 
 
 # -- limits
@@ -175,16 +175,19 @@ def test_the_commands_say_how_a_run_stands(
     assert command("status") == (0, "run\tqueued")
     (tmp_path / "notes.py").rename(tmp_path / "elsewhere.py")
     with at_work(database):
-        wait_for(lambda: state(database, "run") == "parked")
+        wait_for(lambda: state(database, "run") == "waiting")
         entry = database.entry("run")
         code, line = command("status", "run")
-        assert code == 0 and line == f"run\tparked\t{entry.worker}\t{entry.note}" and "notes" in line
+        assert code == 0 and line == f"run\twaiting\t{entry.worker}\t{entry.note}" and "notes" in line
         assert command("result", "run")[0] == 1
         database.limit(concurrency=1)
         for n in range(3):
             command("submit", str(tmp_path / "team.yaml"), "--id", f"more-{n}", "--delay", "60")
-    assert command("settle", "run", "--skip-tool", "done by hand")[0] == 0
-    assert database.entry("run").words == {"*": "done by hand"}
+    code, shown = command("inbox")
+    assert code == 0 and shown.startswith("run: problem (") and entry.note in shown
+    assert shown.endswith("magentic-kit answer run retry") and command("inbox", "run") == (0, shown)
+    assert command("answer", "run", "--skip-tool", "done by hand")[0] == 2
+    assert command("answer", "run", "retry")[0] == 0
     assert command("cancel", "r*") == (0, "cancelled")
     assert command("cancel", "more-[01]", "more-2") == (0, "cancelled\ncancelled\ncancelled")
     assert command("limits", "--concurrency", "0") == (0, "no limits")

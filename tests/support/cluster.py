@@ -24,7 +24,8 @@ from support.openai_server import OpenAIServer, Reply, Request, ledger, text_of
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.cluster.database import OUTCOMES, Database, Entry
+from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.entry import OUTCOMES, Entry
 from magentic_kit.cluster.worker import Worker
 
 MODEL_CALLS, NOTES = 13, ("one", "two", "three")
@@ -187,14 +188,15 @@ class Process:
 
 def settle_as_a_person(database: Database, effects: Path, frozen: Process | None = None) -> int:
     """Looks whether the effect is there and says so, once a worker that may still be about it has been seen to."""
-    parked = [entry for entry in database.entries() if entry.state == "parked"]
-    for entry in parked:
+    waiting = database.waiting()
+    for entry in waiting:
         if frozen is not None and not frozen.knows(entry.id):
             continue
         found = re.search(r"nobody knows whether notes.add\(text='([^']+)'\)", entry.note)
         assert found, entry.note
-        database.settle(entry.id, {"*": f"noted {found[1]}" if found[1] in effects.read_text().split() else None})
-    return len(parked)
+        done = found[1] in effects.read_text().split()
+        database.answer(entry.id, calls={"*": f"noted {found[1]}" if done else None})
+    return len(waiting)
 
 
 def ended(database: Database, effects: Path, frozen: Process | None = None) -> bool:

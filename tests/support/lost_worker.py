@@ -9,41 +9,34 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import DBOS
 
-from magentic_kit.cluster.database import APPLICATION, QUEUE, STREAM, VERSION, WORKFLOW
+from magentic_kit.cluster.carrier import Carrier, State
+from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.log import STREAM
+from magentic_kit.cluster.worker import Worker
 
 
-def main(url: str, values: dict[str, list[object]]) -> None:
-    config: DBOSConfig = {
-        "name": APPLICATION,
-        "system_database_url": url,
-        "executor_id": "lost",
-        "application_version": VERSION,
-        "serializer": DBOSPortableJSONSerializer(),
-        "log_level": "ERROR",
-    }
-    DBOS(config=config)
-    DBOS.listen_queues([QUEUE])
+class Leaver(Carrier):
+    def __init__(self, values: dict[str, list[object]]) -> None:
+        self._values = values
 
-    @DBOS.workflow(name=WORKFLOW)
-    async def run(spec: str) -> None:
-        await DBOS.run_step_async({"name": "carry out"}, leave_behind)
-
-    async def leave_behind() -> None:
+    async def carry_out(self, *_: Any) -> State:
         assert DBOS.workflow_id is not None
-        for value in values[DBOS.workflow_id]:
+        for value in self._values[DBOS.workflow_id]:
             await DBOS.write_stream_async(STREAM, json.dumps(value))
         print(DBOS.workflow_id, flush=True)
         await asyncio.sleep(3600)
+        raise AssertionError
 
-    async def wait() -> None:
-        DBOS.launch()
-        await asyncio.sleep(3600)
 
-    asyncio.run(wait())
+async def main(url: str, values: dict[str, list[object]]) -> None:
+    worker = Worker(Database(url), lease=1.0)
+    worker._carrier = Leaver(values)
+    await worker.work()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(Path(sys.argv[2]).read_text()))
+    asyncio.run(main(sys.argv[1], json.loads(Path(sys.argv[2]).read_text())))
