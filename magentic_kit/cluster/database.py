@@ -193,6 +193,7 @@ class Database:
         answer: Answer = {"question": asked[0].id, "decision": decision, "text": text, "calls": {**calls}}
         # As text: a lone surrogate has no place in a database. A second answer is none of DBOS's messages.
         self.client.send(id, json.dumps(answer), idempotency_key=f"{id} {asked[0].id}")
+        self.client.update_workflow_attributes(id, {"answered": asked[0].id}, merge=True)
 
     def _retry(self, id: str) -> None:
         self.client.update_workflow_attributes(id, {"retried": self.history(id).takes}, merge=True)

@@ -110,6 +110,8 @@ class Entry:
         elif status.queue_name == PEOPLE and status.status in _ACTIVE:
             questions = unpack_questions(attributes["questions"])
             output = {"state": "waiting", "note": questions[0].text}
+            if any(question.id == attributes["answered"] for question in questions):
+                questions, output = (), {"state": "queued", "note": ""}
         return cls(
             id=status.workflow_id,
             worker=status.executor_id or "",

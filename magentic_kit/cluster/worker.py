@@ -124,7 +124,7 @@ class Worker:
         """Waits for a person, in the queue of the runs that do."""
         id, questions = DBOS.workflow_id, state["questions"]
         assert id is not None
-        await DBOS.update_workflow_attributes_async(id, {"questions": questions}, merge=True)
+        await DBOS.update_workflow_attributes_async(id, {"questions": questions, "answered": ""}, merge=True)
         await DBOS.run_step_async({"name": "wait for a person"}, self._move, id, PEOPLE)
         asked = {question.id for question in unpack_questions(questions)}
         answer: Answer | None = None

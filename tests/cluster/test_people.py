@@ -43,7 +43,9 @@ def test_a_plan_and_calls_wait_for_a_person_and_take_nobodys_place(
     with pytest.raises(ConfigError, match="revise needs a text"):
         database.answer("run", "revise")
     assert app.run(["answer", "run", "revise", "shorter", "--database", url]) == 0
-    database.answer("run", "reject")  # the first answer counts
+    assert state(database, "run") == "queued" and not database.waiting()
+    with pytest.raises(ConfigError, match="run 'run' is queued: nobody is asked anything"):
+        database.answer("run", "reject")
     with at_work(database, concurrency=1):
         wait_for(lambda: any(entry.questions[0].id.endswith("/plan-2") for entry in database.waiting()))
         assert "shorter" in str(server.requests[-1].messages)
@@ -51,7 +53,7 @@ def test_a_plan_and_calls_wait_for_a_person_and_take_nobodys_place(
         call = asked(database, "run", "tool")
         assert 'Analyst calls notes.add with {\n  "text": "job/one"\n}' in call.text
         assert app.run(["inbox", "--database", url]) == 0
-        assert '        "text": "job/one"\n' in capsys.readouterr().out
+        assert '      "text": "job/one"\n' in capsys.readouterr().out
         database.answer("run", "deny", "not this one", question=call.id)
         wait_for(lambda: asked(database, "run", "tool") != call)
         database.answer("run", "approve-for-run")
@@ -90,7 +92,7 @@ def test_what_is_under_way_ends_before_a_run_is_left_for_a_person(database: Data
         database.submit(factory, "job", id="run")
         with at_work(database):
             while state(database, "run") != "satisfied":
-                wait_for(lambda: state(database, "run") in ("waiting", "satisfied"))
+                wait_for(lambda: state(database, "run") not in ("queued", "running"))
                 for entry in database.waiting():
                     assert entry.questions[0].kind == "tool", "no call is of unknown outcome"
                     database.answer("run", "approve-for-run")

@@ -186,7 +186,7 @@ class Process:
         return sum(line.startswith("taken") and "another" not in line for line in said) * 2 == len(said)
 
 
-def settle_as_a_person(database: Database, effects: Path, frozen: Process | None = None) -> int:
+def answer_as_a_person(database: Database, effects: Path, frozen: Process | None = None) -> int:
     """Looks whether the effect is there and says so, once a worker that may still be about it has been seen to."""
     waiting = database.waiting()
     for entry in waiting:
@@ -201,7 +201,7 @@ def settle_as_a_person(database: Database, effects: Path, frozen: Process | None
 
 def ended(database: Database, effects: Path, frozen: Process | None = None) -> bool:
     """Whether all runs have; those that wait for a person get their answer."""
-    return settle_as_a_person(database, effects, frozen) == 0 and states(database) <= set(OUTCOMES)
+    return answer_as_a_person(database, effects, frozen) == 0 and states(database) <= set(OUTCOMES)
 
 
 def check_done_once(database: Database, server: OpenAIServer, effects: Path, runs: int, disturbed: set[str]) -> None:
