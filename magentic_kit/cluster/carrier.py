@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypedDict
 
 import yaml
 from dbos import DBOS
@@ -20,6 +19,7 @@ from magentic_kit.cluster.folders import AllowedFolders
 from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.log import StreamLog
 from magentic_kit.cluster.people import QueuedPeople
+from magentic_kit.cluster.workflow import State
 from magentic_kit.errors import JournalError, KitError, UnknownToolError
 from magentic_kit.factory import TeamFactory
 from magentic_kit.orchestration.options import ResumeArguments
@@ -36,15 +36,6 @@ _LOST = 5
 """So many workers may be lost with a run before a person is asked."""
 _POLL = 0.1
 """Seconds between looks whether a run asks a person."""
-
-
-class State(TypedDict):
-    """Where a run stands: `state` and `note` as for `Entry`, and what its next part has to know."""
-
-    state: str
-    note: str
-    questions: str  # packed
-    elapsed: float
 
 
 class Carrier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,11 @@ def test_a_plan_and_calls_wait_for_a_person_and_take_nobodys_place(
     assert state(database, "run") == "queued" and not database.waiting()
     with pytest.raises(ConfigError, match="run 'run' is queued: nobody is asked anything"):
         database.answer("run", "reject")
-    with at_work(database, concurrency=1):
+    with at_work(database, concurrency=1), ThreadPoolExecutor(1) as pool:
         wait_for(lambda: any(entry.questions[0].id.endswith("/plan-2") for entry in database.waiting()))
         assert "shorter" in str(server.requests[-1].messages)
         database.answer("run", "approve")
+        following = pool.submit(lambda: list(database.follow("run")))
         call = asked(database, "run", "tool")
         assert 'Analyst calls notes.add with {\n  "text": "job/one"\n}' in call.text
         assert app.run(["inbox", "--database", url]) == 0
@@ -62,7 +64,7 @@ def test_a_plan_and_calls_wait_for_a_person_and_take_nobodys_place(
         database.answer("run", "approve")
     assert (tmp_path / "effects").read_text().split() == ["job/two", "job/three"]
     log = database.history("run").log()
-    assert [event.seq for event in log] == list(range(len(log)))
+    assert following.result() == log and [event.seq for event in log] == list(range(len(log)))
     reviews = [event.decision for event in log if isinstance(event, ev.PlanReviewed | ev.ToolReviewed)]
     assert reviews == ["revise", "approve", "deny", "approve_for_run"]
     assert sum(isinstance(event, ev.RunFinished) for event in log) == 1

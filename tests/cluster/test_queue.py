@@ -10,12 +10,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import run as call
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 import yaml
 from support.cluster import at_work, brain, state, states, team, wait_for
-from support.openai_server import OpenAIServer, Reply
+from support.openai_server import OpenAIServer, Reply, Request
 
 from magentic_kit import ConfigError
 from magentic_kit.cli import app
@@ -62,8 +63,18 @@ def test_each_run_is_taken_once_in_the_order_of_priority_and_age(
     assert first > time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(began + 2))
 
 
-def test_a_run_is_cancelled_wherever_it_is(database: Database, tmp_path: Path) -> None:
-    with OpenAIServer(lambda request: Reply(hang="before") if request.task == "hang" else brain(request)) as server:
+def test_a_run_is_cancelled_wherever_it_is_and_goes_on(
+    database: Database, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hung = list[str]()
+
+    def hang_once(request: Request) -> Any:
+        if request.task != "hang" or hung:
+            return brain(request)
+        hung.append(request.task)
+        return Reply(hang="before")
+
+    with OpenAIServer(hang_once) as server:
         factory = team(tmp_path, server)
         (tmp_path / "broken").mkdir()
         broken = team(tmp_path / "broken", server)
@@ -80,10 +91,17 @@ def test_a_run_is_cancelled_wherever_it_is(database: Database, tmp_path: Path) -
             wait_for(lambda: not server.hanging)
         with pytest.raises(ConfigError, match="there is no run 'nope'"):
             database.cancel("nope")
-        # DBOS takes nothing more from a run that is cancelled; what it had done is there.
+        # DBOS takes nothing more from a run that is cancelled: whoever reads the log gives it its end.
         record, run_dir = derive(database, "running", tmp_path / "out", ["json"])
         assert record.outcome == "cancelled" and read_log(run_dir)[0] == database.history("running").log()
         assert '"outcome": "cancelled"' in (run_dir / "result.json").read_text()
+        assert app.run(["show", "running", "--database", url]) == 0
+        assert "cancelled" in capsys.readouterr().err
+        database.answer("running", "retry")
+        with at_work(database):
+            wait_for(lambda: state(database, "running") == "satisfied")
+        derive(database, "running", tmp_path / "out", ["json"])
+        assert read_log(run_dir)[0] == database.history("running").log()
 
 
 def test_runs_that_ended_long_ago_are_deleted_with_their_logs(
@@ -186,7 +204,8 @@ def test_the_commands_say_how_a_run_stands(
     code, shown = command("inbox")
     assert code == 0 and shown.startswith("run: problem (") and entry.note in shown
     assert shown.endswith("magentic-kit answer run retry") and command("inbox", "run") == (0, shown)
-    assert command("answer", "run", "--skip-tool", "done by hand")[0] == 2
+    with pytest.raises(ConfigError, match="the answer should be retry"):
+        command("answer", "run", "--skip-tool", "done by hand")
     assert command("answer", "run", "retry")[0] == 0
     assert command("cancel", "r*") == (0, "cancelled")
     assert command("cancel", "more-[01]", "more-2") == (0, "cancelled\ncancelled\ncancelled")

@@ -13,29 +13,26 @@ from typing import Any
 
 from dbos import DBOS
 
-from magentic_kit.cluster.carrier import Carrier, State
+from magentic_kit.cluster.adoption import Liveness
 from magentic_kit.cluster.database import Database
 from magentic_kit.cluster.log import STREAM
-from magentic_kit.cluster.worker import Worker
+from magentic_kit.cluster.workflow import RunWorkflow, State
 
 
-class Leaver(Carrier):
-    def __init__(self, values: dict[str, list[object]]) -> None:
-        self._values = values
-
-    async def carry_out(self, *_: Any) -> State:
+async def main(url: str, values: dict[str, list[object]]) -> None:
+    async def leave_behind(*_: Any) -> State:
         assert DBOS.workflow_id is not None
-        for value in self._values[DBOS.workflow_id]:
+        for value in values[DBOS.workflow_id]:
             await DBOS.write_stream_async(STREAM, json.dumps(value))
         print(DBOS.workflow_id, flush=True)
         await asyncio.sleep(3600)
         raise AssertionError
 
-
-async def main(url: str, values: dict[str, list[object]]) -> None:
-    worker = Worker(Database(url), lease=1.0)
-    worker._carrier = Leaver(values)
-    await worker.work()
+    database = Database(url)
+    database.limit()
+    Liveness(database, "lost", lease=1.0, patience=60.0, lost=print).start()
+    RunWorkflow(database, "lost", leave_behind).launch()
+    await asyncio.sleep(3600)
 
 
 if __name__ == "__main__":
