@@ -46,15 +46,13 @@ class Run:
         *,
         inputs: dict[str, Any],
         plan: TaskLedger | None,
-        elapsed: float = 0.0,
     ) -> None:
         loop = asyncio.get_running_loop()
         blueprint.pool.use_loop(loop)
         self.run_id = run_id
         self.run_dir: Path | None = None
         self._team, self._task = blueprint.team, task
-        self._inputs, self._plan, self._elapsed = inputs, plan, elapsed
-        self._runtime = options.runtime
+        self._inputs, self._plan, self._runtime = inputs, plan, options.runtime
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._steps = steps
         self._emitter = RunEmitter(
@@ -119,10 +117,9 @@ class Run:
         inputs: Mapping[str, Any] = {},
         elapsed: float = 0.0,
     ) -> Run:
-        """Goes on with the run that the log has, or begins it on task and inputs; closes the log at the end.
+        """Goes on with the run that the log has, or begins it; `elapsed` seconds of its deadline are used up.
 
-        `elapsed` seconds of its deadline are used up. Raises `ConfigError` if the run cannot go on, `JournalError`
-        if the log cannot be read.
+        The log is closed at the end. Raises `ConfigError` if the run cannot go on, `JournalError` for a bad log.
         """
         with ExitStack() as opened:
             opened.callback(log.close)
@@ -141,7 +138,8 @@ class Run:
             task = blueprint.fill_task(task, filled)
             if not is_finished:
                 settle(steps, blueprint.tools.repeatable)
-            run = cls(blueprint, task, options, run_id, steps, inputs=filled, plan=plan, elapsed=elapsed)
+            run = cls(blueprint, task, options, run_id, steps, inputs=filled, plan=plan)
+            run._control.clock.used = elapsed
             run._log_to(log)
             if is_finished:
                 run._show(recorded)
@@ -200,7 +198,7 @@ class Run:
         log.describe(self._team.stored(self._emitter.redactor.spans))
 
     async def _main(self, recorded: Sequence[ev.AnyEvent]) -> RunResult:
-        self._control.clock.start(self._elapsed)
+        self._control.clock.start()
         self._show(recorded)  # in this task, whose context a view may set
         start = run_started(self._team, self._task, self._parts, self._control.limits, self._inputs, self._plan)
         answer, error = "", None

@@ -29,6 +29,8 @@ class RunClock:
     def __init__(self) -> None:
         self._began = self._paused_at = time.monotonic()
         self._pauses = 0  # people who are being asked just now
+        self.used = 0.0
+        """Seconds of an earlier part of the run, with which it begins."""
 
     @property
     def elapsed(self) -> float:
@@ -36,9 +38,9 @@ class RunClock:
         now = self._paused_at if self._pauses else time.monotonic()
         return now - self._began
 
-    def start(self, elapsed: float = 0.0) -> None:
-        """Begins to count, at so many seconds."""
-        self._began = time.monotonic() - elapsed
+    def start(self) -> None:
+        """Begins to count."""
+        self._began = time.monotonic() - self.used
 
     @contextmanager
     def pause(self) -> Iterator[None]:

@@ -24,6 +24,9 @@ def check(folder: Path, **changes: Any) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "elsewhere.py").write_text(CODE)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "events.jsonl").touch()
+    (tmp_path / "api.yaml").write_text("openapi: 3.0.0")
     (tmp_path / "script.yaml").write_text("manager: {answer: a}")
     (tmp_path / "server").write_text("#!/bin/sh\n")
     (tmp_path / "server").chmod(0o755)
@@ -68,7 +71,7 @@ OUTSIDE: dict[str, dict[str, Any]] = {
     "a path in the home": code("notes:Notes", file="~/x"),
     "a callable as a service": {"services": {"s": {"provider": "python", "target": "os:system", "args": {"a": "b"}}}},
     "a script": {"services": {"s": {"provider": "scripted", "script": "../script.yaml"}}},
-    "a recorded run": {"services": {"s": {"provider": "replay", "log": "/runs/last"}}},
+    "a recorded run": {"services": {"s": {"provider": "replay", "log": "../run"}}},
     "a program": server("sh", "-c", "true"),
     "a program by its path": server("../server"),
     "a program's argument": server("./server", "--root=/"),
@@ -98,11 +101,11 @@ def test_a_member_team_is_checked_as_its_team_is(folder: Path) -> None:
         "agents: [{name: A, description: d, instructions: i}]\n"
     )
     member = {"type": "team", "name": "Desk", "description": "Helps.", "team": str(folder / "inner.yaml")}
-    with pytest.raises(ConfigError, match="plugin 'p' is .*subprocess.py, which is outside"):
+    with pytest.raises(ConfigError, match=r"plugin 'p' is .*subprocess\.py, which is outside"):
         check(folder, agents=[member])
 
 
 def test_a_team_is_in_an_allowed_folder_itself(folder: Path) -> None:
     AllowedFolders([folder]).check_base(folder / "teams")
-    with pytest.raises(ConfigError, match="the team's folder is .* outside the folders"):
+    with pytest.raises(ConfigError, match=r"the team's folder is .* outside the folders"):
         AllowedFolders([folder]).check_base(folder.parent)
