@@ -13,7 +13,9 @@ from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, W
 from dbos import error as dbos_error
 
 from magentic_kit.cluster.entry import (
+    ACTIVE,
     APPLICATION,
+    NOBODY,
     OUTCOMES,
     PEOPLE,
     QUEUE,
@@ -123,8 +125,10 @@ class Database:
 
     def waiting(self) -> list[Entry]:
         """The runs that wait for a person, the oldest first."""
-        found = self.client.list_workflows(name=WORKFLOW, queue_name=PEOPLE, load_input=False, load_output=False)
-        return [entry for entry in map(Entry.of, found) if entry.state == "waiting"]
+        found = self.client.list_workflows(
+            name=WORKFLOW, status=ACTIVE, attributes={"answered": NOBODY}, load_input=False, load_output=False
+        )
+        return [Entry.of(status) for status in found]
 
     def history(self, id: str) -> History:
         """The log of a run so far. Raises `ConfigError` if there is none, `JournalError` if it is damaged."""
@@ -196,7 +200,8 @@ class Database:
         self.client.update_workflow_attributes(id, {"answered": asked[0].id}, merge=True)
 
     def _retry(self, id: str) -> None:
-        self.client.update_workflow_attributes(id, {"retried": self.history(id).takes}, merge=True)
+        attributes = {"retried": self.history(id).takes, "answered": None}
+        self.client.update_workflow_attributes(id, attributes, merge=True)
         try:
             self.client.rewind_workflow(id, queue_name=QUEUE)
         except dbos_error.DBOSException as error:

@@ -21,7 +21,10 @@ VERSION = "1"
 """Of what workers have to agree on. Pinned: a hash of the code, as DBOS takes, lets a new worker pass old runs by."""
 OUTCOMES = ("satisfied", "limited", "rejected", "cancelled", "failed")
 _STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
-_ACTIVE = ("ENQUEUED", "PENDING")
+ACTIVE = ["ENQUEUED", "PENDING"]
+"""What DBOS calls a run that has not ended."""
+NOBODY = ""
+"""The attribute `answered` of a run whose questions, in the attribute `questions`, nobody has answered."""
 
 
 class Spec(TypedDict):
@@ -107,11 +110,11 @@ class Entry:
         attributes, questions = status.attributes or {}, tuple[Question, ...]()
         if status.status == "SUCCESS":
             output = status.output or output
-        elif status.queue_name == PEOPLE and status.status in _ACTIVE:
+        elif status.status in ACTIVE and attributes.get("answered") == NOBODY:
             questions = unpack_questions(attributes["questions"])
             output = {"state": "waiting", "note": questions[0].text}
-            if any(question.id == attributes["answered"] for question in questions):
-                questions, output = (), {"state": "queued", "note": ""}
+        elif status.status in ACTIVE and status.queue_name == PEOPLE:
+            output = {"state": "queued", "note": ""}  # it has its answer, and goes on when a worker finds that
         return cls(
             id=status.workflow_id,
             worker=status.executor_id or "",

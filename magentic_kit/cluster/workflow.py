@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, StepOptions
 
 from magentic_kit.cluster.database import CONNECT, Database
-from magentic_kit.cluster.entry import APPLICATION, PEOPLE, QUEUE, VERSION, WORKFLOW, Answer, unpack_questions
+from magentic_kit.cluster.entry import APPLICATION, NOBODY, PEOPLE, QUEUE, VERSION, WORKFLOW, Answer, unpack_questions
 
 _ASK_AGAIN = 3600.0
 """Seconds after which a run that waits for a person looks whether it is still this worker's."""
@@ -79,7 +79,7 @@ class RunWorkflow:
         """Waits for a person, in the queue of the runs that do."""
         id, questions = DBOS.workflow_id, state["questions"]
         assert id is not None
-        await DBOS.update_workflow_attributes_async(id, {"questions": questions, "answered": ""}, merge=True)
+        await DBOS.update_workflow_attributes_async(id, {"questions": questions, "answered": NOBODY}, merge=True)
         await DBOS.run_step_async({"name": "wait for a person"}, self._move, id, PEOPLE)
         asked = {question.id for question in unpack_questions(questions)}
         answer: Answer | None = None

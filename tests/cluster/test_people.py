@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import run as call
 from typing import Any
 
 import pytest
@@ -129,9 +130,14 @@ def test_a_person_of_the_team_speaks_when_it_is_asked_and_the_deadline_waits(
     assert isinstance(end, ev.RunFinished) and end.seconds < 2
 
 
-def test_a_waiting_run_is_cancelled_and_goes_on_again(database: Database, tmp_path: Path, server: OpenAIServer) -> None:
+def test_a_waiting_run_is_cancelled_and_goes_on_again(
+    database: Database, url: str, tmp_path: Path, server: OpenAIServer
+) -> None:
     database.submit(team(tmp_path, server, review={"plan": True}), "job", id="run")
     with at_work(database):
+        asked(database, "run", "plan")
+        for command in ("cancel", "resume"):
+            call(["dbos", "workflow", command, "run", "--sys-db-url", url], check=True, cwd=tmp_path)
         asked(database, "run", "plan")
         assert database.cancel("run") == "cancelled"
         assert isinstance(database.history("run").log()[-1], ev.RunFinished)
