@@ -25,6 +25,8 @@ def inbox(run_id: str | None, url: str | None) -> None:
     """Show what runs ask people, or run ID alone: plans, tool calls, turns, and what keeps them from going on."""
     database = open_database(url)
     entries = database.waiting() if run_id is None else [database.entry(run_id)]
+    if not any(entry.questions for entry in entries):
+        say("nobody is asked anything", err=True)
     for entry in entries:
         for question in entry.questions:
             say(f"{entry.id}: {question.kind} ({question.id})\n")

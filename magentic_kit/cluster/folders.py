@@ -48,11 +48,12 @@ class AllowedFolders:
     def _check(self, what: str, path: Path | None) -> None:
         if self._folders is None:
             return
-        where = path.resolve() if path else None
-        if where is None or not any(where.is_relative_to(folder) for folder in self._folders):
-            place = str(where.parent if where.suffix else where) if where else "DIR"
-            found = f"is {where}, which is" if where else "is no file"
-            raise ConfigError.one(f"{what} {found} outside the folders that this worker allows: --allow {place}")
+        found = "is no file of its own, and so"
+        if path is not None:
+            found = f"is {path.resolve()}, which is"
+            if any(path.resolve().is_relative_to(folder) for folder in self._folders):
+                return
+        raise ConfigError.one(f"{what} {found} outside the folders that this worker allows; --allow names others")
 
 
 def _paths(team: Team) -> Iterator[tuple[str, Path | None]]:
@@ -77,8 +78,8 @@ def _paths(team: Team) -> Iterator[tuple[str, Path | None]]:
             case MCPStdioPlugin():
                 folder = base / (plugin.cwd or "")
                 yield what, folder
-                command = shutil.which(plugin.command) or shutil.which(folder / plugin.command)
-                yield f"{what}, command {plugin.command}", Path(command) if command else None
+                command = shutil.which(plugin.command) or folder / plugin.command
+                yield f"{what}, command {plugin.command}", Path(command)
                 yield from _arguments(what, [*plugin.args, dict(plugin.env)], folder)
             case OpenAPIPlugin() if "://" not in plugin.spec:
                 yield what, base / plugin.spec

@@ -90,7 +90,7 @@ def test_what_is_below_an_allowed_folder_is_loaded(changes: dict[str, Any], fold
 
 @pytest.mark.parametrize("changes", OUTSIDE.values(), ids=OUTSIDE.keys())
 def test_what_is_elsewhere_is_refused(changes: dict[str, Any], folder: Path) -> None:
-    with pytest.raises(ConfigError, match="outside the folders that this worker allows: --allow "):
+    with pytest.raises(ConfigError, match="outside the folders that this worker allows"):
         check(folder, **changes)
 
 

@@ -9,10 +9,11 @@ from subprocess import run as call
 from typing import Any
 
 import pytest
+import yaml
 from support.cluster import MODEL_CALLS, NOTES, at_work, brain, state, team, wait_for
 from support.openai_server import OpenAIServer, Reply, Request, ToolCall
 
-from magentic_kit import ConfigError
+from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
 from magentic_kit.cli import app
 from magentic_kit.cluster.database import Database
@@ -103,31 +104,35 @@ def test_what_is_under_way_ends_before_a_run_is_left_for_a_person(database: Data
     assert noted.count("slow") == noted.count("asked") == 2 and "job/two" in noted
 
 
-def test_a_person_of_the_team_speaks_when_it_is_asked_and_the_deadline_waits(
-    database: Database, url: str, tmp_path: Path
-) -> None:
-    rounds: list[Any] = [{"ledger": {"next": "Boss", "instruction": "Decide."}}, {"ledger": {"satisfied": True}}]
-    script = {"manager": {"facts": "f", "plan": "p", "ledger": rounds, "answer": "all done"}}
+def office(name: str, agent: dict[str, str], **changes: Any) -> dict[str, Any]:
+    """A team whose one agent has one turn; no model is asked."""
+    rounds: list[Any] = [{"ledger": {"next": agent["name"], "instruction": "Decide."}}, {"ledger": {"satisfied": True}}]
+    script = {"manager": {"facts": "f", "plan": "p", "ledger": rounds, "answer": f"all done in {name}"}}
     services = {"default": {"provider": "scripted", "script": script}}
-    boss = {"type": "human", "name": "Boss", "description": "Decides."}
-    from magentic_kit import TeamFactory
+    return {"name": name, "task": "t", "services": services, "agents": [{"description": "Helps.", **agent}], **changes}
 
-    factory = TeamFactory.from_dict(
-        {"name": "office", "task": "t", "services": services, "agents": [boss], "limits": {"deadline": "2s"}},
-        base_dir=tmp_path,
-    )
-    database.submit(factory, id="run")
+
+def test_people_of_a_team_inside_are_asked_and_the_deadline_waits(database: Database, url: str, tmp_path: Path) -> None:
+    limits = {"deadline": "4s"}
+    inner = office("inner", {"name": "Boss", "type": "human"}, limits=limits, review={"plan": True})
+    (tmp_path / "inner.yaml").write_text(yaml.safe_dump(inner))
+    outer = office("outer", {"name": "Desk", "type": "team", "team": "inner.yaml"}, limits=limits)
+    database.submit(TeamFactory.from_dict(outer, base_dir=tmp_path), id="run")
+    with at_work(database):
+        assert "Plan:\np" in asked(database, "run", "plan").text
+    began = ev.seconds(ev.now())
+    wait_for(lambda: ev.seconds(ev.now()) > began + 4)  # longer than the deadline
+    database.answer("run", "approve")
     with at_work(database):
         assert "Decide." in asked(database, "run", "turn").text
-    began = ev.seconds(ev.now())
-    wait_for(lambda: ev.seconds(ev.now()) > began + 2.5)  # longer than the deadline
-    assert app.run(["answer", "run", "text", "Yes.", "--database", url]) == 0
-    with at_work(database):
+        assert app.run(["answer", "run", "text", "Yes.", "--database", url]) == 0
         wait_for(lambda: state(database, "run") == "satisfied")
-    (turn,) = [e for e in database.history("run").log() if isinstance(e, ev.AgentMessage)]
+    history = database.history("run")
+    (turn,) = [event for event in history.log("Desk#0.0") if isinstance(event, ev.AgentMessage)]
     assert (turn.agent, turn.text) == ("Boss", "Yes.")
-    end = database.history("run").log()[-1]
-    assert isinstance(end, ev.RunFinished) and end.seconds < 2
+    for run, name in {"": "outer", "Desk#0.0": "inner"}.items():
+        (end,) = [event for event in history.log(run) if isinstance(event, ev.RunFinished)]
+        assert (end.outcome, end.answer) == ("satisfied", f"all done in {name}") and end.seconds < 4
 
 
 def test_a_waiting_run_is_cancelled_and_goes_on_again(

@@ -12,7 +12,8 @@ from support.openai_server import OpenAIServer, Reply
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.cluster.database import QUEUE, Database
+from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.entry import QUEUE
 from magentic_kit.cluster.queued import derive
 from magentic_kit.runlog.reader import read_log
 
