@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 from magentic_kit.errors import ConfigError
 from magentic_kit.team.loading import Team, load_team
 from magentic_kit.team.modules import MissingModule, find_source
-from magentic_kit.team.plugins import MCPStdioPlugin, OpenAPIPlugin, PythonPlugin, SqlPlugin
+from magentic_kit.team.plugins import FilesPlugin, MCPStdioPlugin, OpenAPIPlugin, PythonPlugin, SqlPlugin
 from magentic_kit.team.secrets import scalars
 from magentic_kit.team.services import PythonService, ReplayService, ScriptedService
 
@@ -46,58 +46,62 @@ class AllowedFolders:
                 self.check(load_team(agent.team))
 
     def _check(self, what: str, path: Path | None) -> None:
-        if self._folders is None:
-            return
-        found = "is no file of its own, and so"
-        if path is not None:
-            found = f"is {path.resolve()}, which is"
-            if any(path.resolve().is_relative_to(folder) for folder in self._folders):
-                return
-        raise ConfigError.one(f"{what} {found} outside the folders that this worker allows; --allow names others")
+        allowed = self._folders is None
+        for folder in self._folders or ():
+            allowed = allowed or (path is not None and path.resolve().is_relative_to(folder))
+        if not allowed:
+            raise ConfigError.one(f"{what} is outside the folders that this worker allows; --allow names others")
 
 
 def _paths(team: Team) -> Iterator[tuple[str, Path | None]]:
-    """What the team names, each with its path; None if it is not in a file that could be allowed."""
+    """What the team names, each with its path; None if it is in no file that could be allowed."""
     base = team.base_dir
     for name, service in team.config.services.items():
-        what = f"service '{name}'"
         match service:
             case PythonService():
-                yield what, _module(service.target, base)
-                yield from _arguments(what, service.args, base)
+                yield from _code(f"service '{name}'", service, base)
             case ScriptedService(script=Path() as script):
-                yield what, base / script
+                yield f"service '{name}': script", base / script
             case ReplayService():
-                yield what, base / service.log
+                yield f"service '{name}': log", base / service.log
     for name, plugin in team.config.plugins.items():
-        what = f"plugin '{name}'"
         match plugin:
             case PythonPlugin():
-                yield what, _module(plugin.target, base)
-                yield from _arguments(what, plugin.args, base)
+                yield from _code(f"plugin '{name}'", plugin, base)
             case MCPStdioPlugin():
-                folder = base / (plugin.cwd or "")
-                yield what, folder
-                command = shutil.which(plugin.command) or folder / plugin.command
-                yield f"{what}, command {plugin.command}", Path(command)
-                yield from _arguments(what, [*plugin.args, dict(plugin.env)], folder)
+                yield from _program(f"plugin '{name}'", plugin, base)
             case OpenAPIPlugin() if "://" not in plugin.spec:
-                yield what, base / plugin.spec
+                yield f"plugin '{name}': spec", base / plugin.spec
             case SqlPlugin() if (url := make_url(plugin.url)).get_backend_name() == "sqlite":
-                yield what, base / (url.database or "")
-            case _ if isinstance(root := getattr(plugin, "root", None), Path):
-                yield what, base / root
+                yield f"plugin '{name}': url", base / (url.database or "")
+            case FilesPlugin():
+                yield f"plugin '{name}': root", base / plugin.root
 
 
-def _module(target: str, base: Path) -> Path | None:
+def _code(who: str, config: PythonService | PythonPlugin, base: Path) -> Iterator[tuple[str, Path | None]]:
     try:
-        return find_source(target.partition(":")[0], base)
+        source = find_source(config.target.partition(":")[0], base)
     except MissingModule:
-        return None
+        source = None
+    yield f"{who}: target '{config.target}'", source
+    yield from _arguments(f"{who}: args", config.args, base)
+
+
+def _program(who: str, plugin: MCPStdioPlugin, base: Path) -> Iterator[tuple[str, Path | None]]:
+    folder = Path.cwd()
+    if plugin.cwd is not None:
+        folder = base / plugin.cwd
+        yield f"{who}: cwd", folder
+    program = folder / plugin.command
+    if "/" not in plugin.command:
+        program = Path(shutil.which(plugin.command) or program)
+    yield f"{who}: command '{plugin.command}'", program
+    yield from _arguments(f"{who}: args", plugin.args, folder)
+    yield from _arguments(f"{who}: env", plugin.env, folder)
 
 
 def _arguments(what: str, arguments: object, folder: Path) -> Iterator[tuple[str, Path]]:
-    for _, value, _ in scalars(arguments):
+    for route, value, _ in scalars(arguments):
         if isinstance(value, str) and _LEADS_AWAY.match(value):
             path = re.split(r"[=:](?=[/~.])", value)[-1]
-            yield f"{what}, argument {value!r}", folder / Path(path).expanduser()
+            yield ".".join(map(str, (what, *route))), folder / Path(path).expanduser()  # the value may be a secret

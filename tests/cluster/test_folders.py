@@ -55,7 +55,7 @@ def server(command: str, *args: str, **more: Any) -> dict[str, Any]:
 INSIDE: dict[str, dict[str, Any]] = {
     "code beside the team": code("notes:Notes", file="data/sales.db", about="a/b", url="https://host/x"),
     "a script": {"services": {"s": {"provider": "scripted", "script": "script.yaml"}}},
-    "a server": server("./server", "--verbose", "data"),
+    "a server": server("./server", "--verbose", "data", cwd="."),
     "files": plugin(type="files", root="."),
     "a database file": plugin(type="sql", url="sqlite:///data/sales.db"),
     "another database": plugin(type="sql", url="postgresql://host/sales"),
@@ -73,10 +73,10 @@ OUTSIDE: dict[str, dict[str, Any]] = {
     "a script": {"services": {"s": {"provider": "scripted", "script": "../script.yaml"}}},
     "a recorded run": {"services": {"s": {"provider": "replay", "log": "../run"}}},
     "a program": server("sh", "-c", "true"),
-    "a program by its path": server("../server"),
-    "a program's argument": server("./server", "--root=/"),
-    "a program's environment": server("./server", env={"LD_PRELOAD": "/tmp/x.so"}),
-    "a program's folder": server("./server", cwd=".."),
+    "a program by its path": server("../server", cwd="."),
+    "a program's argument": server("./server", "--root=/", cwd="."),
+    "a program's environment": server("./server", cwd=".", env={"LD_PRELOAD": "/tmp/x.so"}),
+    "a program's folder": server("server", cwd=".."),
     "a document": plugin(type="openapi", spec="../api.yaml"),
     "files": plugin(type="files", root=".."),
     "a database file": plugin(type="sql", url="sqlite:////var/sales.db"),
@@ -101,11 +101,11 @@ def test_a_member_team_is_checked_as_its_team_is(folder: Path) -> None:
         "agents: [{name: A, description: d, instructions: i}]\n"
     )
     member = {"type": "team", "name": "Desk", "description": "Helps.", "team": str(folder / "inner.yaml")}
-    with pytest.raises(ConfigError, match=r"plugin 'p' is .*subprocess\.py, which is outside"):
+    with pytest.raises(ConfigError, match="plugin 'p': target 'subprocess:Popen' is outside"):
         check(folder, agents=[member])
 
 
 def test_a_team_is_in_an_allowed_folder_itself(folder: Path) -> None:
     AllowedFolders([folder]).check_base(folder / "teams")
-    with pytest.raises(ConfigError, match=r"the team's folder is .* outside the folders"):
+    with pytest.raises(ConfigError, match="the team's folder is outside the folders"):
         AllowedFolders([folder]).check_base(folder.parent)
