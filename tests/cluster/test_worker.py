@@ -12,6 +12,7 @@ from support.openai_server import OpenAIServer, Reply
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
+from magentic_kit.cluster.adoption import Liveness
 from magentic_kit.cluster.database import Database
 from magentic_kit.cluster.entry import QUEUE
 from magentic_kit.cluster.queued import derive
@@ -204,3 +205,16 @@ def test_a_run_that_costs_every_worker_its_life_is_parked(database: Database, tm
     with at_work(database, lease=0.5):
         wait_for(lambda: state(database, "run") == "waiting")
         assert database.entry("run").note == "5 workers were lost with it"
+
+
+def test_a_worker_that_comes_back_has_time_to_show_that_it_lives(database: Database, tmp_path: Path) -> None:
+    database.submit(team(tmp_path), "job", id="run")
+    taken = {"run": [[{"worker": "lost"}]]}
+    abandon(database, tmp_path, taken)
+    adopter = Liveness(database, "adopter", lease=1.0, patience=1.0, lost=print)
+    with database.engine.connect() as session:
+        while state(database, "run") == "running":
+            adopter._adopt(session)
+        abandon(database, tmp_path, taken)  # by a worker of the same name, whose lock is free once more
+        adopter._adopt(session)
+    assert state(database, "run") == "running"
