@@ -273,5 +273,5 @@ def test_the_container_example_starts_what_there_is() -> None:
     last = (EXAMPLE / "Dockerfile").read_text().splitlines()[-1]
     program, command = json.loads(last.removeprefix("CMD "))
     assert program == "magentic-kit" and command in COMMANDS
-    if shutil.which("docker"):
+    if shutil.which("docker") and call(["docker", "compose", "version"], capture_output=True).returncode == 0:
         call(["docker", "compose", "-f", EXAMPLE / "compose.yaml", "config", "--quiet"], check=True)
