@@ -18,7 +18,7 @@ from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
 from magentic_kit.events import AnyEvent
 from magentic_kit.orchestration.callbacks import isolated
-from magentic_kit.orchestration.options import OnEvent, RunArguments
+from magentic_kit.orchestration.options import OnEvent, RunArguments, Task
 from magentic_kit.runlog.directory import RunLog
 from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
@@ -57,7 +57,7 @@ class RunUnderWay(Protocol):
 class StartRun(Protocol):
     """Starts a run of a team, or goes on with the one that a log has."""
 
-    def __call__(self, task: str | None, options: RunArguments, log: RunLog | None = None) -> RunUnderWay:
+    def __call__(self, task: Task | None, options: RunArguments, log: RunLog | None = None) -> RunUnderWay:
         """Raises `ConfigError` if the run cannot begin or go on."""
 
 
@@ -78,14 +78,14 @@ class EmbeddedTeam:
             return config.description
         return "A team of agents: " + " ".join(f"{agent.name}: {agent.description}" for agent in config.agents)
 
-    async def call(self, task: str | None, options: RunArguments) -> RunResult:
+    async def call(self, task: Task | None, options: RunArguments) -> RunResult:
         """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
         async for step in self.stream(task, options):
             if isinstance(step, RunResult):
                 return step
         raise AssertionError("a run has a result")
 
-    async def stream(self, task: str | None, options: RunArguments) -> AsyncGenerator[AnyEvent | RunResult, None]:
+    async def stream(self, task: Task | None, options: RunArguments) -> AsyncGenerator[AnyEvent | RunResult, None]:
         """The events of a run of the team as they come, then its result. Leaving the loop cancels the run."""
         follow = isolated(self.on_event)
         parent = PARENT_CALL.get()
@@ -106,7 +106,7 @@ class EmbeddedTeam:
                 await run.result()
             raise
 
-    def _start_inside(self, parent: ParentCall, name: str, task: str | None, options: RunArguments) -> RunUnderWay:
+    def _start_inside(self, parent: ParentCall, name: str, task: Task | None, options: RunArguments) -> RunUnderWay:
         """Starts a run inside the log of the run whose call this is.
 
         If that run is resumed and this call was under way when it stopped, the run that the call had begun goes on.
@@ -181,7 +181,7 @@ class TeamChatCompletion(InProcessChatCompletion):
 
     async def _reply(self, history: ChatHistory) -> Answer:
         self._enter_call()
-        result = await self._team.call(_task(history), self._team.options)
+        result = await self._team.call([*history.messages], self._team.options)
         return Answer(text=_answer(result), usage=_usage(result), cost=result.cost)
 
     async def _inner_get_streaming_chat_message_contents(
@@ -193,7 +193,7 @@ class TeamChatCompletion(InProcessChatCompletion):
         """
         self._enter_call()
         written, is_limited = "", False
-        async for step in self._team.stream(_task(chat_history), self._team.options):
+        async for step in self._team.stream([*chat_history.messages], self._team.options):
             if isinstance(step, RunResult):
                 answer = Answer(text=_rest(_answer(step), written), usage=_usage(step), cost=step.cost)
                 for content in contents_of(answer, self.ai_model_id, attempt=function_invoke_attempt):
@@ -228,15 +228,6 @@ def _rest(reply: str, written: str) -> str:
     if reply.startswith(written.rstrip()):
         return reply[len(written) :]
     return f"\n\n{reply}"
-
-
-def _task(history: ChatHistory) -> str:
-    """What a conversation asks for: its last message, and all that was said before it."""
-    messages = [message for message in history.messages if message.content.strip()]
-    if len(messages) < 2:
-        return "".join(message.content for message in messages)
-    before = "\n\n".join(f"{message.name or message.role.value}: {message.content}" for message in messages[:-1])
-    return f"{messages[-1].content}\n\nThis was said before:\n\n{before}"
 
 
 def _parameter(name: str, about: str | None, default: Any, *, is_required: bool) -> KernelParameterMetadata:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from magentic_kit.batch.tasks import Check
+from magentic_kit.batch.checks import Check
 from magentic_kit.runlog.files import write_private
 from magentic_kit.runlog.usage import sum_known
 from magentic_kit.views.batch_page import BatchRow, batch_html

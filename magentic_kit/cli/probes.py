@@ -21,7 +21,7 @@ from magentic_kit.cli.findings import Finding
 from magentic_kit.cli.init import PROVIDERS
 from magentic_kit.errors import ConfigError, LedgerError, ServiceError
 from magentic_kit.events import RunLimits
-from magentic_kit.orchestration.ledger import tier_settings
+from magentic_kit.orchestration.ledger import ledger_tiers
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.prompts import PROMPTS, fill
@@ -139,7 +139,7 @@ class _Questions:
         values = {"task": "Say hello.", "team": members, "names": ", ".join(members)}
         prompt = await fill(PROMPTS["progress_ledger"], values)
         told: dict[str, str] = {}
-        for tier in tier_settings(self._service.get_prompt_execution_settings_class(), ()):
+        for tier in ledger_tiers(self._service.get_prompt_execution_settings_class(), ()):
             ledger = self._manager(tier).ask_ledger(ChatHistory(), prompt, list(members), round=0, attempts=1)
             told[tier] = await _attempt(ledger)
         best = next((tier for tier, answer in told.items() if answer == "yes"), None)

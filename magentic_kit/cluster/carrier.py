@@ -97,16 +97,17 @@ class Carrier:
             people = QueuedPeople(spec["people"], answers, redactor.text)
             calls = answers[-1]["calls"] if answers else {}
             options = ResumeArguments(unknown_tools=calls, **people.options())
-            run = Run.over(factory.blueprint, log, spec["task"], options, id, inputs=spec["inputs"], elapsed=elapsed)
+            run = Run.over(factory.blueprint, log, spec["task"], options, id, inputs=spec["inputs"])
+            run.clock.used = elapsed  # it begins in a task of its own, which has not begun
             log.on_broken = run.cancel  # no call more is paid for
             result = await self._result(run, log, people)
             if log.broken is not None:
                 raise log.broken
             if result is None:
-                return _waiting([*people.open.values()], run.elapsed)
+                return _waiting([*people.open.values()], run.clock.elapsed)
             error = result.error or {}
             if error.get("kind") == UnknownToolError.kind:  # of a run inside it
-                return await self._ask(log, "outcome", error["message"], run.elapsed)
+                return await self._ask(log, "outcome", error["message"], run.clock.elapsed)
             return _end(result.outcome, result.error)
         except JournalError:
             raise

@@ -25,8 +25,9 @@ from magentic_kit.cluster.entry import (
     Entry,
     Spec,
 )
+from magentic_kit.cluster.history import STREAM, History
 from magentic_kit.cluster.limits import GET_LIMITS, SET_LIMIT, TABLES, reason_of
-from magentic_kit.cluster.log import STREAM, History
+from magentic_kit.cluster.queueable import require_queueable
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, effective
 from magentic_kit.runlog.directory import new_run_id
@@ -83,17 +84,17 @@ class Database:
         """Queues a run of the team as it is now, and returns its id; the same id again is the same run.
 
         The functions that `approve` names and, with `approve_plan`, plans need nobody's yes. Runs without a
-        `priority` begin first, then those of a lower number (from 1); none begins before `delay` seconds have
-        passed. Raises `ConfigError`, also if that id is taken by a run of something else.
+        `priority` begin first, then those of a lower number (from 1), none before `delay` seconds have passed.
+        Raises `ConfigError`, also if that id is taken by a run of something else, or there is a secret in it.
         """
-        blueprint = factory.blueprint
-        run = id or new_run_id(blueprint.config.name)
+        blueprint, run = factory.blueprint, id or new_run_id(factory.blueprint.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
+        require_queueable(blueprint, task, inputs or {})
         spec: Spec = {
             "team": blueprint.team.stored(blueprint.redactor().spans),
             "base_dir": str(blueprint.team.base_dir.resolve()),
-            "task": blueprint.fill_task(task, blueprint.fill_inputs(inputs or {})),
+            "task": task or "",  # the worker fills in the team's own
             "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),
             "people": {"approve": [*approve], "approve_plan": approve_plan},
         }

@@ -4,91 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dbos import DBOS
 from dbos import error as dbos_error
 
-from magentic_kit import events as ev
+from magentic_kit.cluster.history import STREAM, History
 from magentic_kit.errors import JournalError
-from magentic_kit.events import AnyEvent, from_dict, to_dict
-
-STREAM = "log"
-"""The stream of a run: each value is a JSON list of what follows.
-
-`{"worker": name}`: it takes the run; `{"waits": true}`: for a person; `{"run", "event"}`: an event of the run, or of
-one inside it.
-"""
-
-
-@dataclass(kw_only=True)
-class History:
-    """The stream of a run: how often workers have taken it, and the events by the run inside it, `""` for itself.
-
-    `lost` counts the workers that did not bring it to its end or to a question; `ended` is whether its end is last.
-    """
-
-    takes: int = 0
-    lost: int = 0
-    ended: bool = False
-    values: int = 0
-    logs: dict[str, dict[int, AnyEvent]] = field(default_factory=dict)
-
-    def read(self, value: str) -> None:
-        """Adds what a value of the stream has."""
-        self.values += 1
-        for item in json.loads(value):
-            if "worker" in item:
-                self.takes += 1
-                self.lost += 1
-            elif "waits" in item:
-                self.lost, self.ended = 0, False
-            else:
-                self.add(item["run"], from_dict(item["event"]))
-
-    def add(self, run: str, event: AnyEvent) -> None:
-        """Adds an event. One that was written twice, as the connection was lost, counts once."""
-        self.logs.setdefault(run, {})[event.seq] = event
-        if not run:
-            self.ended = isinstance(event, ev.RunFinished)
-            if self.ended:
-                self.lost = 0
-
-    def log(self, run: str = "") -> list[AnyEvent]:
-        """The events of the run, or of the one that a call of it has begun."""
-        return list(self.logs.get(run, {}).values())
-
-    def end(self, state: str, at: float | None) -> None:
-        """Gives the log of a run that was cancelled its last event, which DBOS takes from no worker any more."""
-        log = self.log()
-        if state == "cancelled" and log and not self.ended:
-            time = datetime.fromtimestamp(at or 0, timezone.utc).isoformat(timespec="milliseconds")
-            end = ev.RunFinished(outcome="cancelled", answer="", seq=log[-1].seq + 1, run_id=log[0].run_id)
-            self.add("", replace(end, time=time.replace("+00:00", "Z")))
-
-    def is_idle(self, questions: Iterable[str]) -> bool:
-        """Whether no function is under way but those inside which these questions are asked."""
-        paths = {next(iter(log.values())).run_id: run for run, log in self.logs.items()}
-        asking = []
-        for question in questions:
-            run_id, _, name = question.partition("/")
-            asking.append(f"{paths.get(run_id, '')}/{name}".removeprefix("/"))
-        for run in self.logs:
-            calls = set()
-            for event in ev.effective(self.log(run)):
-                if isinstance(event, ev.ToolCallStarted):
-                    calls.add(event.call)
-                elif isinstance(event, ev.ToolCallFinished | ev.ToolCallFailed):
-                    calls.discard(event.call)
-            for call in calls:
-                inside = f"{run}/{call}.".removeprefix("/")
-                if not any(name.startswith(inside) for name in asking):
-                    return False
-        return True
+from magentic_kit.events import AnyEvent, to_dict
 
 
 class StreamLog:
@@ -163,6 +89,18 @@ class StreamLog:
     def _break(self, why: str) -> None:
         self.broken = JournalError(why)
         self.on_broken()
+
+    def keep(self, sha256: str, content: bytes) -> None:
+        """Adds the content of an attachment to the stream, unless it is there."""
+        if sha256 not in self.history.contents:
+            self.history.contents[sha256] = content
+            self._root._unwritten.append(_as_json({"sha256": sha256, "content": b64encode(content).decode()}))
+
+    def kept(self, sha256: str) -> bytes:
+        """The content of an attachment. Raises `JournalError`."""
+        if sha256 not in self.history.contents:
+            raise JournalError(f"the attachment {sha256} is not in the log of the run")
+        return self.history.contents[sha256]
 
     def inside(self, call: str, team: str) -> StreamLog:
         """The log of the run that this call of the run begins, or began earlier."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from magentic_kit.cluster.database import Database
 from magentic_kit.cluster.entry import OUTCOMES, Entry
+from magentic_kit.errors import ConfigError
 from magentic_kit.events import AnyEvent
 from magentic_kit.runlog.directory import Journal
 from magentic_kit.runlog.files import make_directory
@@ -54,6 +55,9 @@ class Queue:
 
     async def run(self, task: Task, home: Path) -> RunResult | None:
         """Queues the run if it is not; waits for its end, and derives its directory. None once cancelled."""
+        if task.attach:
+            message = "the workers of a queue take no files: leave out `attach`, or run the batch here"
+            raise ConfigError.one(message, file=f"task {task.id}")
         id = self.prefix + home.name.partition("-")[0]
         if id not in self._entries:
             await asyncio.to_thread(
@@ -98,6 +102,8 @@ def derive(database: Database, id: str, out: Path, formats: Sequence[str]) -> tu
     journals, records = {"": _journal(out / id, history.log())}, dict[str, RunRecord]()
     journals[""].describe(database.spec(id)["team"])
     try:
+        for sha256, content in history.contents.items():
+            journals[""].keep(sha256, content)
         for run in sorted({"", *history.logs}):  # each after the one that began it
             events = history.log(run)
             records[run] = RunRecord.of(events)

@@ -14,8 +14,8 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.options import Injected, TeamChanges
 from magentic_kit.orchestration.substitutes import ChatService
 from magentic_kit.runlog.redaction import Redactor, redactor_of
-from magentic_kit.services.connectors import in_dialect
 from magentic_kit.services.keys import keys_of
+from magentic_kit.services.mixins import in_dialect
 from magentic_kit.services.options import unknown_options
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.prices import Pricing, pricing_of
@@ -25,8 +25,6 @@ from magentic_kit.team.loading import Team, load_team, vary_team
 from magentic_kit.team.problems import nearest
 from magentic_kit.text import sendable
 from magentic_kit.tools.plugins import Tools, as_plugin
-
-_HOW_TO_GIVE = "values go to `inputs=`, and a message's text is its `content`"
 
 
 class TeamBlueprint:
@@ -182,8 +180,6 @@ class TeamBlueprint:
 
     def fill_task(self, given: str | None, inputs: Mapping[str, Any]) -> str:
         """The task as given, else the team's own with the inputs filled in. Raises `ConfigError` if there is none."""
-        if not isinstance(given, str | None):
-            raise TypeError(f"the task should be a text (str), not a {type(given).__name__}; {_HOW_TO_GIVE}")
         if given is not None and given.strip():
             return sendable(given)
         if not self.config.task:

@@ -8,26 +8,29 @@ from typing import TYPE_CHECKING, Any
 from semantic_kernel.agents import MagenticOrchestration
 from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
-from semantic_kernel.contents import ChatMessageContent
+from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.filters.filter_types import FilterTypes
 from semantic_kernel.functions.kernel_arguments import KernelArguments
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.events import MANAGER, ToolCallFailed
 from magentic_kit.orchestration.agent import TeamAgent
+from magentic_kit.orchestration.answer_format import answer_format_of
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.callbacks import isolated
 from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.options import OrchestrationArguments
-from magentic_kit.orchestration.own_manager import OwnManager, own_manager
-from magentic_kit.orchestration.prompts import template
+from magentic_kit.orchestration.own_manager import FormAnswer, OwnManager, own_manager
+from magentic_kit.orchestration.prompts import ANSWER_IN_FORM, template
 from magentic_kit.orchestration.reviews import PlanReviews
 from magentic_kit.orchestration.sources import MemberService, Sources
+from magentic_kit.orchestration.task import Contents
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.services.contents import KeptContents
 from magentic_kit.team.agents import AgentConfig
 from magentic_kit.team.plan import TaskLedger
 from magentic_kit.tools.kernel import AgentKernel
@@ -51,6 +54,8 @@ class RunParts:
         options: OrchestrationArguments,
         member_service: MemberService,
         plan: TaskLedger | None = None,
+        contents: Contents = (),
+        gives_value: bool = False,
     ) -> None:
         config = blueprint.config
         if config.review.plan and options.reviewer is None:
@@ -60,11 +65,25 @@ class RunParts:
         self._blueprint, self._inputs, self._options = blueprint, inputs, options
         self._emitter, self._control, self._steps = emitter, control, steps
         self._sources = Sources(
-            blueprint, emitter, control, steps, inputs=inputs, options=options, member_service=member_service
+            blueprint,
+            emitter,
+            control,
+            steps,
+            inputs=inputs,
+            options=options,
+            member_service=member_service,
+            contents=contents,
         )
         self._permissions = ToolPermissions(
-            emitter, control, steps, plugins=config.plugins, patterns=config.review.tools, people=options.people
+            emitter,
+            control,
+            steps,
+            plugins=config.plugins,
+            patterns=config.review.tools,
+            people=options.people,
+            store=KeptContents(emitter.attachments),
         )
+        self.answer_format = answer_format_of(options.output_type, config.answer)
         self._servers: PluginServers | None = None
         if blueprint.tools.remote:
             from magentic_kit.tools.mcp import PluginServers
@@ -76,14 +95,23 @@ class RunParts:
         """What a reader of the answer has to know besides."""
         self.manager = self._manager(plan)
         self.agents = [self._agent(index, agent) for index, agent in enumerate(config.agents)]
-        self.orchestration = MagenticOrchestration[str, ChatMessageContent](
+        answer_type: Any = ChatMessageContent
+        if gives_value and self.answer_format is not None:
+            answer_type = self.answer_format.type
+        self.orchestration = MagenticOrchestration[str, answer_type](
             members=list(self.agents),
             manager=self.manager,
             name=config.name,
             description=config.description or None,
             agent_response_callback=isolated(options.agent_response_callback),  # type: ignore[arg-type]
             streaming_agent_response_callback=isolated(options.streaming_agent_response_callback),
+            output_transform=None if answer_type is ChatMessageContent else self._value_of,
         )
+
+    def _value_of(self, answer: object) -> object:
+        """The answer as an object of the type that was asked for."""
+        assert self.answer_format is not None
+        return self.answer_format.value_of(self.manager.value)
 
     async def close(self) -> None:
         """Ends the servers that the run has started."""
@@ -118,7 +146,15 @@ class RunParts:
             if plan is not None:
                 raise TypeError("a manager of your own makes its own plan: leave out plan=, or manager=")
             service = blueprint.service(name)
-            return own_manager(self._options.manager, service, calls, self._control, reviews, self._start_plugins)
+            return own_manager(
+                self._options.manager,
+                service,
+                calls,
+                self._control,
+                reviews,
+                self._start_plugins,
+                self._former(ManagerModel(calls, service, options, blueprint.structured_output(name))),
+            )
         return TeamManager(
             # SK's own round and reset limits end a run with whatever was said last (DESIGN.md, defect 6).
             max_stall_count=config.max_stalls,
@@ -130,7 +166,23 @@ class RunParts:
             first_plan=plan,
             reviews=reviews,
             start_plugins=self._start_plugins,
+            answer_format=self.answer_format,
         )
+
+    def _former(self, model: ManagerModel) -> FormAnswer | None:
+        """What puts the answer of a manager of the caller's into the form that the team asks for."""
+        form, attempts = self.answer_format, self._blueprint.config.manager.ledger_attempts
+        if form is None:
+            return None
+
+        async def form_answer(answer: str) -> object:
+            try:
+                return form.data_of(answer)
+            except ValueError:  # most likely prose
+                prompt = ANSWER_IN_FORM.format(answer=answer)
+                return await model.ask_answer(ChatHistory(), prompt, form, attempts=attempts)
+
+        return form_answer
 
     def _agent(self, index: int, config: AgentConfig) -> TeamAgent:
         source = self._sources.of(config)

@@ -15,7 +15,8 @@ from semantic_kernel.functions.kernel_function_metadata import KernelFunctionMet
 
 from magentic_kit import events as ev
 from magentic_kit.runlog.emitter import RunEmitter
-from magentic_kit.services.connectors import with_mixin
+from magentic_kit.services.contents import as_sent
+from magentic_kit.services.mixins import with_mixin
 from magentic_kit.services.reply import CallInRun, InProcessChatCompletion
 from magentic_kit.text import one_line
 
@@ -104,6 +105,8 @@ class _InRun:
     ) -> AsyncIterator[list[ChatMessageContent]]:
         """What the connector itself brings for this call."""
         connector: Any = super(_InRun, _answering(cast(ChatCompletionClientBase, self), this))
+        if not isinstance(self, InProcessChatCompletion):
+            history = as_sent(history)
         if attempt is None:
             yield await connector._inner_get_chat_message_contents(history, settings)
             return

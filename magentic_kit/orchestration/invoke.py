@@ -29,7 +29,7 @@ def _is_unexpected(record: logging.LogRecord) -> bool:
 
 
 async def answer_of(
-    orchestration: Orchestration, task: str, control: RunControl, runtime: CoreRuntime | None = None
+    orchestration: Orchestration, task: ChatMessageContent, control: RunControl, runtime: CoreRuntime | None = None
 ) -> str:
     """The answer of the orchestration, on the given runtime, or on one that is started and stopped here.
 
@@ -45,7 +45,9 @@ async def answer_of(
         await _stop(own, _grace(control))
 
 
-async def _answer(orchestration: Orchestration, task: str, control: RunControl, runtime: CoreRuntime) -> str:
+async def _answer(
+    orchestration: Orchestration, task: ChatMessageContent, control: RunControl, runtime: CoreRuntime
+) -> str:
     """The answer; given up when the orchestration does not follow a cancel or the deadline."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_is_unexpected)  # once: the same filter is not added again

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,10 +11,12 @@ from semantic_kernel.agents.orchestration import magentic as sk
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 
 from magentic_kit import events as ev
-from magentic_kit.errors import LimitReached, ServiceError
+from magentic_kit.errors import AnswerError, LimitReached, ServiceError
 from magentic_kit.orchestration import prompts
+from magentic_kit.orchestration.answer_format import AnswerFormat
+from magentic_kit.orchestration.endings import answer_text, end_of_run, last_word, ledger_of
 from magentic_kit.orchestration.ledger import QUESTIONS
-from magentic_kit.orchestration.manager_model import NAME, ManagerModel, asked, said
+from magentic_kit.orchestration.manager_model import ManagerModel, asked, said
 from magentic_kit.orchestration.reviews import PlanReviews
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
@@ -39,6 +41,9 @@ class TeamManager(sk.MagenticManagerBase):
     """Carried out in place of a plan of its own."""
     reviews: PlanReviews | None
     start_plugins: Callable[[], Awaitable[None]]
+    answer_format: AnswerFormat | None
+    value: Any = None
+    """The final answer as plain data, where it has a form."""
     notes: list[str] = Field(default_factory=list)
     """What a reader of the answer has to know besides."""
     _facts: str = PrivateAttr(default="")
@@ -103,6 +108,8 @@ class TeamManager(sk.MagenticManagerBase):
                 prompt = await self._render("final_answer", magentic_context)
             else:
                 prompt = await prompts.fill(prompts.LIMITED, {"task": _task(magentic_context), "limit": str(limit)})
+            if self.answer_format is not None:
+                return said(await self._formed_answer(self.answer_format, history, prompt))
             answer, problem = await self.model.ask_whole("answer", history, prompt)
         except (LimitReached, ServiceError):
             if self.control.reached is None:
@@ -115,6 +122,17 @@ class TeamManager(sk.MagenticManagerBase):
         elif problem:
             self.notes.append(f"The final answer is not whole: {problem}.")
         return said(answer)
+
+    async def _formed_answer(self, form: AnswerFormat, history: ChatHistory, prompt: str) -> str:
+        """The answer in the form that the team asks for. After a limit one that does not fit is better than none."""
+        try:
+            self.value = await self.model.ask_answer(history, prompt, form, attempts=self.config.ledger_attempts)
+        except AnswerError as error:
+            if self.control.reached is None:
+                raise
+            self.notes.append(f"{str(error).capitalize()}.")
+            return error.text
+        return answer_text(self.value)
 
     # -- task ledger
 
@@ -190,7 +208,7 @@ class TeamManager(sk.MagenticManagerBase):
             instruction = (
                 "The request seems to be satisfied, but you have not spoken yet: check it and add what is missing."
             )
-            corrected = _ledger(satisfied=False, reason="must_speak", speaker=missing[0], instruction=instruction)
+            corrected = ledger_of(satisfied=False, reason="must_speak", speaker=missing[0], instruction=instruction)
             for key, item in corrected:
                 setattr(ledger, key, item)
 
@@ -206,29 +224,3 @@ class TeamManager(sk.MagenticManagerBase):
 
 def _task(context: sk.MagenticContext) -> str:
     return context.task.content
-
-
-def end_of_run(reason: str) -> sk.ProgressLedger:
-    """The ledger by which a limit ends the run: SK then asks for the final answer."""
-    return _ledger(satisfied=True, reason=reason)
-
-
-def _ledger(*, satisfied: bool, reason: str, speaker: str = "", instruction: str = "") -> sk.ProgressLedger:
-    def item(answer: str | bool) -> sk.ProgressLedgerItem:
-        return sk.ProgressLedgerItem(reason=reason, answer=answer)
-
-    return sk.ProgressLedger(
-        is_request_satisfied=item(satisfied),
-        is_in_loop=item(False),
-        is_progress_being_made=item(True),
-        next_speaker=item(speaker),
-        instruction_or_question=item(instruction),
-    )
-
-
-def last_word(spoken: Iterable[tuple[str | None, str]]) -> str:
-    """In place of an answer that nobody wrote: what was said last; `spoken` gives name and text, latest first."""
-    for name, text in spoken:
-        if name and name != NAME and text.strip():
-            return f"No final answer could be written. The last to speak was {name}:\n\n{text}"
-    return "No final answer could be written, and no agent had spoken yet."

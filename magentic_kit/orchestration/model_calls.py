@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services import prices
+from magentic_kit.services.contents import Content, can_take, opened_with
 from magentic_kit.services.messages import as_conversation, characters
 from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.services.reply import Answer, contents_of
@@ -46,6 +47,7 @@ class ParticipantCalls(LoggedCalls):
         history_name: str = "",
         substitutes: Substitutes | None = None,
         pricing: prices.Pricing | None = None,
+        contents: Sequence[Content] = (),
     ) -> None:
         super().__init__(
             who, service, emitter=emitter, control=control, steps=steps, throttle=throttle, pricing=pricing
@@ -55,6 +57,7 @@ class ParticipantCalls(LoggedCalls):
         self._history_name = history_name or who  # as Semantic Kernel names it
         self._narrowed = False  # whether the model has said that a request was too long
         self._substitutes = substitutes or Substitutes()
+        self._contents = contents  # what goes with the task
         self.last_reply: ev.ModelCallFinished | None = None
         """How the last call ended that brought a reply."""
 
@@ -91,7 +94,11 @@ class ParticipantCalls(LoggedCalls):
 
     async def select(self, service: ChatCompletionClientBase, call: ModelCall, history: ChatHistory) -> Selection:
         """The part of the history that is sent."""
-        conversation = as_conversation(history, me=self._history_name)
+        conversation = as_conversation(
+            history, me=self._history_name, can_see=partial(can_take, service, behind_results=True)
+        )
+        if call.purpose != "summary":
+            conversation = opened_with(conversation, self._contents)
         if self._window is None:
             return Selection(conversation)
         redactor = self.emitter.redactor

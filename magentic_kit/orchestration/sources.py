@@ -15,12 +15,15 @@ from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.options import OrchestrationArguments, RunArguments
 from magentic_kit.orchestration.substitutes import Substitutes
+from magentic_kit.orchestration.task import Contents
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.services.contents import require_takes
 from magentic_kit.services.human import HumanChatCompletion
 from magentic_kit.services.prices import Pricing, free
 from magentic_kit.team.agents import AgentConfig, ContextConfig
+from magentic_kit.team.skills import PLUGIN
 
 MemberService = Callable[[TeamBlueprint, RunArguments, RunEmitter, RecordedSteps], ChatCompletionClientBase]
 """Makes the chat service that answers by runs of a member team, as parts of the run with this emitter and steps."""
@@ -50,10 +53,12 @@ class Sources:
         inputs: Mapping[str, Any],
         options: OrchestrationArguments,
         member_service: MemberService,
+        contents: Contents,
     ) -> None:
         self._blueprint, self._inputs, self._options = blueprint, inputs, options
         self._emitter, self._control, self._steps = emitter, control, steps
         self._member_service = member_service
+        self._contents = contents
         self._down: set[str] = set()  # services that failed this run for good
 
     def of(self, config: AgentConfig) -> Source:
@@ -76,7 +81,14 @@ class Sources:
         *,
         history_name: str = "",
     ) -> ParticipantCalls:
-        """The model calls of a participant that a service of the team answers."""
+        """The model calls of a participant that a service of the team answers.
+
+        Raises `ConfigError` if its connector cannot be sent what goes with the task.
+        """
+        substitutes = self._blueprint.substitutes(service)
+        require_takes(self._blueprint.service(service, model), service, self._contents)
+        for substitute in substitutes:
+            require_takes(substitute.service, substitute.name, self._contents)
         window = Window(context, me=history_name or who, options=options) if context else None
         return ParticipantCalls(
             who,
@@ -87,8 +99,9 @@ class Sources:
             throttle=self._blueprint.throttle(service),
             window=window,
             history_name=history_name,
-            substitutes=Substitutes(self._blueprint.substitutes(service), self._down),
+            substitutes=Substitutes(substitutes, self._down),
             pricing=self._blueprint.pricing(service, model),
+            contents=self._contents,
         )
 
     def _model(self, config: AgentConfig) -> Source:
@@ -97,7 +110,7 @@ class Sources:
         options = blueprint.settings(name, model.options)
         calls = self.calls(config.name, name, model.id, options, config.context)
         participant = self.participant(name, model.id, config.context)
-        participant["tools"] = config.functions
+        participant["tools"] = [*config.functions, *([f"{PLUGIN}.read"] if config.skills else [])]
         return Source(calls, blueprint.service(name, model.id), calls.describe("turn", options), participant)
 
     def _human(self, config: AgentConfig) -> Source:
@@ -134,6 +147,7 @@ class Sources:
             control=self._control,
             steps=self._steps,
             pricing=pricing,
+            contents=self._contents,
         )
         call = replace(calls.describe("turn", {}), silence=None, timeout=None)
         return Source(calls, service, call, {"service": "", "provider": provider, "model": model})

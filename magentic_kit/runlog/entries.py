@@ -46,3 +46,16 @@ class Fault:
     kind: str
     message: str
     time: str
+
+
+def ending_in_words(outcome: str, reason: str, limit: tuple[str, str] | None, error: dict[str, str] | None) -> str:
+    """One sentence on how a run ended; an empty outcome is that of a log that breaks off."""
+    name, detail = limit or (reason, "")
+    what = error or {}
+    return {
+        "satisfied": "The manager judged the request satisfied.",
+        "limited": f"A limit ended the run: {name}{f' ({detail})' if detail else ''}.",
+        "rejected": f"A person rejected the plan{f': {reason}' if reason else ''}.",
+        "cancelled": "The run was cancelled.",
+        "failed": f"The run failed ({what.get('kind')}): {what.get('message')}",
+    }.get(outcome, "The log breaks off: the process ended before the run did.")

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
-from magentic_kit.runlog.entries import Fault, ToolCall, Turn
+from magentic_kit.runlog.entries import Fault, ToolCall, Turn, ending_in_words
 from magentic_kit.runlog.timeline import Timeline
 from magentic_kit.runlog.usage import ModelCall, Tally, WindowSums, cost_text, tally, tokens_of, window_sums
 
@@ -25,9 +25,12 @@ class RunRecord:
     team: str = ""
     task: str = ""
     inputs: dict[str, Any] = field(default_factory=dict)
+    attachments: list[ev.Attachment] = field(default_factory=list)
+    follows: str = ""
     outcome: str = ""
     reason: str = ""
     answer: str = ""
+    value: Any = None
     error: dict[str, str] | None = None
     notes: list[str] = field(default_factory=list)
     limit: tuple[str, str] | None = None
@@ -109,16 +112,8 @@ class RunRecord:
     @property
     def ending(self) -> str:
         """One sentence on how the run ended."""
-        limit, detail = self.limit or (self.reason, "")
-        error = self.error or {}
-        ending = {
-            "satisfied": "The manager judged the request satisfied.",
-            "limited": f"A limit ended the run: {limit}{f' ({detail})' if detail else ''}.",
-            "rejected": f"A person rejected the plan{f': {self.reason}' if self.reason else ''}.",
-            "cancelled": "The run was cancelled.",
-            "failed": f"The run failed ({error.get('kind')}): {error.get('message')}",
-        }.get(self.outcome, "The log breaks off: the process ended before the run did.")
-        return " ".join([ending, *self.notes])
+        words = ending_in_words(self.outcome, self.reason, self.limit, self.error)
+        return " ".join([words, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         """The content of result.json: what the events say, and what follows from it. Shares data with the record.
@@ -156,6 +151,8 @@ class RunRecord:
                 self.rounds.append(event)
             case ev.LedgerRejected():
                 self._fault(event, ev.MANAGER, "ledger", event.error)
+            case ev.AnswerRejected():
+                self._fault(event, ev.MANAGER, "answer", event.error)
             case ev.AgentStarted():
                 self.turns.append(Turn(event.agent, event.round, event.instruction))
             case ev.AgentMessage():
@@ -183,10 +180,12 @@ class RunRecord:
 
     def _start(self, event: ev.RunStarted) -> None:
         self.run_id, self.team, self.task, self.inputs = event.run_id, event.team, event.task, event.inputs
+        self.attachments, self.follows = event.attachments, event.follows
         self.config_hash, self.versions, self.limits = event.config_hash, event.versions, event.limits
         self.started, self.participants = event.time, {ev.MANAGER: event.manager, **event.agents}
 
     def _finish(self, event: ev.RunFinished) -> None:
+        self.value = event.value
         self.outcome, self.reason, self.answer, self.error = event.outcome, event.reason, event.answer, event.error
         self.seconds, self.finished, self.notes = event.seconds, event.time, event.notes
         if event.error and all(event.error["message"] != fault.message for fault in self.errors):

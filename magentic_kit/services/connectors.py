@@ -7,17 +7,16 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from functools import lru_cache
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import yaml
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.runlog.redaction import Redactor
-from magentic_kit.services.one_piece import InOnePiece
+from magentic_kit.services.mixins import MIXINS, mixin_of, with_mixin
 from magentic_kit.services.replay import ReplayChatCompletion
 from magentic_kit.services.scripted import ScriptedChatCompletion
 from magentic_kit.team.secrets import environment_secrets
@@ -26,8 +25,6 @@ from magentic_kit.team.targets import module_object
 from magentic_kit.text import one_line
 
 logger = logging.getLogger(__name__)
-
-_S = TypeVar("_S", bound=ChatCompletionClientBase)
 
 _CONNECT = 10.0
 """Seconds to open a connection; how long an answer may take is bounded by `limits.model_timeout` alone."""
@@ -65,18 +62,6 @@ def connector_class(provider: str) -> type[ChatCompletionClientBase] | None:
         return None
 
 
-def in_dialect(service: _S) -> _S:
-    """The service itself, or a copy that finds out a server's dialect if it is Semantic Kernel's own for OpenAI."""
-    ancestors = {cls.__name__ for cls in type(service).__mro__}
-    if "OpenAIChatCompletionBase" not in ancestors or "OpenAIWire" in ancestors:
-        return service
-    wire = resolve_name("magentic_kit.services.openai_wire:OpenAIWire")
-    copy = service.model_copy()
-    copy.__class__ = with_mixin(type(service), wire)
-    wire.begin(copy)
-    return copy
-
-
 async def close_service(service: ChatCompletionClientBase) -> None:
     """Closes the HTTP clients under a built service and all its copies. A failure to close is only logged."""
     try:
@@ -90,13 +75,6 @@ async def close_service(service: ChatCompletionClientBase) -> None:
                     stack.callback(client.close)
     except Exception:
         logger.warning("service %r could not be closed", service.service_id, exc_info=True)
-
-
-@lru_cache(maxsize=64)
-def with_mixin(cls: type[_S], mixin: type) -> type[_S]:
-    """`cls` with the methods of `mixin` before its own; it keeps its name, which SK's messages and spans show."""
-    metaclass: Any = type(cls)
-    return cast("type[_S]", metaclass(cls.__name__, (mixin, cls), {"__module__": cls.__module__}))
 
 
 class _Settings(NamedTuple):
@@ -128,10 +106,8 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     _, arguments, *names = _PROVIDERS[config.provider]
     model, variable = names or ("ai_model_id", "CHAT_MODEL_ID")
     connector = resolve_name(_module(config.provider))
-    if config.provider in ("mistral", "bedrock", "nvidia"):
-        connector = with_mixin(connector, InOnePiece)
-    elif config.provider in ("openai", "azure_openai"):
-        connector = with_mixin(connector, resolve_name("magentic_kit.services.openai_wire:OpenAIWire"))
+    if config.provider in MIXINS:
+        connector = with_mixin(connector, mixin_of(config.provider))
     prefix = {"google": "GOOGLE_AI", "mistral": "MISTRALAI"}.get(config.provider, config.provider.upper())
     settings = _Settings(name, prefix, config)
     service = connector(service_id=name, **arguments(settings), **{model: settings.need("model", variable)})

@@ -130,6 +130,9 @@ class AgentConfig(Model):
     )
     model: ModelSpec = part("Service, model and options.")
     tools: ListOf[ToolSpec] = Field(default=(), description="What the agent may call; nothing else is offered.")
+    skills: ListOf[FilePath] = Field(
+        default=(), description="Folders of skills (SKILL.md), named in the instructions and read when needed."
+    )
     context: ContextConfig | None = Field(
         default=None, description="What is sent of a long conversation; default: all of it."
     )

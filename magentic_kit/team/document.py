@@ -29,10 +29,9 @@ from magentic_kit.team.yaml_nodes import (
 )  # fmt: skip
 from magentic_kit.text import one_line
 
-_FILES: list[Route] = [("agents", "team"), ("services", "script"), ("plugins", "spec")]
-_FOLDERS: list[Route] = [("services", "log"), ("plugins", "root"), ("plugins", "cwd")]
-_EXISTS: dict[Route, Callable[[Any], bool]] = dict.fromkeys(_FILES, os.path.isfile)
-_EXISTS.update(dict.fromkeys(_FOLDERS, os.path.isdir))
+_FILES: list[Route] = [("agents", "team"), ("services", "script"), ("plugins", "spec"), ("answer", "schema")]
+_FOLDERS: list[Route] = [("services", "log"), ("plugins", "root"), ("plugins", "cwd"), ("agents", "skills")]
+_EXISTS = dict.fromkeys(_FILES, os.path.isfile) | dict.fromkeys(_FOLDERS, os.path.isdir)
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?")
 _GIVE = "set {} in the environment or .env, or give the value by --set"
 
@@ -192,7 +191,8 @@ class Document:
         except ValueError as error:
             self.report(route, f"{clip(node.value)} cannot be read as {error}")
             return None
-        exists = _EXISTS.get(route[:1] + route[2:])
+        named = route[:3] if route[2:3] == ("skills",) else route
+        exists = _EXISTS.get(named if len(named) == 2 else named[:1] + named[2:])
         if exists and isinstance(value, str) and "://" not in value:
             return self._path(route, value, exists)
         return value

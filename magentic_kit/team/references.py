@@ -11,9 +11,11 @@ from fnmatch import filter as matching
 from typing import Any
 
 from magentic_kit.errors import Problem
+from magentic_kit.team.answers import check_answer
 from magentic_kit.team.document import Document
 from magentic_kit.team.functions import functions_of
 from magentic_kit.team.problems import KEY, Route, clip, get, label, nearest
+from magentic_kit.team.skills import PLUGIN, check_skills
 from magentic_kit.team.templates import templates
 
 _TOOL = re.compile(r"(\w+)\.(\w+|\*)", re.ASCII)
@@ -28,6 +30,8 @@ def check_references(
     data = document.data
     _check_agents(document)
     _check_must_speak(document)
+    check_answer(document)
+    check_skills(document)
     _check_services(document, [*get(data, "services", kind=dict), *known_services])
     for template in templates(data):
         for message in template.problems():
@@ -125,6 +129,8 @@ def _check_services(document: Document, names: list[str]) -> None:
 def _check_tools(document: Document, functions: Mapping[str, Collection[str] | None]) -> set[str]:
     """Reports the tools that no plugin has; returns those that agents are offered."""
     offered: set[str] = set()
+    if any(get(agent, "skills", kind=list) for _, agent in _agents(document)):
+        offered.add(f"{PLUGIN}.read")
     for who, route, tool in _tools(document):
         name = get(tool, "id")
         match = _TOOL.fullmatch(name) if isinstance(name, str) else None

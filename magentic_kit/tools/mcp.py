@@ -19,7 +19,7 @@ from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelPlugin
 
 from magentic_kit.text import one_line
-from magentic_kit.tools.mcp_tools import listed_tools, result_text, tools_plugin
+from magentic_kit.tools.mcp_tools import listed_tools, returned, tools_plugin
 from magentic_kit.tools.openapi import openapi_plugin
 from magentic_kit.tools.stderr import telling_line
 from magentic_kit.tools.threads import in_stoppable_thread
@@ -146,7 +146,7 @@ class _Server:
             with anyio.CancelScope() as scope:
                 self._calls.add(scope)
                 try:
-                    return result_text(await session.call_tool(tool, arguments))
+                    return returned(await session.call_tool(tool, arguments))
                 except (McpError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
                     if isinstance(error, McpError) and error.error.message != "Connection closed":
                         raise

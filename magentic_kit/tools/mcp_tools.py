@@ -7,18 +7,20 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any
 
 from mcp import ClientSession, types
+from semantic_kernel.contents import ImageContent
 from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.filters.functions.function_invocation_context import FunctionInvocationContext
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
 from magentic_kit.tools.function_names import function_name
+from magentic_kit.tools.results import TextWithContents
 from magentic_kit.tools.schemas import SchemaReferences
 
 MAX_TOOLS = 1_000
 """Tools of one server, and pages that they are listed on. A list that never ends would keep a run from starting."""
 
 CallTool = Callable[[str, dict[str, Any]], Awaitable[str]]
-"""Calls a tool by its name with its arguments, and returns its result as text."""
+"""Calls a tool by its name with its arguments, and returns its result as text, which may have images besides."""
 
 
 async def listed_tools(session: ClientSession) -> list[types.Tool]:
@@ -70,6 +72,16 @@ def result_text(result: types.CallToolResult) -> str:
     text = "\n".join(blocks)
     if result.isError:
         raise FunctionExecutionException(text or "the tool failed and did not say why")
+    return text
+
+
+def returned(result: types.CallToolResult) -> TextWithContents:
+    """A tool's result: its text, and the images that it has besides. Raises as `result_text`."""
+    text = TextWithContents(result_text(result))
+    images = [block for block in result.content if isinstance(block, types.ImageContent)]
+    text.contents = tuple(
+        ImageContent(data=image.data, data_format="base64", mime_type=image.mimeType) for image in images
+    )
     return text
 
 

@@ -16,7 +16,7 @@ from semantic_kernel.connectors.openapi_plugin import OpenAPIFunctionExecutionPa
 from semantic_kernel.connectors.openapi_plugin.openapi_manager import create_functions_from_openapi
 from semantic_kernel.functions.kernel_plugin import KernelPlugin
 
-from magentic_kit.team.bounded_yaml import load_yaml
+from magentic_kit.team.bounded_yaml import MAX_VALUES, yaml_steps
 from magentic_kit.text import one_line
 from magentic_kit.tools.function_names import function_name
 from magentic_kit.tools.schemas import SchemaReferences
@@ -74,7 +74,7 @@ def _plugin(
     name: str, config: OpenAPIPlugin, raw: bytes, client: httpx.AsyncClient
 ) -> Generator[None, None, KernelPlugin]:
     """Makes the plugin of the document in `raw`, a function with each step."""
-    document = _loaded(raw, config.spec)
+    document = yield from _loaded(raw, config.spec)
     del raw
     server = _server(document, config)
     trusted = [] if "{" in server["url"] else [server["url"]]  # the team file chose it, on whichever network it is
@@ -106,17 +106,27 @@ async def _raise_with_body(response: httpx.Response) -> None:
         raise httpx.HTTPStatusError(said, request=response.request, response=response)
 
 
-def _loaded(raw: bytes, source: str) -> dict[str, Any]:
+def _loaded(raw: bytes, source: str) -> Generator[None, None, dict[str, Any]]:
     """The OpenAPI document in `raw`, as JSON has it. Raises `ValueError` or `yaml.YAMLError`."""
     if len(raw) > MAX_BYTES:
         raise ValueError(f"{source} is larger than {MAX_BYTES:,} bytes")
-    try:
-        root = json.loads(raw) if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else load_yaml(raw)
-    except RecursionError:
-        raise ValueError(f"{source} is nested too deep") from None
+    if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+        root = _json(raw, source)
+    else:
+        root = yield from yaml_steps(raw)
     if not isinstance(root, dict) or not str(root.get("openapi")).startswith("3") or not root.get("paths"):
         raise ValueError(f"{source} is not an OpenAPI 3 document")
     return root
+
+
+def _json(raw: bytes, source: str) -> Any:
+    # An empty list takes 20 times as much memory as text. Commas in texts count too, which honest documents survive.
+    if sum(map(raw.count, (b",", b"[", b"{"))) > 3 * MAX_VALUES:
+        raise ValueError(f"{source} has more than {3 * MAX_VALUES:,} values")
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError(f"{source} is nested too deep") from None
 
 
 def _server(root: dict[str, Any], config: OpenAPIPlugin) -> dict[str, Any]:

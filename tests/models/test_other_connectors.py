@@ -69,13 +69,21 @@ def sse(*events: dict[str, Any]) -> tuple[str, str]:
 
 
 @contextmanager
-def served(provider: str, answers: TeamBrain, full: Callable[[str], bool]) -> Iterator[tuple[str, list[str]]]:
-    """A server of that provider; `full` says of a request whether it is too long. Gives its URL and what was asked."""
+def served(
+    provider: str, answers: TeamBrain, full: Callable[[str], bool], bodies: list[str] | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """A server of that provider; `full` says of a request whether it is too long. Gives its URL and what was asked.
+
+    `bodies` gets each request as it came.
+    """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            raw = self.rfile.read(int(self.headers["content-length"]))
+            body = json.loads(raw)
+            if bodies is not None:
+                bodies.append(raw.decode())
             said = [
                 *texts({k: v for k, v in body.items() if k in ("messages", "contents", "system", "systemInstruction")})
             ]

@@ -25,20 +25,20 @@ import uvicorn
 import yaml
 from mcp import ClientSession, StdioServerParameters, stdio_client, types
 from mcp.client.streamable_http import streamable_http_client
-from support import sample_events
-from support.openai_server import OpenAIServer, Reply, TeamBrain
 from semantic_kernel import Kernel
 from semantic_kernel.agents import ChatCompletionAgent, SequentialOrchestration
 from semantic_kernel.agents.runtime import InProcessRuntime
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.functions import KernelArguments
+from support import sample_events
+from support.openai_server import OpenAIServer, Reply, TeamBrain
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.team.loading import load_team
-from magentic_kit.views.display import make_console
 from magentic_kit.runlog.reader import read_log
+from magentic_kit.team.loading import load_team
 from magentic_kit.testing import ScriptedChatCompletion
+from magentic_kit.views.display import make_console
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = """

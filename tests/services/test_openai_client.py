@@ -22,7 +22,8 @@ from semantic_kernel.contents import AuthorRole, ChatHistory, ChatMessageContent
 from support.openai_server import OpenAIServer, TeamBrain
 
 from magentic_kit.errors import ConfigError
-from magentic_kit.services.connectors import build_service, in_dialect
+from magentic_kit.services.connectors import build_service
+from magentic_kit.services.mixins import in_dialect
 from magentic_kit.services.openai_client import azure_client, http_client, openai_client
 from magentic_kit.services.pool import Pool
 from magentic_kit.team.models import TeamConfig

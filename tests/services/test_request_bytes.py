@@ -25,7 +25,7 @@ from semantic_kernel.contents import (
 from semantic_kernel.functions import kernel_function
 from semantic_kernel.kernel import Kernel
 
-from magentic_kit.services.connectors import in_dialect
+from magentic_kit.services.mixins import in_dialect
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 HEAD = {"id": "c", "created": 0, "model": "m"}

@@ -15,7 +15,7 @@ from dbos import DBOS
 
 from magentic_kit.cluster.adoption import Liveness
 from magentic_kit.cluster.database import Database
-from magentic_kit.cluster.log import STREAM
+from magentic_kit.cluster.history import STREAM
 from magentic_kit.cluster.workflow import RunWorkflow, State
 
 
