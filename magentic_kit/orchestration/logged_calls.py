@@ -19,7 +19,8 @@ from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.context_window import Selection
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
-from magentic_kit.runlog.replay import RecordedSteps, Request
+from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.runlog.requests import Request
 from magentic_kit.services import prices
 from magentic_kit.services.messages import characters, plain
 from magentic_kit.services.rate_limits import Throttle

@@ -15,7 +15,8 @@ from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.directory import RunLog
 from magentic_kit.runlog.record import RunRecord, View
 from magentic_kit.runlog.redaction import Redactor
-from magentic_kit.runlog.replay import RecordedSteps, Request
+from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.runlog.requests import Request
 
 logger = logging.getLogger(__name__)
 

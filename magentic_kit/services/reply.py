@@ -26,7 +26,7 @@ from semantic_kernel.contents.utils.finish_reason import FinishReason
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ServiceError
-from magentic_kit.runlog.replay import Request
+from magentic_kit.runlog.requests import Request
 from magentic_kit.services.reasoning import ReasoningSplitter, split_reasoning
 from magentic_kit.services.usage import cached_of, larger, usage_of
 from magentic_kit.text import sendable
