@@ -156,9 +156,7 @@ def test_a_conversation_is_a_run_for_each_message_with_a_directory_of_its_own(tm
     assert not of(server, "never asked")
     for request in of(server, "And for 2024?"):
         assert said(request).count("Answer: ANSWER to In 2025?") == said(request).count("Noted.") == 1
-    runs = sorted(
-        (RunRecord.of(read_log(log.parent)[0]) for log in (tmp_path / "runs").glob("*/events.jsonl")),
-        key=lambda run: run.started,
-    )
+    records = [RunRecord.of(read_log(log.parent)[0]) for log in (tmp_path / "runs").glob("*/events.jsonl")]
+    runs = sorted(records, key=lambda run: run.started)
     assert [run.task for run in runs] == ["In 2025?", "And for 2024?"]
     assert runs[1].follows == runs[0].run_id

@@ -126,7 +126,7 @@ async def test_a_changed_content_ends_a_resume_in_words(tmp_path: Path) -> None:
             failed = await factory.run(message(), out=tmp_path)
             (kept,) = (failed.run_dir / "attachments").iterdir()
             kept.write_bytes(png(b"\xff"))
-            with pytest.raises(Exception, match="attachment .* was changed"):
+            with pytest.raises(JournalError, match=r"attachment .* was changed"):
                 factory.resume(failed.run_dir)
 
 

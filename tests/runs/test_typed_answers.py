@@ -135,7 +135,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_again_with_what_is_wrong
         async with TeamFactory.from_dict(team(server)) as factory:
             result = await factory.run("t", out=None, output_type=Growth)
     assert result.value == Growth(region="East", percent=39)
-    first, second, third = answers(server)
+    _, second, third = answers(server)
     assert "percent: Field required" in text_of(second.messages[-1])
     assert text_of(third.messages[-1]).startswith("That reply could not be used: the reply is no JSON")
     assert [fault.kind for fault in result.record.errors] == ["answer", "answer"]
