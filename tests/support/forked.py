@@ -106,7 +106,7 @@ def can_be_forked(arguments: Sequence[Any], environment: Mapping[str, str] | Non
 def order(arguments: Sequence[Any], cwd: Any, environment: Mapping[str, str] | None, session: str) -> dict[str, Any]:
     return {
         "arguments": [os.fsdecode(word) for word in arguments],
-        "cwd": os.fsdecode(cwd) if cwd is not None else os.getcwd(),  # noqa: PTH109
+        "cwd": os.fsdecode(cwd) if cwd is not None else os.getcwd(),
         "environment": dict(os.environ if environment is None else environment),
         "session": session,
     }

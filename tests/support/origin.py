@@ -86,7 +86,7 @@ def become(order: dict[str, Any], files: list[int]) -> None:
     show_arguments(order["arguments"])
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         before = getattr(sys, name)
-        raw = io.open(number, "wb" if number else "rb", closefd=False)
+        raw = open(number, "wb" if number else "rb", closefd=False)  # noqa: SIM115
         line_buffering = number == 2 or os.isatty(number)
         text = io.TextIOWrapper(raw, before.encoding, before.errors, line_buffering=line_buffering)
         text.mode = "w" if number else "r"  # type: ignore[attr-defined]
