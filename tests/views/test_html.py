@@ -10,8 +10,10 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from playwright.sync_api import sync_playwright
 from support import sample_events as sample
 from support.hostile import HOSTILE_PARTS
+from support.needs import lacking
 
 from magentic_kit import events as ev
 from magentic_kit.runlog.record import RunRecord
@@ -269,10 +271,9 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 @pytest.fixture(scope="module")
 def browser():
     """Chromium as the system has it; its sandbox needs a user that CI may not have."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
     if CHROMIUM is None:
-        pytest.skip("the browser tests need chromium on the PATH")
-    with sync_api.sync_playwright() as playwright:
+        lacking("chromium", "apt-get install chromium")
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
         yield browser
         browser.close()
