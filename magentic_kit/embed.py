@@ -26,7 +26,7 @@ from magentic_kit.runlog.result import RunResult
 from magentic_kit.runlog.settle import within
 from magentic_kit.services.reply import Answer, InProcessChatCompletion, contents_of
 from magentic_kit.team.models import TeamConfig
-from magentic_kit.tools.openapi import function_name
+from magentic_kit.tools.function_names import function_name
 from magentic_kit.views.progress import progress_of
 
 _ANSWERS = {

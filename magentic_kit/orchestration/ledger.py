@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import json_repair
 from pydantic import BaseModel
 from semantic_kernel.agents.orchestration.magentic import ProgressLedger, ProgressLedgerItem
 
@@ -153,6 +152,8 @@ def _begun(text: str) -> Iterator[Mapping[str, Any]]:
 def _repaired(text: str) -> Iterator[Mapping[str, Any]]:
     if not any(key in text for key in KEYS):
         return
+    import json_repair  # only here: few replies need it
+
     try:
         data = json_repair.loads(text[:_LONGEST_REPAIR])
     except Exception:  # a repair of any text at all may run into anything

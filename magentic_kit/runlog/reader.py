@@ -13,9 +13,7 @@ from magentic_kit.runlog.files import open_regular
 
 LOG = "events.jsonl"
 
-
 _LONGEST_LINE = 2**26  # bytes
-
 
 _SUM = re.compile(r', "sum": "([0-9a-f]{8})"\}$')
 
@@ -34,7 +32,7 @@ def read_log(directory: Path) -> tuple[list[AnyEvent], int]:
                 events.append(_event(line[:-1].decode("utf-8"), seq=len(events)))
                 whole += len(line)
         if len(line) == _LONGEST_LINE:
-            raise ValueError(f"the line has more than {_LONGEST_LINE:,} bytes")
+            raise _too_long()
     except OSError as error:
         raise missing(path, error) from error
     except ValueError as error:
@@ -48,6 +46,8 @@ def read_start(directory: Path) -> ev.RunStarted | None:
     try:
         with open_regular(path) as file:
             line = file.readline(_LONGEST_LINE)
+        if len(line) == _LONGEST_LINE:
+            raise _too_long()
         if not line.endswith(b"\n"):
             return None
         event = _event(line[:-1].decode("utf-8"), seq=0)
@@ -58,6 +58,10 @@ def read_start(directory: Path) -> ev.RunStarted | None:
     if isinstance(event, ev.RunStarted):
         return event
     return None
+
+
+def _too_long() -> ValueError:
+    return ValueError(f"the line has more than {_LONGEST_LINE:,} bytes")
 
 
 def _event(line: str, *, seq: int) -> AnyEvent:

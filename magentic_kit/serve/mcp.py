@@ -23,7 +23,7 @@ from magentic_kit.orchestration.options import RunArguments
 from magentic_kit.run import embedded_team
 from magentic_kit.serve.guard import Access, RequestGuard
 from magentic_kit.serve.http import serve_app
-from magentic_kit.tools.openapi import function_name
+from magentic_kit.tools.function_names import function_name
 from magentic_kit.tools.threads import in_daemon_thread
 from magentic_kit.views.progress import progress_of
 

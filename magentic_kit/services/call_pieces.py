@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +25,10 @@ class CallPieces:
     def __init__(self) -> None:
         self._calls: list[_Call] = []
 
-    def add(self, piece: Mapping[str, Any]) -> None:
+    def add(self, piece: dict[str, Any]) -> None:
         """Takes in a piece of a call, or a whole one."""
         inner = piece.get("function")
-        function: Mapping[str, Any] = inner if isinstance(inner, Mapping) else piece
+        function: dict[str, Any] = inner if isinstance(inner, dict) else piece
         name, arguments = str(function.get("name") or ""), _arguments(function.get("arguments"))
         id, index = str(piece.get("id") or ""), piece.get("index")
         call = next((c for c in reversed(self._calls) if index is None or c.index == index), None)

@@ -130,39 +130,39 @@ class ReplyReader:
             chunk = json.loads(data.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
             raise MalformedReply(f"a part of the stream is no JSON: {_shown(data)}") from None
-        if not isinstance(chunk, Mapping):
+        if not isinstance(chunk, dict):
             raise MalformedReply(f"a part of the stream is no object: {_shown(data)}")
         self._chunk(chunk, piece)
 
     def _object(self, data: bytes, piece: Piece) -> None:
         try:
             answer = json.loads(data.decode("utf-8", "replace"))
-            choices = isinstance(answer, Mapping) and (answer.get("choices") or answer.get("error"))
+            choices = isinstance(answer, dict) and (answer.get("choices") or answer.get("error"))
         except (ValueError, RecursionError):
             choices = None
         if not choices:
             raise ValueError(_shown(data))  # no chat completion at all
         self._chunk(answer, piece)
 
-    def _chunk(self, chunk: Mapping[str, Any], piece: Piece) -> None:
+    def _chunk(self, chunk: dict[str, Any], piece: Piece) -> None:
         error = chunk.get("error")
         if error or chunk.get("object") == "error" or chunk.get("type") == "error":
             raise ErrorInReply(error or chunk)
         usage = chunk.get("usage")
-        if isinstance(usage, Mapping) and isinstance(usage.get("prompt_tokens"), int):
+        if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int):
             self._usage = {**usage, "completion_tokens": usage.get("completion_tokens") or 0}
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
-            if not isinstance(choice, Mapping) or choice.get("index"):
+            if not isinstance(choice, dict) or choice.get("index"):
                 continue
             delta = choice.get("delta") or choice.get("message") or {}
-            if isinstance(delta, Mapping):
+            if isinstance(delta, dict):
                 self._delta(delta, piece)
             finish = choice.get("finish_reason")
             if finish:
                 self._finish = FINISH_REASONS.get(str(finish).lower(), "stop")
 
-    def _delta(self, delta: Mapping[str, Any], piece: Piece) -> None:
+    def _delta(self, delta: dict[str, Any], piece: Piece) -> None:
         text, reasoning = content_text(delta.get("content"))
         piece.text += text
         for name in ("reasoning_content", "reasoning", "thinking"):
@@ -175,10 +175,10 @@ class ReplyReader:
             self._refused = True
             piece.refusal += refusal
         calls = delta.get("tool_calls")
-        for call in calls if isinstance(calls, list) else [calls] if isinstance(calls, Mapping) else ():
-            if isinstance(call, Mapping):
+        for call in calls if isinstance(calls, list) else [calls] if isinstance(calls, dict) else ():
+            if isinstance(call, dict):
                 self._calls.add(call)
-        if isinstance(legacy := delta.get("function_call"), Mapping):
+        if isinstance(legacy := delta.get("function_call"), dict):
             self._calls.add({"function": legacy})
 
 

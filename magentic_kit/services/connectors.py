@@ -12,7 +12,6 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
-import httpx
 import yaml
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 
@@ -32,8 +31,6 @@ _S = TypeVar("_S", bound=ChatCompletionClientBase)
 
 _CONNECT = 10.0
 """Seconds to open a connection; how long an answer may take is bounded by `limits.model_timeout` alone."""
-
-_PATIENCE = httpx.Timeout(None, connect=_CONNECT)
 
 
 def build_service(name: str, config: Service, *, search_path: Path | None = None) -> ChatCompletionClientBase:
@@ -147,12 +144,12 @@ def _connect(name: str, config: Any) -> ChatCompletionClientBase:
     return cast(ChatCompletionClientBase, service)
 
 
-def _patience_of(client: Any) -> Any:
-    """`_PATIENCE` in the client's own kind of time limit, since SDKs go from httpx to httpx2 at their own times."""
-    kind = type(client.timeout)
-    if kind.__name__ == "Timeout":
-        return kind(None, connect=_CONNECT)
-    return _PATIENCE
+def _patience_of(client: Any = None) -> Any:
+    """Returns the time limit for a client, of its own kind: SDKs go from httpx to httpx2 at their own times."""
+    kind: Any = type(getattr(client, "timeout", None))
+    if kind.__name__ != "Timeout":
+        kind = resolve_name("httpx:Timeout")
+    return kind(None, connect=_CONNECT)
 
 
 def _module(provider: str) -> str:
@@ -210,7 +207,7 @@ def _azure_ai(settings: _Settings) -> dict[str, Any]:
 
 
 def _ollama(settings: _Settings) -> dict[str, Any]:
-    return {"client": resolve_name("ollama:AsyncClient")(host=settings.find("host", "HOST"), timeout=_PATIENCE)}
+    return {"client": resolve_name("ollama:AsyncClient")(host=settings.find("host", "HOST"), timeout=_patience_of())}
 
 
 def _google(settings: _Settings) -> dict[str, Any]:

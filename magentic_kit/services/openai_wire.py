@@ -92,7 +92,7 @@ class OpenAIWire(OpenAIChatCompletionBase):
 
     async def _open(self, request: Request) -> ChunkStream:
         create: Any = self.client.chat.completions.with_raw_response.create
-        raw = await create(**request)
+        raw = await create(**_sent_as_it_is(request))
         stream = ChunkStream(raw.http_response)
         try:
             await stream.begin()
@@ -127,6 +127,16 @@ def _request(service: OpenAIChatCompletionBase, settings: Any) -> Request:
         if settings.tools is None:
             request.pop("parallel_tool_calls", None)
     return request
+
+
+def _sent_as_it_is(request: Request) -> Request:
+    """The same request with its long fields in `extra_body`, which openai's client sends without a walk through them.
+
+    They are plain JSON already. The empty fields in their places keep the order of the body.
+    """
+    long = {field: request[field] for field in ("messages", "tools") if request.get(field)}
+    extra = long | dict(request.get("extra_body") or {})
+    return request | {field: [] for field in long} | {"extra_body": extra}
 
 
 def _is_refusal(error: openai.APIStatusError | ErrorInReply) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,12 +71,18 @@ class Team(NamedTuple):
         """
         import logging  # who only checks a team logs nothing
 
-        text, problems = self.source.stored(find)
+        text, problems = _stored(self.source, find)
         for problem in problems:
             if problem not in self.source.warned:
                 logging.getLogger(__name__).warning("%s", problem)
         self.source.warned.update(problems)
         return text
+
+
+@lru_cache(maxsize=16)
+def _stored(source: Document, find: Find | None) -> tuple[str, list[Problem]]:
+    """The same for all runs of a team that know the same secrets: YAML takes milliseconds."""
+    return source.stored(find)
 
 
 def load_team(

@@ -1,4 +1,4 @@
-"""The name of a called function: as a model wrote it, and the one on offer that it stands for."""
+"""Names of functions: as services accept them, and the one on offer that a model's call stands for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from magentic_kit.team.problems import nearest
 
 class UnknownFunction(Exception):
     """A name stands for no function on offer, or for more than one; says so for the model."""
+
+
+def function_name(name: str) -> str:
+    """`name` as Semantic Kernel and the model services accept it."""
+    return re.sub(r"[^0-9A-Za-z_-]+", "-", name).strip("-")
 
 
 def find_function(name: str, offered: Collection[str]) -> str:

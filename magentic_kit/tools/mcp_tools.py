@@ -11,7 +11,7 @@ from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.filters.functions.function_invocation_context import FunctionInvocationContext
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
-from magentic_kit.tools.openapi import function_name
+from magentic_kit.tools.function_names import function_name
 from magentic_kit.tools.schemas import SchemaReferences
 
 MAX_TOOLS = 1_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from semantic_kernel.functions.kernel_plugin import KernelPlugin
 
 from magentic_kit.team.bounded_yaml import load_yaml
 from magentic_kit.text import one_line
+from magentic_kit.tools.function_names import function_name
 from magentic_kit.tools.schemas import SchemaReferences
 from magentic_kit.tools.threads import in_daemon_thread, in_stoppable_thread
 
@@ -97,11 +97,6 @@ def _plugin(
                 parameter.schema_data = (parameter.schema_data or {}).get("x-whole", parameter.schema_data)
             plugin.functions[function.name] = function  # where `KernelPlugin(functions=…)` copies all
     return plugin
-
-
-def function_name(name: str) -> str:
-    """`name` as Semantic Kernel and the model services accept it."""
-    return re.sub(r"[^0-9A-Za-z_-]+", "-", name).strip("-")
 
 
 async def _raise_with_body(response: httpx.Response) -> None:

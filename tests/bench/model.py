@@ -16,19 +16,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from cases import AGENTS, TASK
 from support.openai_server import PURPOSES, ledger, text_of
 
-AGENTS = ("Researcher", "Analyst", "Writer")
-SECONDS, PIECES = 0.05, 25
-"""How long an answer takes, and in how many writes it comes if it is streamed; whole, it comes at the end."""
+SECONDS = 0.05
+"""How long an answer takes; a streamed one comes in pieces over this time, a whole one at the end."""
 
-_TASK = re.compile(r"Task (\w+) of (\d+) rounds")
 _WORDS = " ".join(["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and"] * 12)  # 120 words
-
-
-def task(name: str, rounds: int) -> str:
-    """What a run is asked, so that the server knows how many rounds it is to take."""
-    return f"Task {name} of {rounds} rounds"
 
 
 class Model:
@@ -38,36 +32,38 @@ class Model:
         self.judged: Counter[str] = Counter()
         self.sent: dict[str, Counter[str]] = {}
 
-    def reply(self, body: dict[str, Any]) -> str:
-        """The text for this request; a ledger names one agent after the other."""
+    def reply(self, body: dict[str, Any]) -> tuple[str, int]:
+        """The text for this request, and its pieces if it is streamed; a ledger names one agent after the other."""
         texts = [text_of(message) for message in body["messages"]]
-        name, rounds = next(found.groups() for text in texts if (found := _TASK.search(text)))
+        name, rounds, pieces = next(found.groups() for text in texts if (found := TASK.search(text)))
         self.sent.setdefault(name, Counter()).update(calls=1, chars=sum(map(len, texts)))
         last = texts[-1].lstrip()
         purpose = next((purpose for purpose, start in PURPOSES.items() if last.startswith(start)), "turn")
         if purpose != "ledger":
-            return f"{purpose} {len(texts)} {_WORDS}"
+            return f"{purpose} {len(texts)} {_WORDS}", int(pieces)
         done = self.judged[name]
         self.judged[name] += 1
         if done < int(rounds):
-            return ledger(AGENTS[done % len(AGENTS)], f"Do step {done}.")
-        return ledger(AGENTS[0], "Nothing more.", satisfied=True)
+            return ledger(AGENTS[done % len(AGENTS)], f"Do step {done}."), int(pieces)
+        return ledger(AGENTS[0], "Nothing more.", satisfied=True), int(pieces)
 
 
 @lru_cache(maxsize=4096)
-def _stream(text: str) -> list[bytes]:
-    """The reply as server-sent events, a word each, in the pieces that are written at once."""
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": word} for word in re.findall(r"\S+\s*", text)]
-    choices = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
-    choices.append([{"index": 0, "delta": {}, "finish_reason": "stop"}])
+def _stream(text: str, pieces: int) -> list[bytes]:
+    """The reply as server-sent events, each of which is written on its own."""
+    words = re.findall(r"\S+\s*", text)
+    step = -(-len(words) // pieces)
+    deltas = ["".join(words[at : at + step]) for at in range(0, len(words), step)]
+    choices: list[list[dict[str, Any]]] = [
+        [{"index": 0, "delta": {"role": "assistant", "content": delta}, "finish_reason": None}] for delta in deltas
+    ]
+    choices[-1][0]["finish_reason"] = "stop"
     head = {"id": "c", "object": "chat.completion.chunk", "created": 1735689600, "model": "m"}
-    usage = {"prompt_tokens": 100, "completion_tokens": len(deltas), "total_tokens": 100 + len(deltas)}
+    usage = {"prompt_tokens": 100, "completion_tokens": len(words), "total_tokens": 100 + len(words)}
     chunks = [{**head, "choices": choice, "usage": None} for choice in choices]
     chunks.append({**head, "choices": [], "usage": usage})
-    lines = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks] + [b"data: [DONE]\n\n"]
-    step = -(-len(lines) // PIECES)
-    parts = [b"".join(lines[at : at + step]) for at in range(0, len(lines), step)]
+    parts = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks]
+    parts[-1] += b"data: [DONE]\n\n"
     return [b"%x\r\n%b\r\n" % (len(part), part) for part in parts]
 
 
@@ -94,11 +90,12 @@ async def _serve(model: Model, reader: asyncio.StreamReader, writer: asyncio.Str
                 continue
             length = int(head.split("content-length:")[1].split("\r\n")[0])
             body = json.loads(await reader.readexactly(length))
-            text = model.reply(body)
+            text, pieces = model.reply(body)
             if body.get("stream"):
                 writer.write(_head("text/event-stream", None))
-                for part in _stream(text):
-                    await asyncio.sleep(SECONDS / PIECES)
+                parts = _stream(text, pieces)
+                for part in parts:
+                    await asyncio.sleep(SECONDS / len(parts))
                     writer.write(part)
                 writer.write(b"0\r\n\r\n")
             else:

@@ -11,40 +11,13 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model import AGENTS, task
-
-INSTRUCTIONS = "You are one of three. Do what you are asked, and say what you found."
-Side = Callable[[str], Awaitable[None]]
-
-
-def plain(base_url: str, rounds: int) -> Side:
-    """The shortest honest script on Semantic Kernel alone, with a client for each run."""
-    from openai import AsyncOpenAI
-    from semantic_kernel.agents import ChatCompletionAgent, MagenticOrchestration, StandardMagenticManager
-    from semantic_kernel.agents.runtime import InProcessRuntime
-    from semantic_kernel.connectors.ai.open_ai import OpenAIChatCompletion
-
-    async def run(task: str) -> None:
-        client = AsyncOpenAI(base_url=base_url)
-        service = OpenAIChatCompletion(ai_model_id="m", async_client=client)
-        agents = [
-            ChatCompletionAgent(name=name, description=f"The {name}.", instructions=INSTRUCTIONS, service=service)
-            for name in AGENTS
-        ]
-        manager = StandardMagenticManager(chat_completion_service=service, max_round_count=rounds + 1)
-        runtime = InProcessRuntime()
-        runtime.start()
-        result = await MagenticOrchestration(members=agents, manager=manager).invoke(task, runtime)
-        answer = await result.get()
-        assert answer.content.startswith("answer"), answer
-        await runtime.stop_when_idle()
-        await client.close()
-
-    return run
+from cases import AGENTS, INSTRUCTIONS, task
+from peers import SIDES, Side
 
 
 def ours(base_url: str, rounds: int, out: str | None, **window: Any) -> Side:
@@ -69,15 +42,22 @@ def ours(base_url: str, rounds: int, out: str | None, **window: Any) -> Side:
     return run
 
 
-async def measure(run: Side, rounds: int, at_once: int, base_url: str) -> dict[str, float]:
-    """Seconds, processor seconds and memory (bytes a run) of so many runs at once, and characters of one's prompts."""
-    await run(task(f"warm{uuid.uuid4().hex}", 1))
+async def measure(make: Callable[[], Side], rounds: int, at_once: int, pieces: int, base_url: str) -> dict[str, float]:
+    """Seconds, processor seconds and memory (bytes a run) of so many runs at once, and characters of one's prompts.
+
+    `first` and `first_cpu` are what the first run of the process took, imports included.
+    """
+    cpu, began = time.process_time(), time.perf_counter()
+    run = make()
+    await run(task(f"warm{uuid.uuid4().hex}", min(rounds, 5), pieces))
+    first, first_cpu = time.perf_counter() - began, time.process_time() - cpu
     names = [uuid.uuid4().hex for _ in range(at_once)]
     memory, cpu, began = _peak(), time.process_time(), time.perf_counter()
-    await asyncio.gather(*(run(task(name, rounds)) for name in names))
+    await asyncio.gather(*(run(task(name, rounds, pieces)) for name in names))
     took, cpu = time.perf_counter() - began, time.process_time() - cpu
     sent = json.load(urllib.request.urlopen(base_url))[names[0]]
-    return {"seconds": took, "cpu": cpu, "memory": (_peak() - memory) / at_once, **sent}
+    memory = (_peak() - memory) / at_once
+    return {"first": first, "first_cpu": first_cpu, "seconds": took, "cpu": cpu, "memory": memory, **sent}
 
 
 def _peak() -> int:
@@ -86,20 +66,21 @@ def _peak() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=("plain", "ours"))
+    parser.add_argument("side", choices=("ours", *SIDES))
     parser.add_argument("base_url")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--at-once", type=int, default=1)
+    parser.add_argument("--pieces", type=int, default=8, help="events of a streamed reply")
     parser.add_argument("--out", type=Path, help="where run directories go; none: no journal")
     parser.add_argument("--window", type=int, help="most messages that anyone of ours is sent")
     given = parser.parse_args()
     os.environ["OPENAI_API_KEY"] = "sk-bench-0123456789abcdef"
-    if given.side == "plain":
-        run = plain(given.base_url, given.rounds)
+    if given.side != "ours":
+        make = partial(SIDES[given.side], given.base_url, given.rounds)
     else:
         window = {"context": {"messages": given.window}} if given.window else {}
-        run = ours(given.base_url, given.rounds, given.out and str(given.out), **window)
-    print(json.dumps(asyncio.run(measure(run, given.rounds, given.at_once, given.base_url))))
+        make = partial(ours, given.base_url, given.rounds, given.out and str(given.out), **window)
+    print(json.dumps(asyncio.run(measure(make, given.rounds, given.at_once, given.pieces, given.base_url))))
 
 
 if __name__ == "__main__":

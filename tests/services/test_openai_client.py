@@ -1,4 +1,4 @@
-"""OpenAI's client as this package makes it: fewer events for the same words, and no complaint when left open."""
+"""OpenAI's client as this package makes it: the quicker transport, and no complaint when left open."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -17,47 +17,24 @@ from typing import Any
 
 import openai
 import pytest
+from semantic_kernel.connectors.ai.open_ai import OpenAIChatCompletion, OpenAIChatPromptExecutionSettings
+from semantic_kernel.contents import AuthorRole, ChatHistory, ChatMessageContent
 from support.openai_server import OpenAIServer, TeamBrain
 
 from magentic_kit.errors import ConfigError
-from magentic_kit.services.connectors import build_service
-from magentic_kit.services.openai_client import azure_client, http_client, merged_events, openai_client
+from magentic_kit.services.connectors import build_service, in_dialect
+from magentic_kit.services.openai_client import azure_client, http_client, openai_client
 from magentic_kit.services.pool import Pool
 from magentic_kit.team.models import TeamConfig
 
 
-def chunk(text: str | None, *, finish: str | None = None, usage: Any = None, **beside: Any) -> str:
-    more = {name: beside.pop(name) for name in ("tool_calls", "reasoning_content") if name in beside}
-    choice = {"index": 0, "delta": {"content": text, **more}, "finish_reason": finish, **beside}
-    return json.dumps({"id": "c", "choices": [choice], "usage": usage})
+def chunk(text: str) -> str:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return json.dumps({"id": "c", "choices": [choice], "usage": None})
 
 
-def stream(*events: str, end: str = "\n") -> bytes:
-    return b"".join(f"data: {event}{end}{end}".encode() for event in events)
-
-
-async def read(parts: Sequence[bytes]) -> list[str]:
-    """The data of the events that become of what the network brings, read by read."""
-
-    async def network() -> AsyncIterator[bytes]:
-        for part in parts:
-            yield part
-
-    events = b"".join([part async for part in merged_events(network())]).decode().split("\n\n")
-    return [event.removeprefix("data: ") for event in events if event]
-
-
-def texts(events: list[str]) -> list[str]:
-    return [json.loads(event)["choices"][0]["delta"]["content"] for event in events]
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-async def test_the_words_of_one_read_are_one_event_wherever_it_ends(end: str) -> None:
-    whole = stream(*map(chunk, ("", "one ", "twö ", "three")), end=end)
-    assert texts(await read([whole])) == ["one twö three"]
-    for at in range(1, len(whole)):
-        assert "".join(texts(await read([whole[:at], whole[at:]]))) == "one twö three"
-    assert texts(await read([whole, whole])) == ["one twö three"] * 2, "nothing waits for what comes later"
+def stream(*events: str) -> bytes:
+    return b"".join(f"data: {event}\n\n".encode() for event in events)
 
 
 CLIENTS: dict[str, Any] = {
@@ -68,18 +45,17 @@ CLIENTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", CLIENTS)
 @pytest.mark.parametrize("transport", ["aiohttp", "httpx"])
-async def test_either_client_merges_the_words_of_one_read(
-    name: str, transport: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_words_of_one_read_are_one_piece(name: str, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if transport == "aiohttp":
         quicker_transport()
     else:
         monkeypatch.setattr(openai, "DefaultAioHttpClient", no_aiohttp)
     with replying(stream(*map(chunk, ("one ", "two ", "three")), "[DONE]")) as url:
         async with CLIENTS[name](url) as client:
-            create = client.chat.completions.create
-            chunks = await create(model="m", messages=[{"role": "user", "content": "go"}], stream=True)
-            assert [chunk.choices[0].delta.content async for chunk in chunks] == ["one two three"]
+            service = in_dialect(OpenAIChatCompletion(ai_model_id="m", async_client=client))
+            history = ChatHistory(messages=[ChatMessageContent(AuthorRole.USER, content="go")])
+            chunks = service.get_streaming_chat_message_contents(history, OpenAIChatPromptExecutionSettings())
+            assert [str(chunk) async for [chunk] in chunks if str(chunk)] == ["one two three"]
 
 
 def no_aiohttp(**_: Any) -> None:
@@ -107,38 +83,6 @@ def replying(body: bytes) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-
-
-KEPT = {
-    "the finish": chunk("", finish="stop"),
-    "the usage": chunk("", usage={"prompt_tokens": 1}),
-    "a piece of a function call": chunk("x", tool_calls=[{"index": 0, "function": {"arguments": "{"}}]),
-    "a thought": chunk("x", reasoning_content="hm"),
-    "another choice": chunk("x").replace('"index": 0', '"index": 1'),
-    "a filter's finding": chunk("x", content_filter_results={"hate": {"filtered": True}}),
-    "an error": json.dumps({"error": {"message": "overloaded"}}),
-    "the end": "[DONE]",
-    "rubbish": "<html>",
-}
-
-
-@pytest.mark.parametrize("name", KEPT)
-async def test_whatever_is_not_text_alone_stays_as_it_came_and_where_it_was(name: str) -> None:
-    events = await read([stream(chunk("a "), chunk("b "), KEPT[name], chunk("c "), chunk("d "))])
-    assert events[1] == KEPT[name]
-    assert texts([events[0], *events[2:]]) == ["a b ", "c d "]
-
-
-async def test_a_stream_that_breaks_gives_what_came_before() -> None:
-    async def network() -> AsyncIterator[bytes]:
-        yield stream(chunk("a "), chunk("b ")) + b"data: {"
-        raise ConnectionResetError
-
-    seen = b""
-    with pytest.raises(ConnectionResetError):
-        async for part in merged_events(network()):
-            seen += part
-    assert texts([event.removeprefix("data: ") for event in seen.decode().split("\n\n") if event]) == ["a b "]
 
 
 TWO_LOOPS = """
