@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import gc
 import importlib
 import io
 import json
 import os
-import pkgutil
 import runpy
 import socket
 import sys
 import termios
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-PRELOADED = (
-    "anyio._backends._asyncio",
-    "filelock",
-    "genai_prices.data_snapshot",
-    "mcp.client.stdio",
-    "mcp.server.fastmcp",
-    "openai.lib.streaming.chat",
-    "openai.resources.chat",
-    "semantic_kernel.connectors.ai.open_ai",
-    "uvicorn",
-)
-"""What commands import when they need it, besides the package itself."""
-LEFT_OUT = ("magentic_kit.__main__", "magentic_kit.cluster", "magentic_kit.cli.cluster")
-"""Runs on being imported; takes a second more, for few tests."""
 
 
 def receive(near: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
@@ -102,25 +84,9 @@ def show_arguments(arguments: list[str]) -> None:
     ctypes.memmove(start, shown.ljust(end - start, b"\0"), end - start)
 
 
-def preload() -> None:
-    """Imports all that commands may; what is an extra and not installed is left out."""
-    package = importlib.import_module("magentic_kit")
-    own = (
-        module.name
-        for module in pkgutil.walk_packages(package.__path__, "magentic_kit.")
-        if module.name not in LEFT_OUT
-    )
-    for name in (*PRELOADED, *own):
-        if not name.startswith(LEFT_OUT):
-            with suppress(ImportError):
-                importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-
-
 def main() -> None:
     near = socket.socket(fileno=int(sys.argv[1]))
-    preload()
+    importlib.import_module("preloaded")
     assert threading.active_count() == 1, "a process with threads cannot be forked safely"
     order = serve(near)
     if order is None:
