@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support import forked
+
+# Nothing by the wall clock, and the same examples in each run: what fails in CI fails again at a desk.
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
 
 PROVIDERS = (
     "OPENAI_",

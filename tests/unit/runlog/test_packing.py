@@ -65,7 +65,8 @@ def test_only_what_differs_from_the_last_request_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [{}, {"keep": 0}, {"keep": 0, "add": [{"text#": "0" * 24}]}, {"keep": "x", "add": []}, {"keep": 0, "add": 1}]
+    "packed",
+    [{}, {"keep": 0}, {"keep": 0, "add": [{"text#": "0" * 24}]}, {"keep": "x", "add": []}, {"keep": 0, "add": 1}],
 )
 def test_what_cannot_be_put_together_is_a_damaged_log(packed: dict[str, Any]) -> None:
     with pytest.raises(JournalError, match="a request of a cannot be put together"):
