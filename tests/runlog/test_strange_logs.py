@@ -22,6 +22,7 @@ from magentic_kit.views.report import write_reports
 
 RUNS = [sample.satisfied, sample.limited, sample.failed_in_the_plan, sample.cancelled, sample.hostile]
 LOGS = [[ev.to_dict(event) for event in run() if event.logged] for run in RUNS]
+DEMO = Path(__file__).parents[2] / "configs" / "sales_analysis.yaml"
 CLI = [sys.executable, "-m", "magentic_kit"]
 
 
@@ -70,7 +71,7 @@ def real_run(tmp_path_factory):
     from pathlib import Path
 
     async def demo():
-        async with TeamFactory.from_yaml(Path(__file__).parents[2] / "configs" / "sales_analysis.yaml") as factory:
+        async with TeamFactory.from_yaml(DEMO, overrides={"services.default.delay": 0}) as factory:
             return await factory.run(out=tmp_path_factory.mktemp("runs"))
 
     run_dir = asyncio.run(demo()).run_dir
