@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support import sample_events as sample
@@ -68,7 +69,6 @@ def test_a_changed_log_gives_one_clear_error_or_a_right_result(tens, tmp_path):
 def real_run(tmp_path_factory):
     """The events of a whole run of the demo, and its directory."""
     import asyncio
-    from pathlib import Path
 
     async def demo():
         async with TeamFactory.from_yaml(DEMO, overrides={"services.default.delay": 0}) as factory:
