@@ -32,6 +32,7 @@ from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.functions import KernelArguments
 from support import sample_events
 from support.openai_server import OpenAIServer, Reply, TeamBrain
+from support.ports import listens
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
@@ -376,7 +377,7 @@ async def over_http(command: list[str], folder: Path) -> AsyncIterator[ClientSes
         port = free.getsockname()[1]
     process = subprocess.Popen([sys.executable, *command, "--http", f"127.0.0.1:{port}"], cwd=folder)
     try:
-        await reached(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 30)
+        await reached(lambda: listens(port), 30)
         async with (
             streamable_http_client(f"http://127.0.0.1:{port}/mcp") as (read, write, _),
             ClientSession(read, write) as session,
