@@ -26,6 +26,7 @@ COMMANDS = {
     "export": ("export:export", "Write a team as a project for Microsoft Agent Framework."),
     "ui": ("ui:ui", "Watch and steer teams on a page in the browser."),
     "mcp": ("mcp:mcp", "Serve teams as tools of an MCP server."),
+    "serve": ("serve:serve", "Serve teams by MCP, A2A, AG-UI and an OpenAI-compatible API."),
     "worker": ("cluster:worker", "Carry out queued runs; on as many hosts as you like."),
     "submit": ("cluster:submit", "Queue a run for the workers."),
     "status": ("cluster:status", "Show the state of queued runs."),
