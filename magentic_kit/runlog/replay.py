@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from magentic_kit import events as ev
 from magentic_kit.errors import JournalError, ReplayError
 from magentic_kit.runlog.attachments import Attachments
+from magentic_kit.runlog.requests import alike, difference
 
 _NOT_OFFERED = "this function is not offered to this agent"
 """The reason that 0.1 logged for a function name that it did not know, before Semantic Kernel looked for it."""
@@ -40,7 +38,7 @@ class Requests:
         """The request of `who` by its difference to the last one of `who`."""
         last = self._last.get(who, {"messages": []})
         self._last[who] = request
-        kept = _alike(last["messages"], request["messages"])
+        kept = alike(last["messages"], request["messages"])
         changed = {key: value for key, value in request.items() if key != "messages" and last.get(key) != value}
         return {**changed, "keep": kept, "add": [self._shorten(m) for m in request["messages"][kept:]]}
 
@@ -219,29 +217,6 @@ class RecordedSteps:
         self._done["tool", call] = ev.ToolCallFinished(
             call=call, who=started.who, function=started.function, seconds=0.0, result=result
         )
-
-
-def difference(recorded: Request, asked: Request) -> str:
-    """What differs between two requests, as a few lines of a diff."""
-    for key in ("model", "options", "tools"):
-        if recorded.get(key) != asked.get(key):
-            return "\n".join(_diff(json.dumps(recorded.get(key), indent=1), json.dumps(asked.get(key), indent=1)))
-    old, new = recorded["messages"], asked["messages"]
-    at = _alike(old, new)
-    texts = [
-        json.dumps(m[at], indent=1, ensure_ascii=False).replace("\\n", "\n") if at < len(m) else "" for m in (old, new)
-    ]
-    return "\n".join([f"message {at + 1}:", *_diff(*texts)])
-
-
-def _alike(old: list[Any], new: list[Any]) -> int:
-    """How many items two lists begin with in common."""
-    return len([*takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False))])
-
-
-def _diff(old: str, new: str) -> list[str]:
-    lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), "recorded", "asked now", n=1, lineterm=""))
-    return lines[:20] + (["…"] if len(lines) > 20 else [])
 
 
 def _digest(text: str) -> str:
