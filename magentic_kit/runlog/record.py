@@ -156,10 +156,7 @@ class RunRecord:
             case ev.AgentStarted():
                 self.turns.append(Turn(event.agent, event.round, event.instruction))
             case ev.AgentMessage():
-                turn = self._open_turn(event.agent)
-                if turn is None:
-                    turn = Turn(event.agent, event.round)
-                    self.turns.append(turn)
+                turn = self._open_turn(event)
                 turn.text, turn.note = event.text, event.note
             case ev.LimitReached():
                 self.limit = (event.limit, event.detail)
@@ -193,9 +190,12 @@ class RunRecord:
         if event.error and all(event.error["message"] != fault.message for fault in self.errors):
             self._fault(event, "run", event.error["kind"], event.error["message"])
 
-    def _open_turn(self, agent: str) -> Turn | None:
-        """The agent's turn that has not ended; of agents that speak at once, each has its own."""
-        return next((one for one in reversed(self.turns) if one.agent == agent and one.note == "unfinished"), None)
+    def _open_turn(self, event: ev.AgentMessage) -> Turn:
+        for turn in reversed(self.turns):  # of agents that speak at once, each has its own
+            if turn.agent == event.agent and turn.note == "unfinished":
+                return turn
+        self.turns.append(Turn(event.agent, event.round))
+        return self.turns[-1]
 
     def tally_of(self, who: str) -> Tally:
         """The `Tally` of one participant."""
