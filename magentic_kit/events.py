@@ -486,6 +486,27 @@ class ToolCallDenied(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FunctionsLeftOut(Event):
+    """A plugin has started, and what `reasons` name of it cannot be offered to agents."""
+
+    type: ClassVar[str] = "functions_left_out"
+    identity: ClassVar[Identity] = ("plugin",)
+    plugin: str
+    reasons: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerMessage(Event):
+    """An MCP server reports something, for live sinks only; `level` is that of a log message, or `progress`."""
+
+    type: ClassVar[str] = "server_message"
+    logged: ClassVar[bool] = False
+    plugin: str
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TeamProgress(Event):
     """A run that this run's `call` has begun has come further; `text` is one line on its event number `at`."""
 
@@ -538,7 +559,8 @@ _OfEnds: TypeAlias = AnswerRejected | LimitReached | RunResumed | RunFinished
 _OfModels: TypeAlias = ModelCallStarted | ModelCallRetried | ModelCallFinished | ModelCallFailed
 _OfServices: TypeAlias = DialectFound | ServiceReplaced | ContextShortened | TextCallCorrected
 _OfTools: TypeAlias = ToolReviewed | ToolCallStarted | ToolCallFinished | ToolCallFailed | ToolCallDenied | TeamProgress
-AnyEvent: TypeAlias = RunStarted | _OfPlans | _OfRounds | _OfModels | _OfServices | _OfTools | _OfEnds
+_OfPlugins: TypeAlias = FunctionsLeftOut | ServerMessage
+AnyEvent: TypeAlias = RunStarted | _OfPlans | _OfRounds | _OfModels | _OfServices | _OfTools | _OfPlugins | _OfEnds
 
 _TYPES: dict[str, type[Event]] = {cls.type: cls for cls in typing.get_args(AnyEvent)}
 

@@ -14,7 +14,7 @@ from semantic_kernel.functions import KernelPlugin
 from magentic_kit import embed
 from magentic_kit.events import AnyEvent
 from magentic_kit.orchestration import options
-from magentic_kit.orchestration.blueprint import TeamBlueprint, injected_services, known_plugins
+from magentic_kit.orchestration.blueprint import TeamBlueprint, injected_services, known_agents, known_plugins
 from magentic_kit.orchestration.build import RunParts
 from magentic_kit.orchestration.follow_up import given_task
 from magentic_kit.orchestration.keywords import takes
@@ -77,6 +77,7 @@ class TeamFactory:
             env=arguments.env,
             known_services=list(injected_services(arguments)),
             known_plugins=known_plugins(arguments),
+            known_agents=known_agents(arguments),
         )
         return cls(loaded, injected=arguments)
 

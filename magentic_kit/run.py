@@ -45,10 +45,9 @@ class Run:
         blueprint.pool.use_loop(loop)
         self.run_id = run_id
         self.run_dir: Path | None = None
-        self._team, self._task = blueprint.team, task
+        self._team, self._task, self._steps = blueprint.team, task, steps
         self._runtime = options.runtime
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
-        self._steps = steps
         self._emitter = RunEmitter(
             run_id,
             redactor=blueprint.redactor(task.inputs),
@@ -58,10 +57,7 @@ class Run:
         )
         self._control = RunControl(blueprint.config.run_limits(), self._emitter)
         self._parts = RunParts(
-            blueprint,
-            self._emitter,
-            self._control,
-            steps,
+            *(blueprint, self._emitter, self._control, steps),
             inputs=task.inputs,
             options=options,
             member_service=member_service,
@@ -154,6 +150,11 @@ class Run:
         """What happened in the run so far."""
         return self._emitter.record
 
+    @property
+    def seconds(self) -> float:
+        """Seconds that the run has taken so far, without the time that people took to answer."""
+        return self._control.clock.elapsed
+
     def cancel(self) -> None:
         """Ends the run as `cancelled`, in well under a second; without effect once it has ended."""
         self._control.cancel()
@@ -238,9 +239,8 @@ def start_run(blueprint: TeamBlueprint, task: Task | None, options: RunArguments
 
 def embedded_team(blueprint: TeamBlueprint, options: RunArguments, on_event: OnEvent | None = None) -> EmbeddedTeam:
     """The team for callers that only start runs of it."""
-    return EmbeddedTeam(
-        config=blueprint.config, start=partial(start_run, blueprint), options=options, on_event=on_event
-    )
+    start = partial(start_run, blueprint)
+    return EmbeddedTeam(config=blueprint.config, start=start, options=options, on_event=on_event)
 
 
 def member_service(

@@ -24,6 +24,7 @@ COMMANDS = {
     "schema": ("validate:schema", "Print the JSON Schema of the team file."),
     "doctor": ("doctor:doctor", "Check the installation, keys and services."),
     "export": ("export:export", "Write a team as a project for Microsoft Agent Framework."),
+    "ui": ("ui:ui", "Watch and steer teams on a page in the browser."),
     "mcp": ("mcp:mcp", "Serve teams as tools of an MCP server."),
     "worker": ("cluster:worker", "Carry out queued runs; on as many hosts as you like."),
     "submit": ("cluster:submit", "Queue a run for the workers."),

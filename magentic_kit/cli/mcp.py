@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -10,8 +9,8 @@ import click
 from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.options import PATH, POSITIVE, env_file_option, out_option
 from magentic_kit.cli.output import say
+from magentic_kit.cli.serving import token_of
 from magentic_kit.errors import ConfigError
-from magentic_kit.team.secrets import names_secret
 
 
 @click.command()
@@ -54,7 +53,7 @@ def mcp(
         on_signals(stop.set, lambda: None)
         if http:
             host, port = parse_address(http, "--http")
-            access = Access.of(host, allow_hosts=hosts, token=_token(token_env))
+            access = Access.of(host, allow_hosts=hosts, token=token_of(token_env))
 
         from magentic_kit.serve.mcp import serve_http, serve_stdio, team_server
 
@@ -71,16 +70,3 @@ def mcp(
 
     quiet_logs()
     return run_to_end(serve)
-
-
-def _token(variable: str | None) -> str | None:
-    """Returns the token that the variable holds. Raises `ConfigError` if it is not set, or would not be masked."""
-    if variable is None:
-        return None
-    if not names_secret(variable):
-        message = f"'{variable}' should be named like a secret, such as MCP_TOKEN: then its value is masked everywhere"
-        raise ConfigError.one(message, file="--token-env")
-    token = os.environ.get(variable)
-    if not token:
-        raise ConfigError.one(f"the variable '{variable}' is not set", file="--token-env")
-    return token

@@ -12,7 +12,7 @@ import click
 
 from magentic_kit.cli.options import ConsoleOptions, FiniteRange, console_options
 from magentic_kit.cli.output import complain
-from magentic_kit.cli.run_directory import effective_events, run_argument
+from magentic_kit.cli.run_directory import run_argument
 from magentic_kit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def show(run_dir: Path, follow: bool, speed: float | None, display: ConsoleOptio
     """Play RUN (a run directory, an id or its beginning, or `last`) as it was, at once, or live while it runs."""
     if follow and speed:
         raise ConfigError.one("give --follow or --speed, not both", file="command line")
+    from magentic_kit.runlog.listing import effective_events
     from magentic_kit.runlog.record import RunRecord
 
     now, event, record = 0.0, None, RunRecord()
@@ -56,16 +57,17 @@ def show(run_dir: Path, follow: bool, speed: float | None, display: ConsoleOptio
 
 def _follow_log(run_dir: Path) -> Iterator[AnyEvent]:
     """Yields the effective events of a run's log, and what is written to it until the run ends."""
-    from magentic_kit.runlog.reader import LOG, read_log
+    from magentic_kit.events import effective
+    from magentic_kit.runlog.reader import LogTail
 
-    size, events = 0, [*effective_events(run_dir)]
+    log = LogTail(run_dir)
+    events = effective(log.read())
     yield from events
     while not events or events[-1].type != "run_finished":
         time.sleep(_POLL)
-        if size != (size := (run_dir / LOG).stat().st_size):
-            new = read_log(run_dir)[0][events[-1].seq + 1 if events else 0 :]
-            yield from new
-            events += new
+        new = log.read()
+        yield from new
+        events += new
 
 
 def _timed(events: Iterable[AnyEvent]) -> Iterator[tuple[float, AnyEvent]]:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from semantic_kernel.agents.agent import AGENT_TYPE_REGISTRY
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.functions import KernelPlugin
 from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptTemplate
@@ -15,11 +16,12 @@ from magentic_kit.orchestration.options import Injected, TeamChanges
 from magentic_kit.orchestration.substitutes import ChatService
 from magentic_kit.runlog.redaction import Redactor, redactor_of
 from magentic_kit.services.keys import keys_of
-from magentic_kit.services.mixins import in_dialect
-from magentic_kit.services.options import unknown_options
+from magentic_kit.services.mixins import adapted
+from magentic_kit.services.options import wrong_options
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.prices import Pricing, pricing_of
 from magentic_kit.services.rate_limits import Throttle
+from magentic_kit.team.agents import AGENT_TYPES, KnownAgents
 from magentic_kit.team.limits import limit_overrides
 from magentic_kit.team.loading import Team, load_team, vary_team
 from magentic_kit.team.problems import nearest
@@ -43,10 +45,18 @@ class TeamBlueprint:
         self._services = injected_services(injected)
         plugins = injected_plugins(injected)
         self.tools = Tools(team, plugins)
+        self.agents = injected.agents
+        """Agents of SK's that the caller brings, by name."""
         known = known_plugins(injected)
         self.members: Mapping[str, TeamBlueprint] = {
             agent.name: TeamBlueprint(
-                load_team(agent.team, env=team.source.env, known_services=[*self._services], known_plugins=known),
+                load_team(
+                    agent.team,
+                    env=team.source.env,
+                    known_services=[*self._services],
+                    known_plugins=known,
+                    known_agents=known_agents(injected).elsewhere(),
+                ),
                 pool=pool,
                 injected=injected,
             )
@@ -64,7 +74,10 @@ class TeamBlueprint:
         overrides.update(changes.overrides)
         if not overrides:
             return self
-        team = vary_team(self.team, overrides, known_plugins=known_plugins(self._injected))
+        injected = self._injected
+        team = vary_team(
+            self.team, overrides, known_plugins=known_plugins(injected), known_agents=known_agents(injected)
+        )
         if changes.overrides:
             return TeamBlueprint(team, pool=self.pool, injected=self._injected)
         varied = copy.copy(self)
@@ -134,7 +147,7 @@ class TeamBlueprint:
 
     def require_known_options(self) -> None:
         """Raises `ConfigError` with every option that a connector does not know."""
-        problems = unknown_options(self.team, self._services)
+        problems = wrong_options(self.team, self._services)
         if problems:
             raise ConfigError(problems)
 
@@ -194,7 +207,7 @@ def injected_services(injected: Injected) -> dict[str, ChatCompletionClientBase]
         services.update(injected.kernel.services)
     services.update(injected.services)
     chat = {name: one for name, one in services.items() if isinstance(one, ChatCompletionClientBase)}
-    return {name: in_dialect(service) for name, service in chat.items()}
+    return {name: adapted(service) for name, service in chat.items()}
 
 
 def injected_plugins(injected: Injected) -> dict[str, KernelPlugin]:
@@ -204,6 +217,12 @@ def injected_plugins(injected: Injected) -> dict[str, KernelPlugin]:
         plugins.update(injected.kernel.plugins)
     plugins.update({name: as_plugin(name, source) for name, source in injected.plugins.items()})
     return plugins
+
+
+def known_agents(injected: Injected) -> KnownAgents:
+    """The agents that the caller brings, and the types of agents that it has registered with Semantic Kernel."""
+    agents = {name: agent.description or f"An agent called {name}." for name, agent in injected.agents.items()}
+    return KnownAgents(agents, [kind for kind in AGENT_TYPE_REGISTRY if kind not in AGENT_TYPES])
 
 
 def known_plugins(injected: Injected) -> dict[str, list[str]]:

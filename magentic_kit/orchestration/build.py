@@ -13,7 +13,7 @@ from semantic_kernel.filters.filter_types import FilterTypes
 from semantic_kernel.functions.kernel_arguments import KernelArguments
 
 from magentic_kit.errors import ConfigError
-from magentic_kit.events import MANAGER, ToolCallFailed
+from magentic_kit.events import MANAGER, FunctionsLeftOut, ToolCallFailed
 from magentic_kit.orchestration.agent import TeamAgent
 from magentic_kit.orchestration.answer_format import answer_format_of
 from magentic_kit.orchestration.blueprint import TeamBlueprint
@@ -25,6 +25,8 @@ from magentic_kit.orchestration.options import OrchestrationArguments
 from magentic_kit.orchestration.own_manager import FormAnswer, OwnManager, own_manager
 from magentic_kit.orchestration.prompts import ANSWER_IN_FORM, template
 from magentic_kit.orchestration.reviews import PlanReviews
+from magentic_kit.orchestration.server_host import RunHost
+from magentic_kit.orchestration.sk_agents import arguments_of
 from magentic_kit.orchestration.sources import MemberService, Sources
 from magentic_kit.orchestration.task import Contents
 from magentic_kit.runlog.control import RunControl
@@ -88,7 +90,8 @@ class RunParts:
         if blueprint.tools.remote:
             from magentic_kit.tools.mcp import PluginServers
 
-            self._servers = PluginServers(blueprint.tools.remote)
+            host = RunHost(blueprint, emitter, control, options.people).host()
+            self._servers = PluginServers(blueprint.tools.remote, host)
         self.participants: dict[str, dict[str, Any]] = {}
         """The manager and each agent as the log describes them, by name."""
         self.notes: list[str] = []
@@ -114,9 +117,10 @@ class RunParts:
         return self.answer_format.value_of(self.manager.value)
 
     async def close(self) -> None:
-        """Ends the servers that the run has started."""
+        """Ends the servers that the run has started, and the threads of its agents."""
+        await self._sources.close()
         if self._servers is not None:
-            await self._servers.close()
+            await self._servers.close(seconds=self._control.time_to_end(self._servers.TIME_TO_END))
 
     async def _start_plugins(self) -> None:
         """Connects to the plugins that need it, and offers the agents the functions that come from there."""
@@ -129,6 +133,9 @@ class RunParts:
             call, function = f"start of {plugin}", f"{plugin}.*"
             self._emitter.emit(ToolCallFailed(call=call, who=MANAGER, function=function, seconds=took, error=reason))
             self.notes.append(f"The plugin '{plugin}' could not be started: {reason}.")
+        for plugin, reasons in self._servers.left_out.items():
+            if reasons:
+                self._emitter.emit(FunctionsLeftOut(plugin=plugin, reasons=list(reasons)))
         for agent, config in zip(self.agents, self._blueprint.config.agents, strict=True):
             plugins, missing = self._blueprint.tools.connected(config.functions, self._servers)
             agent.offer(plugins, missing=missing)
@@ -164,6 +171,7 @@ class RunParts:
             model=ManagerModel(calls, blueprint.service(name), options, blueprint.structured_output(name)),
             inputs=self._inputs,
             first_plan=plan,
+            names={one.wire_name: one.name for one in blueprint.config.agents if one.wire_name != one.name},
             reviews=reviews,
             start_plugins=self._start_plugins,
             answer_format=self.answer_format,
@@ -185,26 +193,30 @@ class RunParts:
         return form_answer
 
     def _agent(self, index: int, config: AgentConfig) -> TeamAgent:
-        source = self._sources.of(config)
+        source = self._sources.of(index, config)
         self.participants[config.name] = {"description": config.description, **source.participant}
-        inputs = {key: spec.default for key, spec in config.inputs.items() if spec.default is not None}
-        inputs.update(self._inputs)
+        if source.kernel is not None:
+            self._guard(source.kernel, source.calls)
+        arguments = arguments_of(config, self._inputs)
+        arguments.execution_settings = KernelArguments(
+            settings=PromptExecutionSettings(**source.call.options)
+        ).execution_settings
         agent = TeamAgent(  # type: ignore[call-arg]  # mypy sees pydantic's __init__
-            name=config.name,
+            name=config.wire_name,
             description=config.description,
-            kernel=self._kernel(source.calls),
-            arguments=KernelArguments(settings=PromptExecutionSettings(**source.call.options), **inputs),
+            kernel=self._guard(AgentKernel(), source.calls),
+            arguments=arguments,
             function_choice_behavior=FunctionChoiceBehavior.Auto(
                 maximum_auto_invoke_attempts=self._blueprint.config.limits.tool_rounds
             ),
-            prompt_template_config=template(config),
+            prompt_template_config=None if config.is_of_sk else template(config),
         )
-        agent.join(source.calls, source.service, source.call, self.manager.turn)
+        agent.join(source, self.manager.turn)
         agent.offer(self._blueprint.tools.local(index, config))
         return agent
 
-    def _kernel(self, calls: ParticipantCalls) -> AgentKernel:
-        kernel, injected = AgentKernel(), self._blueprint.kernel
+    def _guard(self, kernel: AgentKernel, calls: ParticipantCalls) -> AgentKernel:
+        injected = self._blueprint.kernel
         if injected is not None:
             for kind in FilterTypes:
                 for _, function in getattr(injected, f"{kind.value}_filters"):

@@ -42,7 +42,7 @@ async def answer_of(
     try:
         return await _answer(orchestration, task, control, own)
     finally:
-        await _stop(own, _grace(control))
+        await _stop(own, control.time_to_end(_GRACE))
 
 
 async def _answer(
@@ -62,21 +62,13 @@ async def _answer(
             if not done:
                 control.check(final=True)
         if not ended.done():
-            await asyncio.wait({ended}, timeout=_grace(control))
+            await asyncio.wait({ended}, timeout=control.time_to_end(_GRACE))
         if not ended.done():
             raise RunCancelled("the run was cancelled")
         return ended.result().content
     finally:
         ended.cancel()
         cancelled.cancel()
-
-
-def _grace(control: RunControl) -> float:
-    """Seconds to wait for the end: what is left of the grace that follows the deadline, half a second at least."""
-    deadline = control.limits.deadline
-    if deadline is None:
-        return _GRACE
-    return min(_GRACE, max(0.5, deadline + _GRACE / 2 - control.clock.elapsed))
 
 
 async def _stop(runtime: InProcessRuntime, grace: float) -> None:

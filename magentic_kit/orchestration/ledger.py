@@ -54,10 +54,7 @@ def tier_settings(
     """
     known = settings.model_fields
     tiers: dict[str, dict[str, Any]] = {}
-    if settings.__name__.startswith("AzureAIInference"):  # whose connector makes `JsonSchemaFormat` of the dict
-        own = {"name": name, "strict": strict, "schema": schema}
-        tiers["json_schema"] = {"response_format": own, "structured_json_response": True}
-    elif "response_format" in known:  # OpenAI and what is compatible with it, Mistral
+    if "response_format" in known:  # OpenAI and what is compatible with it, Mistral, Azure AI Inference
         wrapped = {"name": name, "strict": strict, "schema": schema}
         tiers["json_schema"] = {"response_format": {"type": "json_schema", "json_schema": wrapped}}
         tiers["json_object"] = {"response_format": {"type": "json_object"}}

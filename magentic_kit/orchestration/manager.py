@@ -23,6 +23,7 @@ from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.team.models import ManagerConfig
 from magentic_kit.team.people import PlanReviewRequest
 from magentic_kit.team.plan import TaskLedger
+from magentic_kit.team.values import wire_name
 
 
 class TeamManager(sk.MagenticManagerBase):
@@ -41,6 +42,8 @@ class TeamManager(sk.MagenticManagerBase):
     """Carried out in place of a plan of its own."""
     reviews: PlanReviews | None
     start_plugins: Callable[[], Awaitable[None]]
+    names: Mapping[str | bool, str] = Field(default_factory=dict)
+    """Agents' names as SK knows them -> as the team file has them, where they differ."""
     answer_format: AnswerFormat | None
     value: Any = None
     """The final answer as plain data, where it has a form."""
@@ -188,7 +191,7 @@ class TeamManager(sk.MagenticManagerBase):
         if moving or satisfied:
             stalls = max(0, context.stall_count - 1)
         answers: dict[str, Any] = {
-            key: ev.Judgement(answer=item.answer, reason=item.reason)
+            key: ev.Judgement(answer=self.names.get(item.answer, item.answer), reason=item.reason)
             for key in (*QUESTIONS, "next_speaker", "instruction_or_question")
             if (item := getattr(ledger, key))
         }
@@ -203,7 +206,7 @@ class TeamManager(sk.MagenticManagerBase):
 
     def _hold_to_must_speak(self, ledger: sk.ProgressLedger, context: sk.MagenticContext) -> None:
         self._spoken |= {message.name for message in context.chat_history.messages if message.name}
-        missing = [name for name in self.config.must_speak if name not in self._spoken]
+        missing = [name for name in map(wire_name, self.config.must_speak) if name not in self._spoken]
         if missing and ledger.is_request_satisfied.answer is True:
             instruction = (
                 "The request seems to be satisfied, but you have not spoken yet: check it and add what is missing."

@@ -17,7 +17,7 @@ from magentic_kit.team.plan import TaskLedger
 
 if TYPE_CHECKING:  # Semantic Kernel takes seconds to import, and the command line needs these names before
     from semantic_kernel import Kernel
-    from semantic_kernel.agents import MagenticManagerBase
+    from semantic_kernel.agents import Agent, MagenticManagerBase
     from semantic_kernel.agents.runtime import CoreRuntime
     from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
     from semantic_kernel.contents import ChatMessageContent, StreamingChatMessageContent
@@ -56,6 +56,7 @@ class Injected:
 
     kernel: Kernel | None = optional("a kernel whose services, plugins and filters the agents share")
     services: Mapping[str, ChatCompletionClientBase] = optional("chat services by name, before the file's", {})
+    agents: Mapping[str, Agent] = optional("SK agents by name, in place of or besides the file's", {})
     plugins: Mapping[str, object] = optional("plugins by name, before the file's: objects or KernelPlugins", {})
 
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import PrivateAttr
 from semantic_kernel.agents.orchestration import magentic as sk
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
-from semantic_kernel.contents import ChatHistory, ChatMessageContent
+from semantic_kernel.contents import ChatMessageContent
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached
-from magentic_kit.orchestration.connected import ModelCall, connect
+from magentic_kit.orchestration.connected import ModelRequest, connect
 from magentic_kit.orchestration.endings import answer_text, end_of_run, last_word
 from magentic_kit.orchestration.ledger import QUESTIONS
 from magentic_kit.orchestration.manager_model import asked, said
@@ -50,17 +49,9 @@ class StepCalls:
     def service(self, name: str) -> None:
         self._calls.service = name
 
-    def replies(
-        self,
-        service: ChatCompletionClientBase,
-        call: ModelCall,
-        history: ChatHistory,
-        settings: PromptExecutionSettings,
-        *,
-        attempt: int | None,
-    ) -> AsyncGenerator[ChatMessageContent, None]:
+    def replies(self, request: ModelRequest) -> AsyncGenerator[ChatMessageContent, None]:
         """The reply in pieces, logged under the step's name."""
-        return self._calls.replies(service, replace(call, purpose=self.step), history, settings, attempt=attempt)
+        return self._calls.replies(replace(request, call=replace(request.call, purpose=self.step)))
 
 
 class OwnManager(sk.MagenticManagerBase):

@@ -18,6 +18,9 @@ from magentic_kit.text import money
 _FOR_THE_ANSWER = 30.0
 """Seconds before the deadline, or a fifth of it if that is less, that are kept for writing the answer."""
 
+_GRACE, _LEAST = 2.0, 0.5
+"""Seconds after the deadline by which the run has ended, and that any part of its end is given."""
+
 
 class StepTimeout(Exception):
     """A step took longer than the time it was given."""
@@ -101,6 +104,12 @@ class RunControl:
         if self.limits.deadline is not None and seconds > max(0.0, self._seconds_left(final=final)):
             reached = self._reach("deadline", f"{reason}, but the deadline is {self.limits.deadline:g} s")
             raise reached
+
+    def time_to_end(self, most: float) -> float:
+        """Seconds that something may take to end: `most`, less if the deadline is near or has passed."""
+        if self.limits.deadline is None:
+            return most
+        return min(most, max(_LEAST, self.limits.deadline + _GRACE / 2 - self.clock.elapsed))
 
     def check_progress(self, *, round: int, stalls: int, resets: int) -> None:
         """Raises `LimitReached` if no further round, or no further plan, is allowed.

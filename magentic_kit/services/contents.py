@@ -33,7 +33,6 @@ _TAKEN: dict[str, tuple[str, ...]] = {
     "MistralAIChatCompletion": ("image",),
     "BedrockChatCompletion": ("image",),
     "AzureAIInferenceChatCompletion": ("image",),
-    "NvidiaChatCompletion": (),
 }
 """Semantic Kernel's connector -> what it can put into a request; one that is not here is left to say so itself."""
 

@@ -23,6 +23,7 @@ from magentic_kit.team.problems import nearest
 from magentic_kit.team.skills import PLUGIN, load_skills
 from magentic_kit.team.targets import module_object
 from magentic_kit.tools.builtin.skills import SkillsPlugin
+from magentic_kit.tools.remote_functions import ONLY_BY_NAME
 from magentic_kit.tools.threads import in_daemon_thread
 
 if TYPE_CHECKING:
@@ -140,6 +141,9 @@ def _chosen(plugins: Mapping[str, KernelPlugin], patterns: Sequence[str]) -> lis
         name, _, wanted = pattern.partition(".")
         if name in plugins:
             for function in fnmatch.filter(plugins[name].functions, wanted):
+                marks = plugins[name].functions[function].metadata.additional_properties or {}
+                if function != wanted and marks.get(ONLY_BY_NAME):
+                    continue
                 chosen.setdefault(name, {})[function] = plugins[name].functions[function]
     return [
         KernelPlugin(name=name, description=plugins[name].description, functions=list(functions.values()))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import json
 from typing import Any
 
 import pytest
-from models.test_other_connectors import SDK, served
 from runs.test_task_contents import IMAGE, message
+from support.provider_servers import SDK, ProviderServer
 from support.real_servers import brain as real_brain
 from support.real_servers import team as real_team
 
@@ -23,21 +24,16 @@ async def test_an_image_reaches_the_wire_format_of(provider: str, monkeypatch: p
         missing = True
     if missing:
         pytest.skip(f"needs {SDK[provider]}")
-    bodies: list[str] = []
-    with served(provider, real_brain(("Ada",)), lambda _: False, bodies=bodies) as (url, _):
-        for name in ("ANTHROPIC_API_KEY", "GOOGLE_AI_API_KEY", "MISTRALAI_API_KEY"):
-            monkeypatch.setenv(name, "k")
-        monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
-        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", url)
+    with ProviderServer(provider, real_brain(("Ada",))) as server:
+        server.prepare(monkeypatch)
         made = real_team("x", names=("Ada",), limits={"retries": 0})
-        made["services"]["default"] = {"provider": provider, "model": "m", "structured_output": "prompt"}
-        if provider == "ollama":
-            made["services"]["default"]["host"] = url
+        made["services"]["default"] = {**server.service(), "structured_output": "prompt"}
         async with TeamFactory.from_dict(made) as factory:
             if provider == "mistral":
                 service: Any = factory.blueprint.service("default")
-                service.async_client.sdk_configuration.server_url = url
+                service.async_client.sdk_configuration.server_url = server.url
             result = await factory.run(message(), out=None)
+    bodies = [json.dumps(body) for body in server.bodies]
     assert result.outcome == "satisfied", result.error
     # Google's SDK writes base64 for URLs.
     written = [encode(IMAGE).decode() for encode in (base64.b64encode, base64.urlsafe_b64encode)]
