@@ -135,7 +135,8 @@ class TeamFactory:
         blueprint = self.blueprint.varied(arguments)
         parts = _unlogged(blueprint, blueprint.fill_inputs(arguments.inputs), arguments, arguments.on_event)
         self._embedded.append(parts)
-        return parts.orchestration
+        orchestration: MagenticOrchestration[str, ChatMessageContent] = parts.orchestration
+        return orchestration
 
     @takes(options.Embed)
     def as_plugin(self, arguments: options.Embed) -> KernelPlugin:

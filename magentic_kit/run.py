@@ -56,6 +56,7 @@ class Run:
             sinks=[self._queue.put_nowait, *options.sinks],
         )
         self._control = RunControl(blueprint.config.run_limits(), self._emitter)
+        self.clock = self._control.clock
         self._parts = RunParts(
             *(blueprint, self._emitter, self._control, steps),
             inputs=task.inputs,

@@ -36,10 +36,12 @@ class TeamBlueprint:
     which members share; whoever made the pool closes it.
     """
 
-    def __init__(self, team: Team, *, pool: Pool, injected: Injected) -> None:
+    def __init__(self, team: Team, *, pool: Pool, injected: Injected, is_concurrent: bool = False) -> None:
         self.team = team
         self.config = team.config
         self.pool = pool
+        self.is_concurrent = is_concurrent
+        """Whether all its agents answer at once, in place of being led by the manager; of a member of another team."""
         self.kernel = injected.kernel
         self._injected = injected
         self._services = injected_services(injected)
@@ -59,6 +61,7 @@ class TeamBlueprint:
                 ),
                 pool=pool,
                 injected=injected,
+                is_concurrent=agent.mode == "concurrent",
             )
             for agent in team.config.agents
             if agent.team is not None
@@ -79,7 +82,7 @@ class TeamBlueprint:
             self.team, overrides, known_plugins=known_plugins(injected), known_agents=known_agents(injected)
         )
         if changes.overrides:
-            return TeamBlueprint(team, pool=self.pool, injected=self._injected)
+            return TeamBlueprint(team, pool=self.pool, injected=self._injected, is_concurrent=self.is_concurrent)
         varied = copy.copy(self)
         varied.team, varied.config = team, team.config
         return varied

@@ -18,6 +18,7 @@ from magentic_kit.orchestration.agent import TeamAgent
 from magentic_kit.orchestration.answer_format import answer_format_of
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.callbacks import isolated
+from magentic_kit.orchestration.concurrent import ConcurrentTeam
 from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
 from magentic_kit.orchestration.model_calls import ParticipantCalls
@@ -101,14 +102,22 @@ class RunParts:
         answer_type: Any = ChatMessageContent
         if gives_value and self.answer_format is not None:
             answer_type = self.answer_format.type
+        common: dict[str, Any] = {
+            "name": config.name,
+            "description": config.description or None,
+            "agent_response_callback": isolated(options.agent_response_callback),
+            "streaming_agent_response_callback": isolated(options.streaming_agent_response_callback),
+        }
+        self.orchestration: Any
+        """SK's orchestration: of the team's manager, or of all agents at once."""
+        if blueprint.is_concurrent:
+            self.orchestration = ConcurrentTeam(self.agents, self._start_plugins, **common)
+            return
         self.orchestration = MagenticOrchestration[str, answer_type](
             members=list(self.agents),
             manager=self.manager,
-            name=config.name,
-            description=config.description or None,
-            agent_response_callback=isolated(options.agent_response_callback),  # type: ignore[arg-type]
-            streaming_agent_response_callback=isolated(options.streaming_agent_response_callback),
             output_transform=None if answer_type is ChatMessageContent else self._value_of,
+            **common,
         )
 
     def _value_of(self, answer: object) -> object:

@@ -156,9 +156,11 @@ class RunRecord:
             case ev.AgentStarted():
                 self.turns.append(Turn(event.agent, event.round, event.instruction))
             case ev.AgentMessage():
-                if not self.turns or self.turns[-1].note != "unfinished":
-                    self.turns.append(Turn(event.agent, event.round))
-                self.turns[-1].text, self.turns[-1].note = event.text, event.note
+                turn = self._open_turn(event.agent)
+                if turn is None:
+                    turn = Turn(event.agent, event.round)
+                    self.turns.append(turn)
+                turn.text, turn.note = event.text, event.note
             case ev.LimitReached():
                 self.limit = (event.limit, event.detail)
             case ev.RunFinished():
@@ -190,6 +192,10 @@ class RunRecord:
         self.seconds, self.finished, self.notes = event.seconds, event.time, event.notes
         if event.error and all(event.error["message"] != fault.message for fault in self.errors):
             self._fault(event, "run", event.error["kind"], event.error["message"])
+
+    def _open_turn(self, agent: str) -> Turn | None:
+        """The agent's turn that has not ended; of agents that speak at once, each has its own."""
+        return next((one for one in reversed(self.turns) if one.agent == agent and one.note == "unfinished"), None)
 
     def tally_of(self, who: str) -> Tally:
         """The `Tally` of one participant."""

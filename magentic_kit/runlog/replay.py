@@ -51,7 +51,6 @@ class RecordedSteps:
         self._done: dict[tuple[str, Any], ev.AnyEvent] = {}
         self._denied_unresolved: set[str] = set()
         self._live = False
-        self._reopened = ""  # how the steps within an unfinished step that is made again are named
         self._failed: ev.ModelCallFailed | None = None
         self.dialects: dict[str, list[str]] = {}
         """What was found of each service's dialect, by the service's name."""
@@ -129,8 +128,6 @@ class RecordedSteps:
         asked = self._asked.get(call, {})
         if found and asked == request:
             return found
-        if not self._live and found is None and asked == request:
-            self._reopened = f"{call}."
         self._live = True
         if found and self._strict:
             raise ReplayError(call, difference(asked, request) if asked else "the log does not have its request")
@@ -139,8 +136,8 @@ class RecordedSteps:
     def find(self, kind: str, name: Any) -> Any:
         """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
         # What another run's log has of a person's yes, which anybody may have written, lets no call be made.
-        is_reopened = bool(self._reopened) and str(name).startswith(self._reopened)
-        if (self._live and not is_reopened) or (kind == "tool review" and not self._strict):
+        # In its own log a step that is made again may have finished ones inside it, or beside it in another agent.
+        if not self._strict and (self._live or kind == "tool review"):
             return None
         return self._done.get((kind, name))
 

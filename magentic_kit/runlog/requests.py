@@ -15,6 +15,9 @@ from magentic_kit.errors import JournalError
 _SHORT = 64
 """Texts up to this length are written as they are; a longer one is written once and then named by its hash."""
 
+_REFERENCE = "text#"
+"""The one key of what stands for a text. Such a key of a model's own is written with one more `#`."""
+
 Request = dict[str, Any]
 """What decides a model's reply: `model`, `options`, `tools` and `messages`, as plain data."""
 
@@ -54,19 +57,19 @@ class Requests:
         if isinstance(value, str) and len(value) > _SHORT:
             digest = _digest(value)
             if digest in self._texts:
-                return {"text#": digest}
+                return {_REFERENCE: digest}
             self._texts[digest] = value
         if isinstance(value, dict):
-            return {key: self._shorten(item) for key, item in value.items()}
+            return {_escaped(key): self._shorten(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self._shorten(item) for item in value]
         return value
 
     def _restore(self, value: Any) -> Any:
         if isinstance(value, dict):
-            if "text#" in value:
-                return self._texts[value["text#"]]
-            return {key: self._restore(item) for key, item in value.items()}
+            if _REFERENCE in value:
+                return self._texts[value[_REFERENCE]]
+            return {_unescaped(key): self._restore(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self._restore(item) for item in value]
         if isinstance(value, str) and len(value) > _SHORT:
@@ -95,6 +98,14 @@ def _alike(old: list[Any], new: list[Any]) -> int:
 def _diff(old: str, new: str) -> list[str]:
     lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), "recorded", "asked now", n=1, lineterm=""))
     return lines[:20] + (["…"] if len(lines) > 20 else [])
+
+
+def _escaped(key: str) -> str:
+    return f"{key}#" if key.rstrip("#") == "text" and key != "text" else key
+
+
+def _unescaped(key: str) -> str:
+    return key[:-1] if key.startswith("text##") and key.rstrip("#") == "text" else key
 
 
 def _digest(text: str) -> str:

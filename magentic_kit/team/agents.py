@@ -170,6 +170,9 @@ class AgentConfig(Model):
     name: AgentName = Field(description="Unique name; the manager addresses the agent by it.")
     description: str = Field(min_length=1, description="What it is good at; the manager chooses by it.")
     team: FilePath | None = Field(default=None, description="Team file of an agent of type team.")
+    mode: Literal["magentic", "concurrent"] | None = Field(
+        default=None, description="Whether that team's manager leads it, or all its agents answer at once."
+    )
     target: Target | None = Field(
         default=None, description="Callable that returns an SK Agent, as package.module:name; for type python."
     )

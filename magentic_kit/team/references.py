@@ -23,7 +23,7 @@ from magentic_kit.team.values import wire_name
 _TOOL = re.compile(r"(\w+)\.(\w+|\*)", re.ASCII)
 _ALLOWED = {
     "human": {"type", "name", "description", "instructions"},
-    "team": {"type", "name", "description", "team"},
+    "team": {"type", "name", "description", "team", "mode"},
     "python": {"type", "name", "description", "target", "args"},
 }
 """Keys of agents that no spec of SK's describes, by their type."""
@@ -120,6 +120,8 @@ def _check_kind(document: Document, route: Route, agent: Any, known: KnownAgents
             if key not in _ALLOWED[kind]:
                 what = _CALLED.get(kind, kind)
                 document.report((*route, key, KEY), f"{who} is a {what} and has no '{key}'")
+    if kind != "team" and get(agent, "mode") is not None:
+        document.report((*route, "mode", KEY), f"{who} is no team and has no 'mode'")
     for key, owner, value in _PAIRS:
         is_given = key == "target" and get(agent, "name", kind=str) in known.agents
         if (kind == owner) != (get(agent, key) is not None) and not is_given:

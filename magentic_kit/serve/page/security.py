@@ -98,7 +98,11 @@ async def read_form(request: Request, keys: Keys) -> Mapping[str, str]:
         )
     except ValueError as error:
         raise HTTPException(400, "this is not a form") from error
-    form = {name: value.replace("\r\n", "\n") for name, value in fields}
+    return check_secret({name: value.replace("\r\n", "\n") for name, value in fields}, keys)
+
+
+def check_secret(form: dict[str, str], keys: Keys) -> Mapping[str, str]:
+    """Returns the fields without what only forms of this server have. Raises `HTTPException` if that is not there."""
     if not _same(form.pop("csrf", ""), keys.csrf):
         raise HTTPException(403, "this form is not of this server, or older than its last start: load its page again")
     return form
