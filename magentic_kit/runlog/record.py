@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
-from magentic_kit.runlog.entries import Fault, ToolCall, Turn, ending_in_words
+from magentic_kit.runlog.entries import Fault, ToolCall, Turn, ending_in_words, remark_of
 from magentic_kit.runlog.timeline import Timeline
 from magentic_kit.runlog.usage import ModelCall, Tally, WindowSums, cost_text, tally, tokens_of, window_sums
 
@@ -156,27 +156,14 @@ class RunRecord:
             case ev.AgentStarted():
                 self.turns.append(Turn(event.agent, event.round, event.instruction))
             case ev.AgentMessage():
-                turn = self._open_turn(event.agent)
-                if turn is None:
-                    turn = Turn(event.agent, event.round)
-                    self.turns.append(turn)
+                turn = self._open_turn(event)
                 turn.text, turn.note = event.text, event.note
             case ev.LimitReached():
                 self.limit = (event.limit, event.detail)
             case ev.RunFinished():
                 self._finish(event)
-            case ev.DialectFound():
-                message = f"services.{event.service} takes another form of request: {event.name} ({event.refusal})"
-                self._fault(event, event.service, "dialect", message)
-            case ev.ServiceReplaced():
-                message = f"from here on the service '{event.by}' answers in place of '{event.service}'"
-                self._fault(event, event.who, "fallback", message)
-            case ev.ContextShortened():
-                message = f"{event.call} was too long: repeated without {event.left_out} messages; set `context:`"
-                self._fault(event, event.who, "context", message)
-            case ev.TextCallCorrected():
-                message = f"{event.call} wrote calls as text: {', '.join(event.functions)}"
-                self._fault(event, event.who, "text call", message)
+            case ev.DialectFound() | ev.ServiceReplaced() | ev.ContextShortened() | ev.TextCallCorrected():
+                self._fault(event, *remark_of(event))
             case _:
                 self._apply_call(event)
 
@@ -193,9 +180,12 @@ class RunRecord:
         if event.error and all(event.error["message"] != fault.message for fault in self.errors):
             self._fault(event, "run", event.error["kind"], event.error["message"])
 
-    def _open_turn(self, agent: str) -> Turn | None:
-        """The agent's turn that has not ended; of agents that speak at once, each has its own."""
-        return next((one for one in reversed(self.turns) if one.agent == agent and one.note == "unfinished"), None)
+    def _open_turn(self, event: ev.AgentMessage) -> Turn:
+        for turn in reversed(self.turns):  # of agents that speak at once, each has its own
+            if turn.agent == event.agent and turn.note == "unfinished":
+                return turn
+        self.turns.append(Turn(event.agent, event.round))
+        return self.turns[-1]
 
     def tally_of(self, who: str) -> Tally:
         """The `Tally` of one participant."""

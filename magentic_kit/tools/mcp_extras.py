@@ -22,11 +22,18 @@ async def add_prompts_and_resources(plugin: KernelPlugin, session: ClientSession
     if has and has.prompts:
         for prompt in await _prompts(session):
             _add(plugin, f"prompt-{prompt.name}", prompt.description, _parameters(prompt), _GetPrompt(session, prompt))
-    if has and has.resources:
+    if has and has.resources and await _has_resources(session):
         about = "Lists the resources that there are, with their URIs."
         _add(plugin, "list_resources", about, [], _ListResources(session))
         uri = Parameter("uri", {**_TEXT, "description": "URI of the resource."}, is_required=True)
         _add(plugin, "read_resource", "Reads a resource.", [uri], _ReadResource(session))
+
+
+async def _has_resources(session: ClientSession) -> bool:
+    """Whether there are any, or templates of some: most servers say that they might have resources."""
+    if (await session.list_resources()).resources:
+        return True
+    return bool((await session.list_resource_templates()).resourceTemplates)
 
 
 def _add(plugin: KernelPlugin, name: str, about: str | None, parameters: list[Parameter], call: Any) -> None:

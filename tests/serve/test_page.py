@@ -113,6 +113,8 @@ async def test_the_token_is_turned_into_a_cookie_that_no_other_site_can_use(tmp_
     async with page_over_http([], tmp_path / "runs") as page:
         answer = await page.client.get("/?q=a&token=" + page.keys.token, cookies={})
         assert (answer.status_code, answer.headers["location"]) == (303, "/?q=a")
+        elsewhere = await page.client.get(f"{page.url}//evil.example/?token={page.keys.token}")
+        assert elsewhere.headers["location"] == "/evil.example/"
         cookie = answer.headers["set-cookie"]
         assert "HttpOnly" in cookie and "SameSite=strict" in cookie and page.keys.token not in cookie
         home = await page.client.get("/")
@@ -255,6 +257,25 @@ async def test_a_run_of_another_process_appears_and_is_followed(tmp_path: Path) 
                 if name == "answer" and "new stores" in html:
                     break
         journal.close()
+
+
+async def test_a_log_that_is_damaged_is_said_to_be_so_and_takes_no_other_with_it(tmp_path: Path) -> None:
+    names = ["20250601T120000Z-sales-000001", "20250601T120000Z-sales-000002"]
+    for name in names:
+        journal = Journal.create(tmp_path / "runs", name)
+        for event in satisfied():
+            if event.logged:
+                journal.write(event)
+        journal.close()
+    log = tmp_path / "runs" / names[0] / "events.jsonl"
+    log.write_text(log.read_text().replace("North", "South"))
+    async with page_over_http([], tmp_path / "runs") as page:
+        home = (await page.client.get("/")).text
+        assert home.count('class="outcome damaged"') == home.count('class="outcome satisfied"') == 1
+        assert "the log is damaged" in (await page.client.get(f"/runs/{names[0]}")).text
+        assert "new stores" in (await page.client.get(f"/runs/{names[1]}")).text
+        compared = await page.client.get("/compare", params={"run": names})
+        assert compared.status_code == 422 and "the log is damaged" in compared.text
 
 
 async def test_a_slow_reader_misses_states_in_between_and_nobody_waits_for_it() -> None:

@@ -199,12 +199,12 @@ WRONG: dict[str, tuple[str, ...]] = {
     "MCP over stdio with a URL": (
         plugin("type: mcp, transport: stdio, url: 'http://x'"),
         "team.yaml:1:14: plugins.p needs 'command': Program to start",
-        "team.yaml:1:44: unknown key 'url' in plugins.p; there is description, timeout, repeatable, type, start_timeout, transport, command, args, env, cwd",
+        "team.yaml:1:44: unknown key 'url' in plugins.p; there is description, timeout, repeatable, type, start_timeout, roots, sampling, transport, command, args, env, cwd",
     ),
     "MCP over HTTP with a command": (
         plugin("type: mcp, transport: http, command: x"),
         "team.yaml:1:14: plugins.p needs 'url': Address of the server",
-        "team.yaml:1:43: unknown key 'command' in plugins.p; there is description, timeout, repeatable, type, start_timeout, transport, url, headers",
+        "team.yaml:1:43: unknown key 'command' in plugins.p; there is description, timeout, repeatable, type, start_timeout, roots, sampling, transport, url, headers",
     ),
     "MCP at no URL": (
         plugin("type: mcp, transport: sse, url: localhost"),
