@@ -96,10 +96,11 @@ class ToolPermissions:
         name = content._log_name if isinstance(content, LoggedCall) else ""
         text, contents = await self._result(_Call(name, who, f"{function.plugin_name}.{function.name}"), invocation)
         most = self._control.limits.result_chars
-        if most is not None and len(text) > most:
-            # Redacted first: the log has it so, and where to cut must not depend on that.
-            text = self._emitter.redactor.text(text)
-            text = f"{text[:most]}\n[cut here: the result has {len(text)} characters]"
+        if most is not None:
+            # As the log has it: a resumed run must cut the same results, and in the same place.
+            logged = self._emitter.redactor.text(text)
+            if len(logged) > most:
+                text = f"{logged[:most]}\n[cut here: the result has {len(logged)} characters]"
         metadata = {RETURNED: contents} if contents else {}
         invocation.function_result = FunctionResult(function=function.metadata, value=text, metadata=metadata)
 

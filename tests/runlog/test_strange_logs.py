@@ -71,7 +71,7 @@ def real_run(tmp_path_factory):
     import asyncio
 
     async def demo():
-        async with TeamFactory.from_yaml(DEMO, overrides={"services.default.delay": 0}) as factory:
+        async with TeamFactory.from_yaml(DEMO, overrides={"services.default.delay": "1ms"}) as factory:
             return await factory.run(out=tmp_path_factory.mktemp("runs"))
 
     run_dir = asyncio.run(demo()).run_dir

@@ -29,7 +29,7 @@ from magentic_kit.views.otel import OtelView, otel_views
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "configs" / "sales_analysis.yaml"
-AT_ONCE = {"services.default.delay": 0}
+AT_ONCE = {"services.default.delay": "1ms"}
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 
