@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -28,14 +28,8 @@ from magentic_kit.services.reply import Answer, InProcessChatCompletion, content
 from magentic_kit.team.models import TeamConfig
 from magentic_kit.tools.function_names import function_name
 from magentic_kit.views.progress import progress_of
+from magentic_kit.views.reply import ReplyStream, reply_of
 
-_ANSWERS = {
-    "satisfied": "{answer}",
-    "limited": "The team had to stop early ({reason}). The best answer it has:\n\n{answer}",
-    "rejected": "A person rejected the team's plan; there is no answer. {reason}",
-    "cancelled": "The team was cancelled; there is no answer.",
-    "failed": "The team failed; there is no answer: {error}",
-}
 _RESERVED = {"arguments", "execution_settings", "kernel", "metadata", "self", "server", "service", "settings", "task"}
 """Names that Semantic Kernel hands to a function, or to what calls it, beside the arguments; and the task's own."""
 _JSON = {bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
@@ -73,10 +67,7 @@ class EmbeddedTeam:
     @property
     def description(self) -> str:
         """What the team is for, or what its agents are for."""
-        config = self.config
-        if config.description:
-            return config.description
-        return "A team of agents: " + " ".join(f"{agent.name}: {agent.description}" for agent in config.agents)
+        return description_of(self.config)
 
     async def call(self, task: Task | None, options: RunArguments) -> RunResult:
         """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
@@ -129,6 +120,13 @@ class EmbeddedTeam:
             raise ConfigError.one(f"resume this run first: {error}", file=str(log.directory)) from error
 
 
+def description_of(config: TeamConfig) -> str:
+    """What a team is for, or what its agents are for."""
+    if config.description:
+        return config.description
+    return "A team of agents: " + " ".join(f"{agent.name}: {agent.description}" for agent in config.agents)
+
+
 def as_plugin(team: EmbeddedTeam, name: str | None) -> KernelPlugin:
     """See `TeamFactory.as_plugin`."""
     function = as_function(team, "run")
@@ -149,7 +147,7 @@ def as_function(team: EmbeddedTeam, name: str) -> KernelFunctionFromMethod:
     @kernel_function(name=name, description=team.description)
     async def run(task: str | None = None, **inputs: Any) -> str:
         inputs.update(given)
-        return _answer(await team.call(task, replace(team.options, inputs=inputs)))
+        return reply_of(await team.call(task, replace(team.options, inputs=inputs)))
 
     config = team.config
     about = "What the team is to do, with all it has to know."
@@ -182,37 +180,27 @@ class TeamChatCompletion(InProcessChatCompletion):
     async def _reply(self, history: ChatHistory) -> Answer:
         self._enter_call()
         result = await self._team.call([*history.messages], self._team.options)
-        return Answer(text=_answer(result), usage=_usage(result), cost=result.cost)
+        return Answer(text=reply_of(result), usage=_usage(result), cost=result.cost)
 
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
     ) -> AsyncGenerator[list[Any], None]:
-        """The answer as the manager writes it, then what of the reply is left.
-
-        After a limit the reply begins with words on that, which only the end of the run brings.
-        """
+        """The pieces of the reply as they come, and with the last of them what the run used."""
         self._enter_call()
-        written, is_limited = "", False
+        reply = ReplyStream()
         async for step in self._team.stream([*chat_history.messages], self._team.options):
+            text = reply.piece(step)
             if isinstance(step, RunResult):
-                answer = Answer(text=_rest(_answer(step), written), usage=_usage(step), cost=step.cost)
+                answer = Answer(text=text, usage=_usage(step), cost=step.cost)
                 for content in contents_of(answer, self.ai_model_id, attempt=function_invoke_attempt):
                     yield [content]
-            elif isinstance(step, ev.LimitReached):
-                is_limited = True
-            elif isinstance(step, ev.TextDelta) and step.purpose == "answer" and not is_limited:
-                written += step.text
-                piece = Answer(text=step.text, usage=ev.Usage())
+            elif text:
+                piece = Answer(text=text, usage=ev.Usage())
                 yield contents_of(piece, self.ai_model_id, attempt=function_invoke_attempt)[:1]
 
     def _enter_call(self) -> None:
         if self._call and self._emitter and self._steps:
             PARENT_CALL.set(ParentCall(self._emitter, self._steps, self._call.name))
-
-
-def _answer(result: RunResult) -> str:
-    error = (result.error or {}).get("message", "")
-    return _ANSWERS[result.outcome].format(answer=result.answer, reason=result.reason, error=error).rstrip()
 
 
 def _usage(result: RunResult) -> ev.Usage:
@@ -223,11 +211,13 @@ def _usage(result: RunResult) -> ev.Usage:
     )
 
 
-def _rest(reply: str, written: str) -> str:
-    """What of a reply is not written yet; all of it, apart, if it turned out to be another one."""
-    if reply.startswith(written.rstrip()):
-        return reply[len(written) :]
-    return f"\n\n{reply}"
+def task_of(messages: Sequence[tuple[str, str]]) -> str:
+    """What a conversation of (speaker, text) asks for: its last message, and all that was said before it."""
+    said = [(speaker, text) for speaker, text in messages if text.strip()]
+    if len(said) < 2:
+        return "".join(text for _, text in said)
+    before = "\n\n".join(f"{speaker}: {text}" for speaker, text in said[:-1])
+    return f"{said[-1][1]}\n\nThis was said before:\n\n{before}"
 
 
 def _parameter(name: str, about: str | None, default: Any, *, is_required: bool) -> KernelParameterMetadata:

@@ -56,6 +56,8 @@ class Run:
             sinks=[self._queue.put_nowait, *options.sinks],
         )
         self._control = RunControl(blueprint.config.run_limits(), self._emitter)
+        self.clock = self._control.clock
+        """How long the run has taken, without the time that people took to answer."""
         self._parts = RunParts(
             *(blueprint, self._emitter, self._control, steps),
             inputs=task.inputs,
@@ -150,11 +152,6 @@ class Run:
         """What happened in the run so far."""
         return self._emitter.record
 
-    @property
-    def seconds(self) -> float:
-        """Seconds that the run has taken so far, without the time that people took to answer."""
-        return self._control.clock.elapsed
-
     def cancel(self) -> None:
         """Ends the run as `cancelled`, in well under a second; without effect once it has ended."""
         self._control.cancel()
@@ -193,12 +190,12 @@ class Run:
         log.describe(self._team.stored(self._emitter.redactor.spans))
 
     async def _main(self, recorded: Sequence[ev.AnyEvent]) -> RunResult:
-        self._control.clock.start()
+        self.clock.start()
         self._show(recorded)  # in this task, whose context a view may set
         answer, error = "", None
         try:
-            limits, attachments = self._control.limits, self._emitter.attachments
-            self._emitter.emit(run_started(self._team, self._task, self._parts, limits, attachments))
+            files = self._emitter.attachments
+            self._emitter.emit(run_started(self._team, self._task, self._parts, self._control.limits, files))
             answer = await answer_of(self._parts.orchestration, self._task.message, self._control, self._runtime)
         except (Exception, asyncio.CancelledError) as raised:
             if isinstance(raised, ReplayError) and self._steps.is_resumed:  # the log stays as it was

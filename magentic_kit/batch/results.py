@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 class TaskResult:
     """How a task ended, as for `RunResult`; `run_dir` is None if the run could not begin or go on.
 
-    `outcome` is `parked` if a queued run waits for a person: `error` says what for.
+    `outcome` is `waiting` if a queued run waits for a person: `error` says what for.
     """
 
     id: str

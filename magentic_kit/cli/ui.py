@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from magentic_kit.cli.environment import load_environment
+from magentic_kit.cli.listening import token_of
 from magentic_kit.cli.options import PATH, env_file_option, out_option
 from magentic_kit.cli.output import say
-from magentic_kit.cli.serving import token_of
 
 
 @click.command()

@@ -14,9 +14,9 @@ from magentic_kit.errors import KitError, ServiceError
 from magentic_kit.orchestration.attempts import Attempts
 from magentic_kit.orchestration.connected import ModelCall, ModelRequest
 from magentic_kit.runlog.control import RunControl
-from magentic_kit.runlog.divergence import Request
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.runlog.requests import Request
 from magentic_kit.services import prices
 from magentic_kit.services.messages import characters, plain
 from magentic_kit.services.rate_limits import Throttle

@@ -152,7 +152,8 @@ class Sources:
         speaker = self._options.humans.get(config.name) or self._options.humans.get("*")
         if speaker is None:
             raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
-        source = self._in_process(config, HumanChatCompletion(config.name, speaker), provider="human", pricing=free)
+        service = HumanChatCompletion(config.name, speaker, self._emitter.run_id)
+        source = self._in_process(config, service, provider="human", pricing=free)
         return replace(source, call=replace(source.call, person=True))
 
     def _team(self, config: AgentConfig) -> Source:

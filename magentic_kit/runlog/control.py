@@ -32,6 +32,8 @@ class RunClock:
     def __init__(self) -> None:
         self._began = self._paused_at = time.monotonic()
         self._pauses = 0  # people who are being asked just now
+        self.used = 0.0
+        """Seconds of an earlier part of the run, with which it begins."""
 
     @property
     def elapsed(self) -> float:
@@ -41,7 +43,7 @@ class RunClock:
 
     def start(self) -> None:
         """Begins to count."""
-        self._began = time.monotonic()
+        self._began = time.monotonic() - self.used
 
     @contextmanager
     def pause(self) -> Iterator[None]:

@@ -13,10 +13,10 @@ from magentic_kit import events as ev
 from magentic_kit.events import AnyEvent
 from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.directory import RunLog
-from magentic_kit.runlog.divergence import Request
 from magentic_kit.runlog.record import RunRecord, View
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.runlog.requests import Request
 
 logger = logging.getLogger(__name__)
 

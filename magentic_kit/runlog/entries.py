@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from magentic_kit import events as ev
+
 
 @dataclass
 class Turn:
@@ -68,3 +70,23 @@ def open_turn(turns: list[Turn], agent: str, round: int) -> Turn:
             return turn
     turns.append(Turn(agent, round))
     return turns[-1]
+
+
+Remarkable = ev.DialectFound | ev.ServiceReplaced | ev.ContextShortened | ev.TextCallCorrected
+"""What a run got over by doing otherwise than it was asked to."""
+
+
+def remark_of(event: Remarkable) -> tuple[str, str, str]:
+    """Returns whom an event is about, of which kind of fault it is, and what happened in words."""
+    match event:
+        case ev.DialectFound():
+            text = f"services.{event.service} takes another form of request: {event.name} ({event.refusal})"
+            return event.service, "dialect", text
+        case ev.ServiceReplaced():
+            text = f"from here on the service '{event.by}' answers in place of '{event.service}'"
+            return event.who, "fallback", text
+        case ev.ContextShortened():
+            text = f"{event.call} was too long: repeated without {event.left_out} messages; set `context:`"
+            return event.who, "context", text
+        case ev.TextCallCorrected():
+            return event.who, "text call", f"{event.call} wrote calls as text: {', '.join(event.functions)}"

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
-from magentic_kit.runlog.entries import Fault, ToolCall, Turn, ending_in_words, open_turn
+from magentic_kit.runlog.entries import Fault, ToolCall, Turn, ending_in_words, open_turn, remark_of
 from magentic_kit.runlog.timeline import Timeline
 from magentic_kit.runlog.usage import ModelCall, Tally, WindowSums, cost_text, tally, tokens_of, window_sums
 
@@ -162,18 +162,8 @@ class RunRecord:
                 self.limit = (event.limit, event.detail)
             case ev.RunFinished():
                 self._finish(event)
-            case ev.DialectFound():
-                message = f"services.{event.service} takes another form of request: {event.name} ({event.refusal})"
-                self._fault(event, event.service, "dialect", message)
-            case ev.ServiceReplaced():
-                message = f"from here on the service '{event.by}' answers in place of '{event.service}'"
-                self._fault(event, event.who, "fallback", message)
-            case ev.ContextShortened():
-                message = f"{event.call} was too long: repeated without {event.left_out} messages; set `context:`"
-                self._fault(event, event.who, "context", message)
-            case ev.TextCallCorrected():
-                message = f"{event.call} wrote calls as text: {', '.join(event.functions)}"
-                self._fault(event, event.who, "text call", message)
+            case ev.DialectFound() | ev.ServiceReplaced() | ev.ContextShortened() | ev.TextCallCorrected():
+                self._fault(event, *remark_of(event))
             case _:
                 self._apply_call(event)
 

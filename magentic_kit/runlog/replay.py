@@ -2,77 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from magentic_kit import events as ev
-from magentic_kit.errors import JournalError, ReplayError
+from magentic_kit.errors import ReplayError
 from magentic_kit.runlog.attachments import Attachments
-from magentic_kit.runlog.divergence import Request, alike, difference
+from magentic_kit.runlog.requests import Request, Requests, difference
 
 _NOT_OFFERED = "this function is not offered to this agent"
 """The reason that 0.1 logged for a function name that it did not know, before Semantic Kernel looked for it."""
-
-_SHORT = 64
-"""Texts up to this length are written as they are; a longer one is written once and then named by its hash."""
-
-
-class Requests:
-    """Packs requests for the log and unpacks them: what was said or asked before is not written again."""
-
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-        self._last: dict[str, Request] = {}
-
-    def learn(self, event: ev.AnyEvent) -> None:
-        """Takes in the texts of an event that is in the log."""
-        for text in _texts(ev.to_dict(event)):
-            self._texts.setdefault(_digest(text), text)
-
-    def pack(self, who: str, request: Request) -> dict[str, Any]:
-        """The request of `who` by its difference to the last one of `who`."""
-        last = self._last.get(who, {"messages": []})
-        self._last[who] = request
-        kept = alike(last["messages"], request["messages"])
-        changed = {key: value for key, value in request.items() if key != "messages" and last.get(key) != value}
-        return {**changed, "keep": kept, "add": [self._shorten(m) for m in request["messages"][kept:]]}
-
-    def unpack(self, who: str, packed: Mapping[str, Any]) -> Request:
-        """The request that `pack` was given; packed ones have to come in the order of the log."""
-        last = self._last.get(who, {"messages": []})
-        changed = {key: value for key, value in packed.items() if key not in ("keep", "add")}
-        try:
-            messages = last["messages"][: packed["keep"]] + [self._restore(m) for m in packed["add"]]
-        except (KeyError, TypeError) as error:
-            raise JournalError(f"the log is damaged: a request of {who} cannot be put together: {error}") from error
-        self._last[who] = {**last, **changed, "messages": messages}
-        return self._last[who]
-
-    def _shorten(self, value: Any) -> Any:
-        if isinstance(value, str) and len(value) > _SHORT:
-            digest = _digest(value)
-            if digest in self._texts:
-                return {"text#": digest}
-            self._texts[digest] = value
-        if isinstance(value, dict):
-            return {key: self._shorten(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._shorten(item) for item in value]
-        return value
-
-    def _restore(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            if "text#" in value:
-                return self._texts[value["text#"]]
-            return {key: self._restore(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._restore(item) for item in value]
-        if isinstance(value, str) and len(value) > _SHORT:
-            self._texts.setdefault(_digest(value), value)
-        return value
-
 
 UnknownTools = Mapping[str, str | None]
 """What became of tool calls that began and never ended, by the call's name (`*`: all others).
@@ -211,16 +151,3 @@ class RecordedSteps:
         self._done["tool", call] = ev.ToolCallFinished(
             call=call, who=started.who, function=started.function, seconds=0.0, result=result
         )
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        if len(value) > _SHORT:
-            yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)

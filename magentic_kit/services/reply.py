@@ -26,7 +26,7 @@ from semantic_kernel.contents.utils.finish_reason import FinishReason
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ServiceError
-from magentic_kit.runlog.divergence import Request
+from magentic_kit.runlog.requests import Request
 from magentic_kit.services.call_pieces import CallPieces
 from magentic_kit.services.endings import ending_of
 from magentic_kit.services.errors import not_a_completion

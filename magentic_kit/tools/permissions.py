@@ -190,7 +190,13 @@ class ToolPermissions:
             review = ToolReview.deny("nobody is there to approve this call")
         else:
             changes = await _changes(function, arguments)
-            request = ToolReviewRequest(agent=call.who, function=call.function, arguments=arguments, changes=changes)
+            request = ToolReviewRequest(
+                agent=call.who,
+                function=call.function,
+                arguments=arguments,
+                changes=changes,
+                id=f"{self._emitter.run_id}/{call.name}",
+            )
             with self._control.asking():
                 review = await ask(self._people.approver, request)
         self._emitter.emit(

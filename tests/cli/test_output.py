@@ -96,7 +96,9 @@ def test_a_complaint_holds_no_escape_sequence_but_its_own_colour(tmp_path: Path)
 def test_a_complaint_does_not_quote_a_key(tmp_path: Path) -> None:
     key = "sk-proj-Ab12Cd34Ef56Gh78"
     write_scripted_team(tmp_path, answer="a")
-    done = run_command("validate", "team.yaml", "--set", f"manager.service={key}", cwd=tmp_path)
+    with (tmp_path / "team.yaml").open("a") as file:
+        file.write(f"manager: {{service: {key}}}\n")
+    done = run_command("validate", "team.yaml", cwd=tmp_path)
     assert done.returncode == 2 and b"there is no service '[secret]'" in done.stderr, done
     assert key.encode() not in done.stdout + done.stderr
 

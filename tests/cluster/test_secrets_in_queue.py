@@ -47,7 +47,7 @@ def test_no_secret_is_queued_and_a_run_that_failed_goes_on_with_real_values(
             wait_for(lambda: states(database) == {"failed"})
             is_down[0] = False
             asked = len(server.requests)
-            database.settle("one", {})
+            database.answer("one", "retry")
             wait_for(lambda: state(database, "one") == "satisfied")
         assert [request.purpose for request in server.requests[asked:]] == ["answer"]
     _, run_dir = derive(database, "one", tmp_path / "derived", ["md", "html", "json"])

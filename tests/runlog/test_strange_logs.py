@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support import sample_events as sample
@@ -22,6 +23,7 @@ from magentic_kit.views.report import write_reports
 
 RUNS = [sample.satisfied, sample.limited, sample.failed_in_the_plan, sample.cancelled, sample.hostile]
 LOGS = [[ev.to_dict(event) for event in run() if event.logged] for run in RUNS]
+DEMO = Path(__file__).parents[2] / "configs" / "sales_analysis.yaml"
 CLI = [sys.executable, "-m", "magentic_kit"]
 
 
@@ -67,10 +69,9 @@ def test_a_changed_log_gives_one_clear_error_or_a_right_result(tens, tmp_path):
 def real_run(tmp_path_factory):
     """The events of a whole run of the demo, and its directory."""
     import asyncio
-    from pathlib import Path
 
     async def demo():
-        async with TeamFactory.from_yaml(Path(__file__).parents[2] / "configs" / "sales_analysis.yaml") as factory:
+        async with TeamFactory.from_yaml(DEMO, overrides={"services.default.delay": 0}) as factory:
             return await factory.run(out=tmp_path_factory.mktemp("runs"))
 
     run_dir = asyncio.run(demo()).run_dir

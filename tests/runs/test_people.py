@@ -464,13 +464,14 @@ async def test_an_approval_in_the_log_of_another_run_lets_no_call_be_made(tmp_pa
         asked.append(request.function)
         return ToolReview.deny("not I")
 
+    def stop(event: ev.AnyEvent) -> None:
+        if isinstance(event, ev.ToolReviewed):
+            run.cancel()  # approved, and not begun
+
     with OpenAIServer(buying(ORDER)) as server:
         changes = team(server.base_url, **REVIEW)
         async with TeamFactory.from_dict(changes, plugins={"store": store}) as factory:
-            run = factory.start("t", out=tmp_path, approver=approve_all)
-            async for event in run.events():
-                if isinstance(event, ev.ToolReviewed):
-                    run.cancel()  # approved, and not begun
+            run = factory.start("t", out=tmp_path, approver=approve_all, sinks=[stop])
             first = await run.result()
             assert first.run_dir is not None and store.orders == []
             await factory.run("t", out=None, reuse=first.run_dir, approver=deny)

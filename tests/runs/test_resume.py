@@ -21,7 +21,8 @@ from magentic_kit.runlog.record import RunRecord
 
 STARTED = ev.RunStarted(seq=0, team="t", task="t", agents={}, manager={})
 WHOLE = {"outcome": "satisfied", "answer": durable.brain.__doc__ and "done: all checked"}
-EVENTS = 55  # more lines than the log of a run has: the matrix ends where the log does
+EVENTS, EVENTS_WITH_WINDOWS = 43, 51
+"""Lines of the log of a whole run: each is a point to kill it at."""
 
 
 @pytest.fixture
@@ -68,11 +69,20 @@ def matrix(points: range) -> list[Any]:
 
 def kill_and_resume(at: int, folder: Path, server: OpenAIServer) -> None:
     write_team(folder, server.base_url)
-    if child(folder, kill_at=at) is None:
-        assert finish(folder) == WHOLE
+    assert child(folder, kill_at=at) is None
+    assert finish(folder) == WHOLE
     check_paid_once(folder, server, kills=1)
     # An effect can only be there twice if nobody could know of it, and the person chose to repeat the call.
     assert set(effects(folder)) == {"one", "two", "three"} and len(effects(folder)) <= TOOL_CALLS + 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "events"), [({}, EVENTS), ({"context": {"messages": 4, "summarize": True}}, EVENTS_WITH_WINDOWS)]
+)
+async def test_the_matrix_has_each_line_of_the_log(
+    changes: dict[str, Any], events: int, tmp_path: Path, server: OpenAIServer
+) -> None:
+    assert len(read_log(await whole_run(tmp_path, server, **changes))[0]) == events
 
 
 @pytest.mark.parametrize("at", matrix(range(0, EVENTS, 6)))
@@ -86,11 +96,11 @@ def test_a_run_killed_anywhere_goes_on(at: int, tmp_path: Path, server: OpenAISe
     kill_and_resume(at, tmp_path, server)
 
 
-@pytest.mark.parametrize("at", matrix(range(20, 70, 7)))
+@pytest.mark.parametrize("at", matrix(range(20, EVENTS_WITH_WINDOWS, 7)))
 def test_a_killed_run_with_windows_goes_on(at: int, tmp_path: Path, server: OpenAIServer) -> None:
     write_team(tmp_path, server.base_url, context={"messages": 4, "summarize": True})
-    if child(tmp_path, kill_at=at) is None:
-        assert finish(tmp_path) == WHOLE
+    assert child(tmp_path, kill_at=at) is None
+    assert finish(tmp_path) == WHOLE
     log = ev.effective(read_log(run_dir(tmp_path))[0])
     summaries = [e for e in log if isinstance(e, ev.ModelCallFinished) and e.purpose == "summary"]
     assert {event.who for event in summaries} == {"manager", "Analyst", "Writer"}

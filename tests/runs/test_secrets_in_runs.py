@@ -141,13 +141,16 @@ def guarded(base_url: str) -> dict[str, Any]:
     return {"name": "guarded", "services": {"default": service}, "agents": [agent], "inputs": {"password": PASSWORD}}
 
 
-async def stopped_run(folder: Path, server: OpenAIServer, door: Door, *, at: type[ev.Event]) -> Path:
-    """A run that is cancelled at such an event of the agent's call."""
+async def stopped_run(folder: Path, server: OpenAIServer, door: Door) -> Path:
+    """A run that is cancelled when the agent's model has asked for the call, which does not begin."""
+
+    def stop(event: ev.AnyEvent) -> None:
+        if isinstance(event, ev.ModelCallFinished) and event.who == "Guard":
+            run.cancel()
+
     async with TeamFactory.from_dict(guarded(server.base_url), plugins={"door": door}) as factory:
-        run = factory.start("t", out=folder / "runs")
-        async for event in run.events():
-            if isinstance(event, at) and getattr(event, "who", "") == "Guard":
-                run.cancel()
+        run = factory.start("t", out=folder / "runs", sinks=[stop])
+        await run.result()
     return run_dir(folder)
 
 
@@ -160,7 +163,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_call_is_not_made_with_a_mask_but_asked_for_again(how: str, key: None, tmp_path: Path) -> None:
     door = Door()
     with OpenAIServer(knocking()) as server:
-        stopped = await stopped_run(tmp_path, server, door, at=ev.ModelCallFinished)
+        stopped = await stopped_run(tmp_path, server, door)
         assert door.given == [] and PASSWORD not in (stopped / "events.jsonl").read_text()
         async with TeamFactory.from_dict(guarded(server.base_url), plugins={"door": door}) as factory:
             if how == "resume":

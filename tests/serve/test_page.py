@@ -68,7 +68,14 @@ ATTEMPTS: dict[str, tuple[str, str, dict[str, Any], int]] = {
     "no cookie, but all else": ("POST", RUN, {"headers": {"Origin": "OWN"}, "cookies": None}, 401),
     "JSON": ("POST", RUN, {"headers": {"Origin": "OWN", "Content-Type": "application/json"}}, 415),
     "plain text": ("POST", RUN, {"headers": {"Origin": "OWN", "Content-Type": "text/plain"}}, 415),
-    "an endless form": ("POST", RUN, {"headers": {"Origin": "OWN"}, "data": {"csrf": "OK", "task": "x" * 2**22}}, 413),
+    "an endless form": ("POST", RUN, {"headers": {"Origin": "OWN"}, "data": {"csrf": "OK", "task": "x" * 2**22}}, 400),
+    "an endless answer": (
+        "POST",
+        "/runs/x/stop",
+        {"headers": {"Origin": "OWN"}, "data": {"csrf": "OK", "words": "x" * 2**22}},
+        413,
+    ),
+    "an endless file": ("POST", RUN, {"headers": {"Origin": "OWN"}, "files": 2**27}, 413),
     "the form by GET": ("GET", RUN, {}, 405),
     "a run outside of the folder": ("GET", "/runs/..%2f..%2fetc", {}, 404),
 }
@@ -80,6 +87,9 @@ async def test_whoever_has_not_opened_the_page_or_comes_from_elsewhere_starts_no
         answers = {}
         for attempt, (method, path, options, _) in ATTEMPTS.items():
             headers = {"Content-Type": "application/x-www-form-urlencoded"} if method == "POST" else {}
+            files = None
+            if "files" in options:
+                headers, files = {}, {"file": ("large.txt", b"x" * options["files"])}
             headers |= {k: v.replace("OWN", page.url) for k, v in options.get("headers", {}).items()}
             value = options.get("cookies", jar.value)
             if value is not None:
@@ -90,7 +100,9 @@ async def test_whoever_has_not_opened_the_page_or_comes_from_elsewhere_starts_no
             if "without what ours send" in attempt:
                 del data["csrf"]  # type: ignore[index,union-attr]
             async with httpx.AsyncClient(base_url=page.url) as stranger:
-                answers[attempt] = (await stranger.request(method, path, headers=headers, data=data)).status_code
+                answers[attempt] = (
+                    await stranger.request(method, path, headers=headers, data=data, files=files)
+                ).status_code
         assert answers == {attempt: expected[-1] for attempt, expected in ATTEMPTS.items()}
         assert not (tmp_path / "runs").exists()
         begun = await page.post(RUN, task="Now")  # while our own form begins a run
@@ -101,6 +113,8 @@ async def test_the_token_is_turned_into_a_cookie_that_no_other_site_can_use(tmp_
     async with page_over_http([], tmp_path / "runs") as page:
         answer = await page.client.get("/?q=a&token=" + page.keys.token, cookies={})
         assert (answer.status_code, answer.headers["location"]) == (303, "/?q=a")
+        elsewhere = await page.client.get(f"{page.url}//evil.example/?token={page.keys.token}")
+        assert elsewhere.headers["location"] == "/evil.example/"
         cookie = answer.headers["set-cookie"]
         assert "HttpOnly" in cookie and "SameSite=strict" in cookie and page.keys.token not in cookie
         home = await page.client.get("/")
@@ -186,6 +200,21 @@ async def test_a_plan_is_made_edited_and_carried_out(tmp_path: Path) -> None:
         assert "My own plan" in (await page.client.get(begun.headers["location"])).text
 
 
+async def test_files_go_with_a_task_and_a_question_follows_the_answer(tmp_path: Path) -> None:
+    async with page_over_http([quick_team(tmp_path)], tmp_path / "runs") as page:
+        files = [("file", ("../../no tes.txt", b"The shop is closed.")), ("file", ("", b""))]
+        begun = await page.post(RUN, files, task="Read the notes")
+        assert await outcome(page, begun) == "satisfied"
+        shown = (await page.client.get(begun.headers["location"])).text
+        assert "no tes.txt" in shown and "Ask a follow-up question" in shown
+        first = begun.headers["location"].rpartition("/")[2]
+        followed = await page.post(f"/runs/{first}/follow", task="And tomorrow?")
+        assert await outcome(page, followed) == "satisfied"
+        assert f'Follows the run <a href="/runs/{first}">' in (await page.client.get(followed.headers["location"])).text
+        empty = await page.post(RUN, [("file", ("empty.txt", b""))], task="Read")
+        assert empty.status_code == 422 and "there is no text in it" in empty.text
+
+
 async def test_a_run_that_a_limit_ended_goes_on_with_more_and_again_with_other_words(tmp_path: Path) -> None:
     async with page_over_http([quick_team(tmp_path)], tmp_path / "runs") as page:
         begun = await page.post(RUN, **{"task": "Go on", "limit.max_tokens": "1"})
@@ -228,6 +257,25 @@ async def test_a_run_of_another_process_appears_and_is_followed(tmp_path: Path) 
                 if name == "answer" and "new stores" in html:
                     break
         journal.close()
+
+
+async def test_a_log_that_is_damaged_is_said_to_be_so_and_takes_no_other_with_it(tmp_path: Path) -> None:
+    names = ["20250601T120000Z-sales-000001", "20250601T120000Z-sales-000002"]
+    for name in names:
+        journal = Journal.create(tmp_path / "runs", name)
+        for event in satisfied():
+            if event.logged:
+                journal.write(event)
+        journal.close()
+    log = tmp_path / "runs" / names[0] / "events.jsonl"
+    log.write_text(log.read_text().replace("North", "South"))
+    async with page_over_http([], tmp_path / "runs") as page:
+        home = (await page.client.get("/")).text
+        assert home.count('class="outcome damaged"') == home.count('class="outcome satisfied"') == 1
+        assert "the log is damaged" in (await page.client.get(f"/runs/{names[0]}")).text
+        assert "new stores" in (await page.client.get(f"/runs/{names[1]}")).text
+        compared = await page.client.get("/compare", params={"run": names})
+        assert compared.status_code == 422 and "the log is damaged" in compared.text
 
 
 async def test_a_slow_reader_misses_states_in_between_and_nobody_waits_for_it() -> None:

@@ -104,10 +104,13 @@ class Page:
     keys: Keys
     client: httpx.AsyncClient
 
-    async def post(self, path: str, **fields: str) -> httpx.Response:
+    async def post(
+        self, path: str, files: Sequence[tuple[str, tuple[str, bytes]]] = (), **fields: str
+    ) -> httpx.Response:
         """Sends a form as a browser does."""
         headers = {"Origin": self.url, "Sec-Fetch-Site": "same-origin"}
-        return await self.client.post(path, data={"csrf": self.keys.csrf, **fields}, headers=headers)
+        data = {"csrf": self.keys.csrf, **fields}
+        return await self.client.post(path, data=data, files=list(files) or None, headers=headers)
 
     @asynccontextmanager
     async def parts(self, path: str, last: str = "") -> AsyncIterator[AsyncIterator[tuple[str, str, str]]]:

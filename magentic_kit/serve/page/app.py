@@ -21,6 +21,7 @@ from magentic_kit.serve.page.registry import Runs, load_factories
 from magentic_kit.serve.page.rendering import Site
 from magentic_kit.serve.page.security import FORM, Keys, PageGuard
 from magentic_kit.serve.page.teams import Teams
+from magentic_kit.serve.page.uploads import FILES_FORM
 
 
 @asynccontextmanager
@@ -34,7 +35,7 @@ async def page_app(
     app = Starlette(routes=_routes(pages, Decisions(pages, keys)), exception_handlers={HTTPException: _refuse})
     try:
         # The token is asked for by the page's own guard, which takes it from the address.
-        yield RequestGuard(PageGuard(app, keys), replace(access, token=None), bodies=(FORM,))
+        yield RequestGuard(PageGuard(app, keys), replace(access, token=None), bodies=(FORM, FILES_FORM))
     finally:
         await pages.drafts.close()
         await runs.close()
@@ -60,6 +61,7 @@ def _routes(pages: Pages, decisions: Decisions) -> list[Route]:
         Route("/runs/{name}/questions/{number:int}", decisions.answer, methods=["POST"]),
         Route("/runs/{name}/stop", decisions.stop, methods=["POST"]),
         Route("/runs/{name}/resume", decisions.resume, methods=["POST"]),
+        Route("/runs/{name}/follow", decisions.follow, methods=["POST"]),
         Route("/runs/{name}/again", pages.again),
         Route("/runs/{name}/again", decisions.run_again, methods=["POST"]),
     ]

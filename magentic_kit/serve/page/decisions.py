@@ -13,6 +13,7 @@ from magentic_kit.serve.page.forms import edits_of, inputs_of, limits_of, unknow
 from magentic_kit.serve.page.pages import Pages, found, problems_of
 from magentic_kit.serve.page.registry import load_factories
 from magentic_kit.serve.page.security import Keys, read_form
+from magentic_kit.serve.page.uploads import read_form_with_files
 from magentic_kit.team.plan import TaskLedger
 
 
@@ -24,18 +25,21 @@ class Decisions:
 
     async def start(self, request: Request) -> Response:
         """Begins a run, or only a plan."""
-        form, card = await read_form(request, self._keys), self._pages.find_card(request)
+        sent, card = await read_form_with_files(request, self._keys), self._pages.find_card(request)
+        form = sent.fields
         if card.config is None:
             return self._pages.team_page(card, form, card.problems, 422)
         inputs, limits = inputs_of(form, card.config), limits_of(form)
         task = form.get("task", "")
         if form.get("how") == "plan":
-            draft = self._pages.drafts.begin(card, task, inputs, limits)
+            draft = self._pages.drafts.begin(card, sent, task, inputs, limits)
             return self._pages.go(f"/plans/{draft.key}")
         overrides = {"review.plan": True} if "review_plan" in form else {}
         try:
             factory = (await load_factories()).from_yaml(card.path)
-            feed = await self._pages.runs.start(factory, task, inputs=inputs, limits=limits, overrides=overrides)
+            feed = await self._pages.runs.start(
+                factory, task, inputs=inputs, limits=limits, overrides=overrides, attach=sent.files
+            )
         except ConfigError as error:
             return self._pages.team_page(card, form, error.problems, 422)
         return self._pages.go_to(feed)
@@ -48,7 +52,8 @@ class Decisions:
         plan = TaskLedger(task=draft.ledger.task, facts=form.get("facts", ""), plan=form.get("plan", ""))
         try:
             factory = (await load_factories()).from_yaml(draft.card.path)
-            feed = await self._pages.runs.start(factory, None, inputs=draft.inputs, limits=draft.limits, plan=plan)
+            given = {"inputs": draft.inputs, "limits": draft.limits, "attach": draft.sent.files}
+            feed = await self._pages.runs.start(factory, None, plan=plan, **given)
         except ConfigError as error:
             return self._pages.page("draft.html.j2", 422, draft=draft, problems=error.problems, form=form)
         return self._pages.go_to(feed)
@@ -80,6 +85,17 @@ class Decisions:
         feed = self._pages.find_feed(name)
         await self._pages.runs.resume(name, limits=limits_of(form), unknown_tools=unknown_calls_of(form))
         return self._pages.go_to(feed)
+
+    async def follow(self, request: Request) -> Response:
+        """Begins a run of the same team that goes on from this one with a new task."""
+        form, feed = await read_form(request, self._keys), self._pages.find_feed(request.path_params["name"])
+        try:
+            factory = (await load_factories()).from_run(feed.run_dir)
+            inputs = RunRecord.of(effective_events(feed.run_dir)).inputs
+            begun = await self._pages.runs.start(factory, form.get("task"), inputs=inputs, history=feed.run_dir)
+        except KitError as error:
+            return self._pages.message("This was not begun", problems=problems_of(error), status=422)
+        return self._pages.go_to(begun)
 
     async def run_again(self, request: Request) -> Response:
         """Begins a run with edited instructions that reuses what is unchanged."""

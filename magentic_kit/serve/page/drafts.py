@@ -11,6 +11,7 @@ from typing import Any
 from magentic_kit.errors import ConfigError, KitError, Problem
 from magentic_kit.factory import TeamFactory
 from magentic_kit.serve.page.teams import TeamCard
+from magentic_kit.serve.page.uploads import SentForm
 from magentic_kit.team.plan import TaskLedger
 
 _MOST = 20  # plans that are kept
@@ -22,6 +23,7 @@ class Draft:
 
     key: str
     card: TeamCard
+    sent: SentForm
     task: str
     inputs: Mapping[str, Any]
     limits: Mapping[str, Any]
@@ -46,9 +48,11 @@ class Drafts:
     def __init__(self) -> None:
         self._drafts: dict[str, Draft] = {}
 
-    def begin(self, card: TeamCard, task: str, inputs: Mapping[str, Any], limits: Mapping[str, Any]) -> Draft:
+    def begin(
+        self, card: TeamCard, sent: SentForm, task: str, inputs: Mapping[str, Any], limits: Mapping[str, Any]
+    ) -> Draft:
         """Begins to make a plan."""
-        draft = Draft(secrets.token_hex(8), card, task, inputs, limits)
+        draft = Draft(secrets.token_hex(8), card, sent, task, inputs, limits)
         self._drafts[draft.key] = draft
         for key in list(self._drafts)[:-_MOST]:
             self._drafts.pop(key)
@@ -70,7 +74,9 @@ class Drafts:
 async def _make(draft: Draft) -> None:
     try:
         async with TeamFactory.from_yaml(draft.card.path) as factory:
-            draft.ledger = await factory.plan(draft.task or None, inputs=draft.inputs, limits=draft.limits)
+            draft.ledger = await factory.plan(
+                draft.task or None, inputs=draft.inputs, limits=draft.limits, attach=draft.sent.files
+            )
     except ConfigError as error:
         draft.problems = error.problems
     except KitError as error:

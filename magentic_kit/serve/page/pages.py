@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from sse_starlette.sse import EventSourceResponse
@@ -76,8 +78,11 @@ class Pages:
         names = request.query_params.getlist("run")
         if len(names) != 2:
             return self.message("Mark two runs", hint="Two runs are compared, no more and no less.", status=422)
-        records = [RunRecord.of(effective_events(self.find_feed(name).run_dir)) for name in names]
-        before, after = records
+        run_dirs = [self.find_feed(name).run_dir for name in names]
+        try:
+            before, after = [await asyncio.to_thread(_record, run_dir) for run_dir in run_dirs]
+        except KitError as error:
+            return self.message("These runs cannot be compared", problems=problems_of(error), status=422)
         of_before, of_after = figures(before), figures(after)
         return self.page(
             "compare.html.j2",
@@ -157,6 +162,10 @@ class Pages:
     def go(self, path: str) -> Response:
         """Sends the browser to another page."""
         return RedirectResponse(self.runs.site.prefix + path, 303)
+
+
+def _record(run_dir: Path) -> RunRecord:
+    return RunRecord.of(effective_events(run_dir))
 
 
 def _models(card: TeamCard) -> dict[str, str]:

@@ -160,7 +160,7 @@ class RunFeed(Feed):
     def seconds(self) -> float | None:
         """Seconds of the run so far, without the time that people took where this process knows it."""
         if self.active is not None:
-            return self.active.run.seconds
+            return self.active.run.clock.elapsed
         timeline = self.record.timeline
         if not timeline.began:
             return None

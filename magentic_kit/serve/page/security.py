@@ -75,7 +75,7 @@ class PageGuard:
             if not _same(token, self._keys.token):
                 return PlainTextResponse(f"this is not the token; {_OPEN}", 401)
             rest = urlencode([(key, value) for key, value in query if key != "token"])
-            answer = RedirectResponse(request.url.path + (f"?{rest}" if rest else ""), 303)
+            answer = RedirectResponse(_address(request.url.path, rest), 303)
             answer.set_cookie(name, self._keys.cookie, path="/", httponly=True, samesite="strict")
             return answer
         if not _same(request.cookies.get(name, ""), self._keys.cookie):
@@ -98,7 +98,11 @@ async def read_form(request: Request, keys: Keys) -> Mapping[str, str]:
         )
     except ValueError as error:
         raise HTTPException(400, "this is not a form") from error
-    form = {name: value.replace("\r\n", "\n") for name, value in fields}
+    return check_secret({name: value.replace("\r\n", "\n") for name, value in fields}, keys)
+
+
+def check_secret(form: dict[str, str], keys: Keys) -> Mapping[str, str]:
+    """Returns the fields without what only forms of this server have. Raises `HTTPException` if that is not there."""
     if not _same(form.pop("csrf", ""), keys.csrf):
         raise HTTPException(403, "this form is not of this server, or older than its last start: load its page again")
     return form
@@ -107,6 +111,14 @@ async def read_form(request: Request, keys: Keys) -> Mapping[str, str]:
 def _is_from_here(headers: Headers) -> bool:
     """Says whether a browser tells that a page of this server sends this; the guard has compared the origin."""
     return "origin" in headers and headers.get("sec-fetch-site", "same-origin") == "same-origin"
+
+
+def _address(path: str, query: str) -> str:
+    """Returns an address of this server: a path that begins with two slashes would be another's."""
+    address = "/" + path.lstrip("/\\")
+    if query:
+        address += f"?{query}"
+    return address
 
 
 def _cookie_name(scope: Scope) -> str:

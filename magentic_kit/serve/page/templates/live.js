@@ -111,7 +111,7 @@ if (document.body.dataset.events) {
 /* Decisions are sent without leaving the page, whose parts then change; without a script they are plain forms. */
 document.addEventListener("submit", async (event) => {
   const form = event.target;
-  if (form.method !== "post" || !form.closest(".ask, #controls")) return;
+  if (form.method !== "post" || "leaves" in form.dataset || !form.closest(".ask, #controls")) return;
   event.preventDefault();
   const body = new URLSearchParams(new FormData(form, event.submitter)), buttons = within(form, "button");
   for (const button of buttons) button.disabled = true;
