@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
 from magentic_kit.events import AnyEvent
 from magentic_kit.orchestration.callbacks import isolated
-from magentic_kit.orchestration.options import OnEvent, RunArguments
+from magentic_kit.orchestration.options import OnEvent, RunArguments, Task
 from magentic_kit.runlog.directory import RunLog
 from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
@@ -28,14 +28,8 @@ from magentic_kit.services.reply import Answer, InProcessChatCompletion, content
 from magentic_kit.team.models import TeamConfig
 from magentic_kit.tools.function_names import function_name
 from magentic_kit.views.progress import progress_of
+from magentic_kit.views.reply import ReplyStream, reply_of
 
-_ANSWERS = {
-    "satisfied": "{answer}",
-    "limited": "The team had to stop early ({reason}). The best answer it has:\n\n{answer}",
-    "rejected": "A person rejected the team's plan; there is no answer. {reason}",
-    "cancelled": "The team was cancelled; there is no answer.",
-    "failed": "The team failed; there is no answer: {error}",
-}
 _RESERVED = {"arguments", "execution_settings", "kernel", "metadata", "self", "server", "service", "settings", "task"}
 """Names that Semantic Kernel hands to a function, or to what calls it, beside the arguments; and the task's own."""
 _JSON = {bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
@@ -57,7 +51,7 @@ class RunUnderWay(Protocol):
 class StartRun(Protocol):
     """Starts a run of a team, or goes on with the one that a log has."""
 
-    def __call__(self, task: str | None, options: RunArguments, log: RunLog | None = None) -> RunUnderWay:
+    def __call__(self, task: Task | None, options: RunArguments, log: RunLog | None = None) -> RunUnderWay:
         """Raises `ConfigError` if the run cannot begin or go on."""
 
 
@@ -73,19 +67,16 @@ class EmbeddedTeam:
     @property
     def description(self) -> str:
         """What the team is for, or what its agents are for."""
-        config = self.config
-        if config.description:
-            return config.description
-        return "A team of agents: " + " ".join(f"{agent.name}: {agent.description}" for agent in config.agents)
+        return description_of(self.config)
 
-    async def call(self, task: str | None, options: RunArguments) -> RunResult:
+    async def call(self, task: Task | None, options: RunArguments) -> RunResult:
         """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
         async for step in self.stream(task, options):
             if isinstance(step, RunResult):
                 return step
         raise AssertionError("a run has a result")
 
-    async def stream(self, task: str | None, options: RunArguments) -> AsyncGenerator[AnyEvent | RunResult, None]:
+    async def stream(self, task: Task | None, options: RunArguments) -> AsyncGenerator[AnyEvent | RunResult, None]:
         """The events of a run of the team as they come, then its result. Leaving the loop cancels the run."""
         follow = isolated(self.on_event)
         parent = PARENT_CALL.get()
@@ -106,7 +97,7 @@ class EmbeddedTeam:
                 await run.result()
             raise
 
-    def _start_inside(self, parent: ParentCall, name: str, task: str | None, options: RunArguments) -> RunUnderWay:
+    def _start_inside(self, parent: ParentCall, name: str, task: Task | None, options: RunArguments) -> RunUnderWay:
         """Starts a run inside the log of the run whose call this is.
 
         If that run is resumed and this call was under way when it stopped, the run that the call had begun goes on.
@@ -129,6 +120,13 @@ class EmbeddedTeam:
             raise ConfigError.one(f"resume this run first: {error}", file=str(log.directory)) from error
 
 
+def description_of(config: TeamConfig) -> str:
+    """What a team is for, or what its agents are for."""
+    if config.description:
+        return config.description
+    return "A team of agents: " + " ".join(f"{agent.name}: {agent.description}" for agent in config.agents)
+
+
 def as_plugin(team: EmbeddedTeam, name: str | None) -> KernelPlugin:
     """See `TeamFactory.as_plugin`."""
     function = as_function(team, "run")
@@ -149,7 +147,7 @@ def as_function(team: EmbeddedTeam, name: str) -> KernelFunctionFromMethod:
     @kernel_function(name=name, description=team.description)
     async def run(task: str | None = None, **inputs: Any) -> str:
         inputs.update(given)
-        return _answer(await team.call(task, replace(team.options, inputs=inputs)))
+        return reply_of(await team.call(task, replace(team.options, inputs=inputs)))
 
     config = team.config
     about = "What the team is to do, with all it has to know."
@@ -181,38 +179,28 @@ class TeamChatCompletion(InProcessChatCompletion):
 
     async def _reply(self, history: ChatHistory) -> Answer:
         self._enter_call()
-        result = await self._team.call(_task(history), self._team.options)
-        return Answer(text=_answer(result), usage=_usage(result), cost=result.cost)
+        result = await self._team.call([*history.messages], self._team.options)
+        return Answer(text=reply_of(result), usage=_usage(result), cost=result.cost)
 
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
     ) -> AsyncGenerator[list[Any], None]:
-        """The answer as the manager writes it, then what of the reply is left.
-
-        After a limit the reply begins with words on that, which only the end of the run brings.
-        """
+        """The pieces of the reply as they come, and with the last of them what the run used."""
         self._enter_call()
-        written, is_limited = "", False
-        async for step in self._team.stream(_task(chat_history), self._team.options):
+        reply = ReplyStream()
+        async for step in self._team.stream([*chat_history.messages], self._team.options):
+            text = reply.piece(step)
             if isinstance(step, RunResult):
-                answer = Answer(text=_rest(_answer(step), written), usage=_usage(step), cost=step.cost)
+                answer = Answer(text=text, usage=_usage(step), cost=step.cost)
                 for content in contents_of(answer, self.ai_model_id, attempt=function_invoke_attempt):
                     yield [content]
-            elif isinstance(step, ev.LimitReached):
-                is_limited = True
-            elif isinstance(step, ev.TextDelta) and step.purpose == "answer" and not is_limited:
-                written += step.text
-                piece = Answer(text=step.text, usage=ev.Usage())
+            elif text:
+                piece = Answer(text=text, usage=ev.Usage())
                 yield contents_of(piece, self.ai_model_id, attempt=function_invoke_attempt)[:1]
 
     def _enter_call(self) -> None:
         if self._call and self._emitter and self._steps:
             PARENT_CALL.set(ParentCall(self._emitter, self._steps, self._call.name))
-
-
-def _answer(result: RunResult) -> str:
-    error = (result.error or {}).get("message", "")
-    return _ANSWERS[result.outcome].format(answer=result.answer, reason=result.reason, error=error).rstrip()
 
 
 def _usage(result: RunResult) -> ev.Usage:
@@ -223,20 +211,13 @@ def _usage(result: RunResult) -> ev.Usage:
     )
 
 
-def _rest(reply: str, written: str) -> str:
-    """What of a reply is not written yet; all of it, apart, if it turned out to be another one."""
-    if reply.startswith(written.rstrip()):
-        return reply[len(written) :]
-    return f"\n\n{reply}"
-
-
-def _task(history: ChatHistory) -> str:
-    """What a conversation asks for: its last message, and all that was said before it."""
-    messages = [message for message in history.messages if message.content.strip()]
-    if len(messages) < 2:
-        return "".join(message.content for message in messages)
-    before = "\n\n".join(f"{message.name or message.role.value}: {message.content}" for message in messages[:-1])
-    return f"{messages[-1].content}\n\nThis was said before:\n\n{before}"
+def task_of(messages: Sequence[tuple[str, str]]) -> str:
+    """What a conversation of (speaker, text) asks for: its last message, and all that was said before it."""
+    said = [(speaker, text) for speaker, text in messages if text.strip()]
+    if len(said) < 2:
+        return "".join(text for _, text in said)
+    before = "\n\n".join(f"{speaker}: {text}" for speaker, text in said[:-1])
+    return f"{said[-1][1]}\n\nThis was said before:\n\n{before}"
 
 
 def _parameter(name: str, about: str | None, default: Any, *, is_required: bool) -> KernelParameterMetadata:

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from magentic_kit.cli.environment import load_environment
-from magentic_kit.cli.options import PATH, POSITIVE, env_file_option, out_option
+from magentic_kit.cli.listening import ListenOptions, listen_options
+from magentic_kit.cli.options import PATH, env_file_option, out_option
 from magentic_kit.cli.output import say
 from magentic_kit.errors import ConfigError
-from magentic_kit.team.secrets import names_secret
 
 
 @click.command()
 @click.argument("teams", nargs=-1, required=True, type=PATH, metavar="TEAM...")
 @click.option("--http", default="", metavar="HOST:PORT", help="Serve streamable HTTP here; default: stdio.")
-@click.option("--token-env", metavar="NAME", help="Variable with the bearer token to ask for; needed beyond loopback.")
-@click.option("--allow-host", "hosts", multiple=True, metavar="HOST", help="Another host name that clients may use.")
-@click.option(
-    "--concurrency", type=POSITIVE, default=8, metavar="N", show_default=True, help="Runs at once; more calls wait."
-)
+@listen_options
 @out_option
 @env_file_option
 def mcp(
     teams: tuple[Path, ...],
     http: str,
-    token_env: str | None,
-    hosts: tuple[str, ...],
-    concurrency: int,
+    listening: ListenOptions,
     out: Path,
     env_file: Path | None,
 ) -> int:
@@ -41,28 +34,30 @@ def mcp(
 
     from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
 
-    if not http and (token_env or hosts):
+    if not http and (listening.token_env or listening.hosts):
         raise ConfigError.one("--token-env and --allow-host go with --http", file="command line")
     for team in teams:
         load_environment(env_file, beside=team)
 
     async def serve() -> int:
-        from magentic_kit.serve.guard import Access
         from magentic_kit.serve.http import listen, parse_address, url_of
 
         stop = asyncio.Event()
         on_signals(stop.set, lambda: None)
         if http:
             host, port = parse_address(http, "--http")
-            access = Access.of(host, allow_hosts=hosts, token=_token(token_env))
+            access = listening.access(host)
 
         from magentic_kit.serve.mcp import serve_http, serve_stdio, team_server
+        from magentic_kit.serve.teams import ServerOptions, open_teams
 
-        async with team_server(teams, out=out, concurrency=concurrency) as server:
+        options = ServerOptions(out=out, concurrency=listening.concurrency)
+        async with open_teams(teams, options) as opened:
+            server = team_server(opened)
             if http:
-                listening = listen(host, port)
-                say(f"serving on {url_of(host, listening[0])}/mcp", err=True)
-                await serve_http(server, listening, access, stop)
+                sockets = listen(host, port)
+                say(f"serving on {url_of(host, sockets[0])}/mcp", err=True)
+                await serve_http(server, sockets, access, stop)
             else:
                 await serve_stdio(server, stop)
         if stop.is_set():
@@ -71,16 +66,3 @@ def mcp(
 
     quiet_logs()
     return run_to_end(serve)
-
-
-def _token(variable: str | None) -> str | None:
-    """Returns the token that the variable holds. Raises `ConfigError` if it is not set, or would not be masked."""
-    if variable is None:
-        return None
-    if not names_secret(variable):
-        message = f"'{variable}' should be named like a secret, such as MCP_TOKEN: then its value is masked everywhere"
-        raise ConfigError.one(message, file="--token-env")
-    token = os.environ.get(variable)
-    if not token:
-        raise ConfigError.one(f"the variable '{variable}' is not set", file="--token-env")
-    return token

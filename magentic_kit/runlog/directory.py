@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, to_dict
+from magentic_kit.runlog.attachments import RunFolder
 from magentic_kit.runlog.files import (
     lock_directory,
     make_directory,
@@ -61,6 +62,12 @@ class RunLog(Protocol):
 
     async def sync(self) -> None:
         """Waits until what was written outlasts a power cut. Raises `JournalError`."""
+
+    def keep(self, sha256: str, content: bytes) -> None:
+        """Writes the content of an attachment, unless it is there. Raises `JournalError`."""
+
+    def kept(self, sha256: str) -> bytes:
+        """The content of an attachment that was written. Raises `JournalError`."""
 
     def inside(self, call: str, team: str) -> RunLog:
         """The log of the run that this call of the run begins, or began earlier."""
@@ -125,6 +132,14 @@ class Journal:
     def describe(self, team: str) -> None:
         """Tells the team file as it holds from here on; it is kept with the first event that follows."""
         self._team = team
+
+    def keep(self, sha256: str, content: bytes) -> None:
+        """Writes the content of an attachment, unless it is there. Raises `JournalError`."""
+        RunFolder(self.path.parent).keep(sha256, content)
+
+    def kept(self, sha256: str) -> bytes:
+        """The content of an attachment that was written. Raises `JournalError`."""
+        return RunFolder(self.path.parent).kept(sha256)
 
     def inside(self, call: str, team: str) -> Journal:
         """The journal of the run that this call of the run begins, or began earlier. Raises `ConfigError`."""

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -83,3 +83,17 @@ async def serve_app(app: ASGIApp, listening: list[socket.socket], stop: asyncio.
         await server.serve(sockets=listening)
     finally:
         ending.cancel()
+
+
+async def serve_while(
+    app: ASGIApp, runs: AbstractAsyncContextManager[object], listening: list[socket.socket], stop: asyncio.Event
+) -> None:
+    """Serves until `stop` is set, with `runs` open; its end is that of all runs, and so of every open response."""
+    runs_ended = asyncio.Event()
+    serving = asyncio.ensure_future(serve_app(app, listening, runs_ended))
+    stopped = asyncio.ensure_future(stop.wait())
+    async with runs:
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    runs_ended.set()
+    await serving

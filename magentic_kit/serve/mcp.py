@@ -5,60 +5,93 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
-from mcp import types
+from mcp import McpError, types
 from semantic_kernel.connectors.mcp import create_mcp_server_from_functions
-from semantic_kernel.functions import KernelFunctionFromMethod
+from starlette.types import Receive, Scope, Send
 
 from magentic_kit import events as ev
-from magentic_kit.embed import as_function
-from magentic_kit.errors import ConfigError
+from magentic_kit.embed import EmbeddedTeam, as_function
 from magentic_kit.factory import TeamFactory
-from magentic_kit.orchestration.options import RunArguments
-from magentic_kit.run import embedded_team
+from magentic_kit.orchestration.options import RunArguments, Task
+from magentic_kit.run import Run, start_run
+from magentic_kit.runlog.directory import RunLog
 from magentic_kit.serve.guard import Access, RequestGuard
-from magentic_kit.serve.http import serve_app
-from magentic_kit.tools.function_names import function_name
+from magentic_kit.serve.http import serve_while
+from magentic_kit.serve.questions import Answer, Question, Request
+from magentic_kit.serve.teams import Asker, ServedTeams
 from magentic_kit.tools.threads import in_daemon_thread
 from magentic_kit.views.progress import progress_of
+from magentic_kit.views.reply import ending_data
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
 
-@asynccontextmanager
-async def team_server(teams: Sequence[Path], *, out: Path, concurrency: int) -> AsyncIterator[Server[Any, Any]]:
-    """Opens a server that has a tool for each team file; run directories are created under `out`.
-
-    At most `concurrency` runs go on at a time. Raises `ConfigError`.
-    """
-    async with AsyncExitStack() as stack:
-        functions: dict[str, KernelFunctionFromMethod] = {}
-        for team in teams:
-            factory = await stack.enter_async_context(TeamFactory.from_yaml(team))
-            name = function_name(factory.blueprint.config.name)
-            if name in functions:
-                raise ConfigError.one(f"two teams are called '{name}': a tool's name is its team's", file=str(team))
-            functions[name] = as_function(embedded_team(factory.blueprint, RunArguments(out=out), _send_progress), name)
-        server = create_mcp_server_from_functions(list(functions.values()), server_name="magentic-kit")
-        parameters = {name: [p.name for p in function.parameters if p.name] for name, function in functions.items()}
-        _check_calls(server, parameters, concurrency)
-        yield server
+def team_server(teams: ServedTeams) -> Server[Any, Any]:
+    """Makes a server that has a tool for each team. Raises `ConfigError`."""
+    functions = [as_function(_called_by_clients(teams, factory), name) for name, factory in teams.by_name.items()]
+    server = create_mcp_server_from_functions([*functions], server_name="magentic-kit")
+    _check_calls(
+        server, {function.name: [p.name for p in function.parameters if p.name] for function in functions}, teams
+    )
+    return server
 
 
-def _check_calls(server: Server[Any, Any], parameters: Mapping[str, Collection[str]], concurrency: int) -> None:
-    """Puts checks before the server's handler of calls: their arguments are known, and so many run at a time.
+def _called_by_clients(teams: ServedTeams, factory: TeamFactory) -> EmbeddedTeam:
+    """The team, whose runs ask the user of the client that calls it, if that client can."""
+
+    def start(task: Task | None, options: RunArguments, log: RunLog | None = None) -> Run:
+        people = teams.options.people(_asker(factory.blueprint.redactor(options.inputs).text))
+        return start_run(factory.blueprint, task, replace(options, **people), log)
+
+    return EmbeddedTeam(
+        config=factory.blueprint.config,
+        start=start,
+        options=RunArguments(out=teams.options.out),
+        on_event=_follow,
+    )
+
+
+def _asker(redact: Callable[[str], str]) -> Asker | None:
+    """Asks the user of the client whose request is handled here; None if that client has no elicitation."""
+    from mcp.server.lowlevel.server import request_ctx
+
+    request = request_ctx.get()
+    capability = types.ClientCapabilities(elicitation=types.ElicitationCapability())
+    if not request.session.check_client_capability(capability):
+        return None
+
+    async def ask(asked: Request) -> Answer:
+        question = Question.of(asked, redact)
+        try:
+            form = await request.session.elicit_form(question.text, question.schema, request.request_id)
+            if form.action == "accept":
+                return question.read(form.content or {})
+            return question.unanswered(f"the person chose to {form.action}")
+        except (McpError, ValueError) as error:
+            return question.unanswered(f"the client has not answered: {error}")
+
+    return ask
+
+
+_ENDINGS: ContextVar[list[ev.RunFinished]] = ContextVar("endings")
+"""Has the end of the run whose call is handled here."""
+
+
+def _check_calls(server: Server[Any, Any], parameters: Mapping[str, Collection[str]], teams: ServedTeams) -> None:
+    """Puts checks around the server's handler of calls: known arguments, so many runs at a time, honest results.
 
     Semantic Kernel hands on arguments by keyword, beside its own: one called `self` or `kernel` would break the call.
-    Further calls wait for their turn, since a model that is refused asks again and again.
+    Further calls wait for their turn, since a model that is refused asks again and again. A run that was not
+    satisfied is an error, whose text has the answer if there is one.
     """
     handle = server.request_handlers[types.CallToolRequest]
-    free = anyio.Semaphore(concurrency)
 
     async def checked(request: types.CallToolRequest) -> types.ServerResult:
         known = parameters.get(request.params.name)
@@ -67,10 +100,16 @@ def _check_calls(server: Server[Any, Any], parameters: Mapping[str, Collection[s
             message = f"'{request.params.name}' has no argument '{unknown[0]}'; it has {', '.join(known)}"
             content = [types.TextContent(type="text", text=message)]
             return types.ServerResult(types.CallToolResult(content=list(content), isError=True))
-        if free.value == 0:
-            await _notify(0, f"waiting for one of {concurrency} runs to end")
-        async with free:
-            return await handle(request)
+        if teams.free.value == 0:
+            await _notify(0, f"waiting for one of {teams.options.concurrency} runs to end")
+        async with teams.free:
+            endings: list[ev.RunFinished] = []
+            _ENDINGS.set(endings)
+            result = await handle(request)
+        if endings and isinstance(result.root, types.CallToolResult):
+            result.root.isError = endings[-1].outcome != "satisfied"
+            result.root.meta = ending_data(endings[-1])
+        return result
 
     server.request_handlers[types.CallToolRequest] = checked
 
@@ -97,22 +136,26 @@ async def serve_stdio(server: Server[Any, Any], stop: asyncio.Event) -> None:
         await serving
 
 
+class McpEndpoint:
+    """Streamable HTTP as an ASGI app, while `run` is open; its end is that of all sessions and their runs."""
+
+    def __init__(self, server: Server[Any, Any]) -> None:
+        from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+        self._manager = StreamableHTTPSessionManager(server)
+        self.run = self._manager.run
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        await self._manager.handle_request(scope, receive, send)
+
+
 async def serve_http(
     server: Server[Any, Any], listening: list[socket.socket], access: Access, stop: asyncio.Event
 ) -> None:
     """Serves streamable HTTP on `/mcp` to whoever `access` allows, until `stop` is set."""
-    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-
-    manager = StreamableHTTPSessionManager(server)
-    sessions_ended = asyncio.Event()
-    app = RequestGuard(manager.handle_request, access)
-    serving = asyncio.ensure_future(serve_app(app, listening, sessions_ended))
-    stopped = asyncio.ensure_future(stop.wait())
-    async with manager.run():  # its end is that of all sessions and their runs, and so of every open response
-        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    sessions_ended.set()
-    await serving
+    endpoint = McpEndpoint(server)
+    await serve_while(RequestGuard(endpoint, access), endpoint.run(), listening, stop)
 
 
 async def _lines(file: int) -> AsyncIterator[str]:
@@ -126,8 +169,10 @@ async def _lines(file: int) -> AsyncIterator[str]:
     lines.close()
 
 
-async def _send_progress(event: ev.AnyEvent) -> None:
+async def _follow(event: ev.AnyEvent) -> None:
     """Sends progress to the client whose request this run is for; each event's number is higher than the last."""
+    if isinstance(event, ev.RunFinished):
+        _ENDINGS.get([]).append(event)
     message = progress_of(event)
     if message:
         await _notify(event.seq, message)

@@ -1,10 +1,9 @@
-"""A team as a part: a function, an agent, a member of a team, a tool of an MCP server, a web app, a notebook."""
+"""A team as a part: a function, an agent, a member of a team, a tool of an MCP server, a notebook."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
-import importlib.util
 import inspect
 import io
 import json
@@ -19,27 +18,25 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import uvicorn
 import yaml
 from mcp import ClientSession, StdioServerParameters, stdio_client, types
 from mcp.client.streamable_http import streamable_http_client
-from support import sample_events
-from support.ports import listens
-from support.openai_server import OpenAIServer, Reply, TeamBrain
 from semantic_kernel import Kernel
 from semantic_kernel.agents import ChatCompletionAgent, SequentialOrchestration
 from semantic_kernel.agents.runtime import InProcessRuntime
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.functions import KernelArguments
+from support import sample_events
+from support.openai_server import OpenAIServer, Reply, TeamBrain
+from support.ports import listens
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.team.loading import load_team
-from magentic_kit.views.display import make_console
 from magentic_kit.runlog.reader import read_log
+from magentic_kit.team.loading import load_team
 from magentic_kit.testing import ScriptedChatCompletion
+from magentic_kit.views.display import make_console
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = """
@@ -443,101 +440,6 @@ def test_what_is_wrong_with_the_command_is_one_line(
 
 
 # -- the examples
-
-
-@pytest.fixture
-async def web(teams: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[str], Any]]:
-    """Starts examples/app.py with a team; gives a client of it."""
-    monkeypatch.chdir(tmp_path)
-    servers: list[tuple[uvicorn.Server, asyncio.Future[None]]] = []
-
-    def start(file: str) -> httpx.AsyncClient:
-        monkeypatch.setenv("TEAM", file)
-        spec = importlib.util.spec_from_file_location("app", ROOT / "examples" / "app.py")
-        assert spec and spec.loader
-        spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
-        listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(module.app, log_level="warning"))
-        servers.append((server, asyncio.ensure_future(server.serve(sockets=[listening]))))
-        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=20)
-
-    yield start
-    for server, serving in servers:
-        server.should_exit = True
-        await serving
-
-
-async def sse(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    """The events of a stream."""
-    async for line in response.aiter_lines():
-        if line.startswith("data: "):
-            yield json.loads(line[6:])
-
-
-async def test_the_web_app_runs_a_team_per_request(web: Callable[[str], httpx.AsyncClient]) -> None:
-    async with web("quick.yaml") as client:
-        assert (await client.post("/runs", json={"task": "t", "inputs": {"yer": 1}})).status_code == 422
-        started = [(await client.post("/runs", json={"task": f"lamps {n}"})).json()["run_id"] for n in range(2)]
-        for n, run_id in enumerate(started):
-            async with client.stream("GET", f"/runs/{run_id}/events") as response:
-                events = [event async for event in sse(response)]
-            assert (events[0]["type"], events[0]["task"]) == ("run_started", f"lamps {n}")
-            assert (events[-1]["type"], events[-1]["outcome"]) == ("run_finished", "satisfied")
-        assert (await client.delete("/runs/none")).status_code == 404
-
-
-async def test_the_web_app_starts_no_run_for_a_page_elsewhere(web: Callable[[str], Any], tmp_path: Path) -> None:
-    body = b'{"task": "t"}'
-    async with web("quick.yaml") as client:
-        for status, headers in (
-            (415, {"Content-Type": "text/plain"}),  # what a page may send without asking
-            (403, {"Content-Type": "application/json", "Origin": "https://evil.example"}),
-            (421, {"Content-Type": "application/json", "Host": "evil.example"}),
-        ):
-            assert (await client.post("/runs", content=body, headers=headers)).status_code == status
-    assert not (tmp_path / "runs").exists()
-
-
-JSON = {"content-type": "application/json; charset=utf-8"}
-
-
-@pytest.mark.parametrize(
-    ("content", "headers", "status"),
-    [
-        (b"garbage", JSON, 400),
-        (b"\xff", JSON, 400),
-        (b"", JSON, 400),
-        (b"[" * 100_000, JSON, 400),
-        (b"[]", JSON, 422),
-        (b'{"tsk": "t"}', JSON, 422),
-        (b'{"task": 1}', JSON, 422),
-        (b'{"task": "t", "inputs": []}', JSON, 422),
-        (b'{"task": "t"}', {"content-type": "text/plain"}, 415),
-        (b'{"task": "t"}', {"content-type": "application/x-www-form-urlencoded"}, 415),
-        (b'{"task": "t"}', {}, 415),
-    ],
-)
-async def test_the_web_app_starts_nothing_for_what_is_no_request(
-    content: bytes, headers: dict[str, str], status: int, web: Callable[[str], httpx.AsyncClient], tmp_path: Path
-) -> None:
-    async with web("quick.yaml") as client:
-        assert (await client.post("/runs", content=content, headers=headers)).status_code == status
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize("how", ["delete", "leave"])
-async def test_the_web_app_cancels_a_run(how: str, web: Callable[[str], httpx.AsyncClient], tmp_path: Path) -> None:
-    async with web("slow.yaml") as client:
-        run_id = (await client.post("/runs", json={"task": "t"})).json()["run_id"]
-        async with client.stream("GET", f"/runs/{run_id}/events") as response:
-            events = sse(response)
-            async for event in events:
-                if event["type"] == "tool_call_started":
-                    break
-            if how == "delete":
-                assert (await client.delete(f"/runs/{run_id}")).status_code == 202
-                assert [event["type"] async for event in events][-1] == "run_finished"
-        await reached(lambda: ends(tmp_path / "runs") == {"slow": "cancelled"}, 1)
 
 
 @pytest.mark.slow

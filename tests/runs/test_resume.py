@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from support import durable
 import pytest
+from support import durable
 from support.durable import MODEL_CALLS, TOOL_CALLS, child, effects, write_team
 from support.openai_server import Answer, OpenAIServer, Request, TeamBrain, error
 
@@ -145,9 +145,9 @@ async def test_a_log_is_read_once_on_a_resume(tmp_path: Path, server: OpenAIServ
     watching = [True]
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:  # which Python calls for as long as it runs
-        if watching and event == "open" and str(arguments[0]) == str(log):
-            if arguments[2] & os.O_ACCMODE == os.O_RDONLY:  # it is opened once more, to be written
-                opened.append(str(arguments[0]))
+        is_log = watching and event == "open" and str(arguments[0]) == str(log)
+        if is_log and arguments[2] & os.O_ACCMODE == os.O_RDONLY:  # it is opened once more, to be written
+            opened.append(str(arguments[0]))
 
     async with TeamFactory.from_run(log.parent, overrides={"manager.max_rounds": 9}) as factory:
         sys.addaudithook(watch)

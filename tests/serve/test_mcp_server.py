@@ -22,6 +22,7 @@ from support.served_teams import mcp_session, teams_over_http, write_teams
 from magentic_kit.cli.app import run
 from magentic_kit.errors import ConfigError
 from magentic_kit.serve.mcp import team_server
+from magentic_kit.serve.teams import ServerOptions, open_teams
 
 pytestmark = pytest.mark.slow
 
@@ -67,8 +68,8 @@ async def test_an_argument_that_a_team_does_not_have_is_refused_in_words(name: s
 async def test_an_input_whose_name_is_taken_is_reported_before_a_team_is_served(name: str, tmp_path: Path) -> None:
     teams = write_teams(tmp_path, inputs={name: 1})
     with pytest.raises(ConfigError, match=f"quick: the input '{name}' cannot be an argument of a function"):
-        async with team_server(teams, out=tmp_path, concurrency=1):
-            pass
+        async with open_teams(teams, ServerOptions(out=tmp_path)) as opened:
+            team_server(opened)
 
 
 async def test_calls_beyond_the_bound_wait_for_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

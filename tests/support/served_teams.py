@@ -16,6 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from magentic_kit.serve.guard import Access
 from magentic_kit.serve.http import listen, url_of
 from magentic_kit.serve.mcp import serve_http, team_server
+from magentic_kit.serve.teams import ServerOptions, open_teams
 
 PLUGIN = """
 import asyncio
@@ -59,8 +60,8 @@ async def teams_over_http(
 ) -> AsyncIterator[str]:
     """Serves the teams at any free port of the host; gives the server's URL."""
     stop = asyncio.Event()
-    out = teams[0].parent / "runs"
-    async with team_server(teams, out=out, concurrency=concurrency) as server:
+    async with open_teams(teams, ServerOptions(out=teams[0].parent / "runs", concurrency=concurrency)) as opened:
+        server = team_server(opened)
         listening = listen(host, 0)
         serving = asyncio.ensure_future(serve_http(server, listening, access or Access.of(host), stop))
         try:
@@ -71,13 +72,13 @@ async def teams_over_http(
 
 
 @asynccontextmanager
-async def mcp_session(url: str, token: str = "") -> AsyncIterator[ClientSession]:
-    """A client of the server that has introduced itself."""
+async def mcp_session(url: str, token: str = "", **options: Any) -> AsyncIterator[ClientSession]:
+    """A client of the server that has introduced itself; `options` are those of the session."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with (
         httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(30, read=None)) as client,
         streamable_http_client(f"{url}/mcp", http_client=client) as (read, write, _),
-        ClientSession(read, write) as session,
+        ClientSession(read, write, **options) as session,
     ):
         await session.initialize()
         yield session

@@ -15,7 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from magentic_kit.runlog.key_shapes import KEY_SHAPES, MAX_HEAD, PEM_SAMPLE, KeyShape
-from magentic_kit.runlog.redaction import MASK, RedactedStream, Redactor, redactor_of, redactor_of_all
+from magentic_kit.runlog.redaction import RedactedStream, Redactor, redactor_of, redactor_of_all
+from magentic_kit.text import MASK
 
 SECRETS = ["correct horse battery staple", 'pass"word\\1234', "hunter2", "p@ss/w0rd?&x", "sk-known-and longer", "abab"]
 REDACTOR = Redactor(SECRETS)
