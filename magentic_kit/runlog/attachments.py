@@ -88,7 +88,7 @@ class RunFolder:
                 raise OSError(errno.ELOOP, "is a link, which is not followed")
             make_directory(self._folder, exist_ok=True)
             if not path.is_file():
-                write_private(path, content)
+                write_private(path, content, durable=True)
         except OSError as error:
             raise JournalError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -23,6 +23,7 @@ from magentic_kit.runlog.files import (
     make_directory,
     open_private,
     read_regular,
+    to_disk,
     write_private,
 )
 from magentic_kit.runlog.reader import LOG, missing, read_log
@@ -176,7 +177,7 @@ class Journal:
             if os.fstat(self._file.fileno()).st_nlink == 0:  # or it would be written to until the end, for nobody
                 raise FileNotFoundError(errno.ENOENT, "it was removed while the run went on")
             if isinstance(event, ev.RunFinished):  # after which nobody waits for anything
-                _to_disk(self._file)
+                to_disk(self._file)
             self._unsynced |= isinstance(event, _SYNCED)
         except OSError as error:
             raise self._failed(error) from error
@@ -194,10 +195,10 @@ class Journal:
             try:
                 if self._described is not None:  # a log is of no use without its team
                     with self._described.open("r+b") as file:
-                        _to_disk(file)
+                        to_disk(file)
                     self._described = None
                 if self._file is not None:
-                    _to_disk(self._file)
+                    to_disk(self._file)
             except OSError as error:
                 raise self._failed(error) from error
 
@@ -211,11 +212,6 @@ class Journal:
                 self._file.close()
             self._file = None
         self._lock.release()
-
-
-def _to_disk(file: BinaryIO) -> None:
-    # Where it can be, without the file's times, which nobody reads: half the wait.
-    getattr(os, "fdatasync", os.fsync)(file.fileno())
 
 
 @cache

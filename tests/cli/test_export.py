@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.needs import lacking
 from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall, text_of
 
 from magentic_kit import ConfigError
@@ -106,7 +107,7 @@ def test_its_prompts_are_filled_as_agent_framework_fills_them(odd: Path) -> None
 def test_the_demo_runs_on_agent_framework(tmp_path: Path) -> None:
     uv = shutil.which("uv")
     if uv is None:
-        pytest.skip("needs uv")
+        lacking("uv", "pip install uv")
     team = str(CONFIGS / "sales_analysis.yaml")
     app.run(["export", team, "--to", "agent-framework", "-o", str(tmp_path / "demo"), "--service", "default=openai:m"])
     query = ToolCall("sales-query", {"sql": "SELECT MIN(year) AS first FROM sales"})

@@ -35,7 +35,6 @@ def run_dir(folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_no_secret_leaves_a_run_and_its_resume_has_the_real_values(tmp_path: Path) -> None:
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs magentic-kit[otel]")
     printed: dict[str, bytes] = {}
     fault = error(400, f"I do not like {secrets.everything()}")
     is_down = [True]

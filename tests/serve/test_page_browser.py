@@ -15,6 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+from support.needs import lacking
 from support.page_server import LONG, charge_team
 from support.sample_events import HOSTILE, hostile, satisfied
 from views.test_html import long_run
@@ -34,10 +37,9 @@ PHONE = {"width": 390, "height": 844}
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
     if CHROMIUM is None:
-        pytest.skip("the browser tests need chromium on the PATH")
-    with sync_api.sync_playwright() as playwright:
+        lacking("chromium", "apt-get install chromium")
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
         yield browser
         browser.close()
@@ -196,7 +198,7 @@ def write_run(folder: Path, name: str, events: Iterable[ev.AnyEvent]) -> None:
 
 def test_hostile_text_acts_nowhere_and_no_fault_keeps_anybody_out(tmp_path: Path, server: Any, window: Any) -> None:
     """Pages of hostile texts, at two widths and in two colours: they fit, and axe-core has nothing serious to say."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core comes with it").Axe()
+    axe = Axe()
     safe = HOSTILE.replace("\ud800", "")
     charge_team(tmp_path, description=safe, task=safe, inputs={"year": {"default": safe, "description": safe}})
     write_run(tmp_path, "20250601T120000Z-hostile-000001", hostile())

@@ -23,9 +23,11 @@ from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import PARENT_CALL, RunEmitter
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.services.contents import KeptContents
 from magentic_kit.team.people import People, ToolReview, ToolReviewRequest
 from magentic_kit.team.plugins import PythonPlugin
-from magentic_kit.tools.permissions import LoggedCall, ToolPermissions, result_text
+from magentic_kit.tools.permissions import LoggedCall, ToolPermissions
+from magentic_kit.tools.results import result_text
 
 CALL: dict[str, Any] = {"call": "Ada#0.0", "who": "Ada", "function": "store.order"}
 LAMP = {"item": "lamp"}
@@ -112,6 +114,7 @@ class Run:
             plugins={"store": plugin},
             patterns=patterns,
             people=People(approver=self._ask if approver else None),
+            store=KeptContents(self.emitter.attachments),
         )
         self.kernel = Kernel()
         self.kernel.add_plugin(self.store, "store")
