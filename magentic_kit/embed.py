@@ -18,7 +18,7 @@ from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
 from magentic_kit.events import AnyEvent
 from magentic_kit.orchestration.callbacks import isolated
-from magentic_kit.orchestration.options import OnEvent, RunArguments
+from magentic_kit.orchestration.options import OnEvent, RunArguments, Task
 from magentic_kit.runlog.directory import RunLog
 from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
@@ -51,7 +51,7 @@ class RunUnderWay(Protocol):
 class StartRun(Protocol):
     """Starts a run of a team, or goes on with the one that a log has."""
 
-    def __call__(self, task: str | None, options: RunArguments, log: RunLog | None = None) -> RunUnderWay:
+    def __call__(self, task: Task | None, options: RunArguments, log: RunLog | None = None) -> RunUnderWay:
         """Raises `ConfigError` if the run cannot begin or go on."""
 
 
@@ -69,14 +69,14 @@ class EmbeddedTeam:
         """What the team is for, or what its agents are for."""
         return description_of(self.config)
 
-    async def call(self, task: str | None, options: RunArguments) -> RunResult:
+    async def call(self, task: Task | None, options: RunArguments) -> RunResult:
         """Runs the team to its end, which comes at once when whoever waits here is cancelled."""
         async for step in self.stream(task, options):
             if isinstance(step, RunResult):
                 return step
         raise AssertionError("a run has a result")
 
-    async def stream(self, task: str | None, options: RunArguments) -> AsyncGenerator[AnyEvent | RunResult, None]:
+    async def stream(self, task: Task | None, options: RunArguments) -> AsyncGenerator[AnyEvent | RunResult, None]:
         """The events of a run of the team as they come, then its result. Leaving the loop cancels the run."""
         follow = isolated(self.on_event)
         parent = PARENT_CALL.get()
@@ -97,7 +97,7 @@ class EmbeddedTeam:
                 await run.result()
             raise
 
-    def _start_inside(self, parent: ParentCall, name: str, task: str | None, options: RunArguments) -> RunUnderWay:
+    def _start_inside(self, parent: ParentCall, name: str, task: Task | None, options: RunArguments) -> RunUnderWay:
         """Starts a run inside the log of the run whose call this is.
 
         If that run is resumed and this call was under way when it stopped, the run that the call had begun goes on.
@@ -179,7 +179,7 @@ class TeamChatCompletion(InProcessChatCompletion):
 
     async def _reply(self, history: ChatHistory) -> Answer:
         self._enter_call()
-        result = await self._team.call(_task(history), self._team.options)
+        result = await self._team.call([*history.messages], self._team.options)
         return Answer(text=reply_of(result), usage=_usage(result), cost=result.cost)
 
     async def _inner_get_streaming_chat_message_contents(
@@ -188,7 +188,7 @@ class TeamChatCompletion(InProcessChatCompletion):
         """The pieces of the reply as they come, and with the last of them what the run used."""
         self._enter_call()
         reply = ReplyStream()
-        async for step in self._team.stream(_task(chat_history), self._team.options):
+        async for step in self._team.stream([*chat_history.messages], self._team.options):
             text = reply.piece(step)
             if isinstance(step, RunResult):
                 answer = Answer(text=text, usage=_usage(step), cost=step.cost)
@@ -218,10 +218,6 @@ def task_of(messages: Sequence[tuple[str, str]]) -> str:
         return "".join(text for _, text in said)
     before = "\n\n".join(f"{speaker}: {text}" for speaker, text in said[:-1])
     return f"{said[-1][1]}\n\nThis was said before:\n\n{before}"
-
-
-def _task(history: ChatHistory) -> str:
-    return task_of([(message.name or message.role.value, message.content) for message in history.messages])
 
 
 def _parameter(name: str, about: str | None, default: Any, *, is_required: bool) -> KernelParameterMetadata:

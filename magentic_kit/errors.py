@@ -101,6 +101,16 @@ class LedgerError(KitError):
         super().__init__(message)
 
 
+class AnswerError(KitError):
+    """The manager's model never gave an answer in the form that the team asks for; `text` is the last one."""
+
+    kind = "answer"
+
+    def __init__(self, message: str, *, text: str) -> None:
+        self.text = text
+        super().__init__(message)
+
+
 class JournalError(KitError):
     """The run's log could not be written; the run stops, as nothing may happen that is not logged."""
 

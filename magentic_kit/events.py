@@ -44,6 +44,15 @@ class _CallKeys(TypedDict):
     arguments: str | dict[str, Any] | None
 
 
+class _AttachmentKeys(TypedDict):
+    type: str
+    name: str
+    mime_type: str
+    sha256: str
+    size: int
+    uri: str
+
+
 ErrorDetails: TypeAlias = Annotated[dict[str, str], _ErrorKeys]
 """`{kind, message}`: which part failed (`KitError.kind`), and how."""
 
@@ -52,6 +61,12 @@ GivenPlan: TypeAlias = Annotated[dict[str, str], _PlanKeys]
 
 FunctionCall: TypeAlias = Annotated[dict[str, Any], _CallKeys]
 """`{id, index, name, arguments}` of a function call, as the model asked for it."""
+
+Attachment: TypeAlias = Annotated[dict[str, Any], _AttachmentKeys]
+"""`{type, name, mime_type, sha256, size, uri}` of what goes with a text: an image, audio, a file, a text with a name.
+
+Its content (`size` bytes) is beside the log, by its SHA-256; both are empty for what stands at a `uri` only.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +134,10 @@ class RunLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """A run began. `agents` and `manager` give each participant's service, provider, model and tools."""
+    """A run began. `agents` and `manager` give each participant's service, provider, model and tools.
+
+    `follows` is the id of the run that it goes on from with a new task; what is known of that is an attachment.
+    """
 
     type: ClassVar[str] = "run_started"
     identity: ClassVar[Identity] = ()
@@ -133,6 +151,8 @@ class RunStarted(Event):
     base_dir: str = ""
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    attachments: list[Attachment] = field(default_factory=list)
+    follows: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +229,17 @@ class LedgerRejected(Event):
     type: ClassVar[str] = "ledger_rejected"
     identity: ClassVar[Identity] = ("round", "attempt")
     round: int
+    attempt: int
+    error: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerRejected(Event):
+    """A final answer did not fit the team's schema of answers; the manager is asked again with `error`."""
+
+    type: ClassVar[str] = "answer_rejected"
+    identity: ClassVar[Identity] = ("attempt",)
     attempt: int
     error: str
     text: str
@@ -412,7 +443,7 @@ class ToolCallStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ToolCallFinished(Event):
-    """A function returned; the model is given `result`, cut if it is very long."""
+    """A function returned; the model is given `result`, cut if it is very long, and the `attachments` (images)."""
 
     type: ClassVar[str] = "tool_call_finished"
     identity: ClassVar[Identity] = ("call",)
@@ -422,6 +453,7 @@ class ToolCallFinished(Event):
     seconds: float
     result: str
     reused: bool = False
+    attachments: list[Attachment] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -451,6 +483,27 @@ class ToolCallDenied(Event):
     function: str
     reason: str
     arguments: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionsLeftOut(Event):
+    """A plugin has started, and what `reasons` name of it cannot be offered to agents."""
+
+    type: ClassVar[str] = "functions_left_out"
+    identity: ClassVar[Identity] = ("plugin",)
+    plugin: str
+    reasons: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerMessage(Event):
+    """An MCP server reports something, for live sinks only; `level` is that of a log message, or `progress`."""
+
+    type: ClassVar[str] = "server_message"
+    logged: ClassVar[bool] = False
+    plugin: str
+    level: str
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -497,16 +550,17 @@ class RunFinished(Event):
     error: ErrorDetails | None = None
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    value: Any = None
 
 
 _OfPlans: TypeAlias = PlanCreated | Replanned | PlanReviewed
 _OfRounds: TypeAlias = ProgressLedger | LedgerRejected | AgentStarted | AgentMessage | TextDelta | ReasoningDelta
+_OfEnds: TypeAlias = AnswerRejected | LimitReached | RunResumed | RunFinished
 _OfModels: TypeAlias = ModelCallStarted | ModelCallRetried | ModelCallFinished | ModelCallFailed
 _OfServices: TypeAlias = DialectFound | ServiceReplaced | ContextShortened | TextCallCorrected
 _OfTools: TypeAlias = ToolReviewed | ToolCallStarted | ToolCallFinished | ToolCallFailed | ToolCallDenied | TeamProgress
-AnyEvent: TypeAlias = (
-    RunStarted | _OfPlans | _OfRounds | _OfModels | _OfServices | _OfTools | LimitReached | RunResumed | RunFinished
-)
+_OfPlugins: TypeAlias = FunctionsLeftOut | ServerMessage
+AnyEvent: TypeAlias = RunStarted | _OfPlans | _OfRounds | _OfModels | _OfServices | _OfTools | _OfPlugins | _OfEnds
 
 _TYPES: dict[str, type[Event]] = {cls.type: cls for cls in typing.get_args(AnyEvent)}
 

@@ -7,35 +7,31 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from semantic_kernel.agents import ChatCompletionAgent, MagenticOrchestration
 from semantic_kernel.contents import ChatMessageContent
 from semantic_kernel.functions import KernelPlugin
 
 from magentic_kit import embed
-from magentic_kit.errors import ConfigError
 from magentic_kit.events import AnyEvent
 from magentic_kit.orchestration import options
-from magentic_kit.orchestration.blueprint import TeamBlueprint, injected_services, known_plugins
+from magentic_kit.orchestration.blueprint import TeamBlueprint, injected_services, known_agents, known_plugins
 from magentic_kit.orchestration.build import RunParts
+from magentic_kit.orchestration.follow_up import given_task
 from magentic_kit.orchestration.keywords import takes
 from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.options import Injected, LoadArguments, OrchestrationArguments
+from magentic_kit.orchestration.task import Contents
 from magentic_kit.run import Run, embedded_team, member_service
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import new_run_id
 from magentic_kit.runlog.emitter import RunEmitter, Sink
-from magentic_kit.runlog.files import read_regular
-from magentic_kit.runlog.reader import read_start
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.runlog.result import RunResult
+from magentic_kit.runlog.stored_team import stored_team
 from magentic_kit.services.pool import Pool
 from magentic_kit.team.loading import Team, load_team
 from magentic_kit.team.people import PlanReview
 from magentic_kit.team.plan import TaskLedger
-
-_LARGEST_TEAM = 2**24
-"""Bytes of a team file that a run directory may have."""
 
 
 class TeamFactory:
@@ -68,16 +64,8 @@ class TeamFactory:
     @takes(options.FromRun)
     def from_run(cls, arguments: options.FromRun) -> TeamFactory:
         """The factory of the team that a run directory has, as it ran, for `resume`."""
-        run_dir = Path(arguments.run_dir)
-        started = read_start(run_dir)
-        try:
-            data = dict(yaml.safe_load(read_regular(run_dir / "team.yaml", _LARGEST_TEAM)))
-        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-            raise ConfigError.one(f"the run's team cannot be read: {error}", file=str(run_dir)) from error
-        base_dir = "."
-        if started is not None:
-            base_dir = started.base_dir or "."
-        return cls._load(data, Path(base_dir), arguments)
+        data, base_dir = stored_team(Path(arguments.run_dir))
+        return cls._load(data, base_dir, arguments)
 
     @classmethod
     def _load(cls, team: Path | Mapping[str, Any], base_dir: Path | None, arguments: LoadArguments) -> TeamFactory:
@@ -89,6 +77,7 @@ class TeamFactory:
             env=arguments.env,
             known_services=list(injected_services(arguments)),
             known_plugins=known_plugins(arguments),
+            known_agents=known_agents(arguments),
         )
         return cls(loaded, injected=arguments)
 
@@ -113,8 +102,9 @@ class TeamFactory:
         blueprint = self.blueprint.varied(arguments)
         blueprint.pool.use_loop(asyncio.get_running_loop())
         inputs = blueprint.fill_inputs(arguments.inputs)
-        task = blueprint.fill_task(arguments.task, inputs)
-        parts = _unlogged(blueprint, inputs, _NOBODY)
+        given = given_task(arguments.task, arguments, blueprint.config.manager.context)
+        task = blueprint.fill_task(given.text, inputs)
+        parts = _unlogged(blueprint, inputs, _NOBODY, contents=given.contents)
         try:
             assert isinstance(parts.manager, TeamManager)
             return await parts.manager.task_ledger(task, {a.name: a.description or "" for a in parts.agents})
@@ -145,7 +135,8 @@ class TeamFactory:
         blueprint = self.blueprint.varied(arguments)
         parts = _unlogged(blueprint, blueprint.fill_inputs(arguments.inputs), arguments, arguments.on_event)
         self._embedded.append(parts)
-        return parts.orchestration
+        orchestration: MagenticOrchestration[str, ChatMessageContent] = parts.orchestration
+        return orchestration
 
     @takes(options.Embed)
     def as_plugin(self, arguments: options.Embed) -> KernelPlugin:
@@ -182,6 +173,7 @@ def _unlogged(
     inputs: Mapping[str, Any],
     arguments: OrchestrationArguments,
     on_event: Sink | None = None,
+    contents: Contents = (),
 ) -> RunParts:
     """The parts of a run that is not logged."""
     steps = RecordedSteps()
@@ -189,7 +181,17 @@ def _unlogged(
     run_id = new_run_id(blueprint.config.name)
     emitter = RunEmitter(run_id, redactor=blueprint.redactor(inputs), steps=steps, sinks=sinks)
     control = RunControl(blueprint.config.run_limits(), emitter)
-    return RunParts(blueprint, emitter, control, steps, inputs=inputs, options=arguments, member_service=member_service)
+    return RunParts(
+        blueprint,
+        emitter,
+        control,
+        steps,
+        inputs=inputs,
+        options=arguments,
+        member_service=member_service,
+        contents=contents,
+        gives_value=True,
+    )
 
 
 _NOBODY = OrchestrationArguments(reviewer=lambda _: PlanReview.approve(), humans={"*": lambda turn: ""})

@@ -15,10 +15,12 @@ from magentic_kit.embed import EmbeddedTeam, TeamChatCompletion
 from magentic_kit.errors import ConfigError, KitError, ReplayError
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.build import RunParts
+from magentic_kit.orchestration.follow_up import given_task
 from magentic_kit.orchestration.invoke import answer_of
-from magentic_kit.orchestration.options import OnEvent, ResumeArguments, RunArguments
+from magentic_kit.orchestration.options import OnEvent, ResumeArguments, RunArguments, Task
 from magentic_kit.orchestration.outcome import run_finished, run_started
 from magentic_kit.orchestration.restored import restored
+from magentic_kit.orchestration.task import RunTask, logged_contents, parts_of
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.directory import Journal, RunLog, new_run_id
 from magentic_kit.runlog.emitter import RunEmitter
@@ -37,59 +39,51 @@ class Run:
     """A run under way, by `TeamFactory.start` or `resume`; as `async with`, cancelled and waited for on leaving."""
 
     def __init__(
-        self,
-        blueprint: TeamBlueprint,
-        task: str,
-        options: ResumeArguments,
-        run_id: str,
-        steps: RecordedSteps,
-        *,
-        inputs: dict[str, Any],
-        plan: TaskLedger | None,
+        self, blueprint: TeamBlueprint, task: RunTask, options: ResumeArguments, run_id: str, steps: RecordedSteps
     ) -> None:
         loop = asyncio.get_running_loop()
         blueprint.pool.use_loop(loop)
         self.run_id = run_id
         self.run_dir: Path | None = None
-        self._team, self._task = blueprint.team, task
-        self._inputs, self._plan = inputs, plan
-        self._runtime = options.runtime
+        self._team, self._task, self._steps, self._runtime = blueprint.team, task, steps, options.runtime
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
-        self._steps = steps
         self._emitter = RunEmitter(
             run_id,
-            redactor=blueprint.redactor(self._inputs),
+            redactor=blueprint.redactor(task.inputs),
             steps=steps,
             views=options.views,
             sinks=[self._queue.put_nowait, *options.sinks],
         )
         self._control = RunControl(blueprint.config.run_limits(), self._emitter)
+        self.clock = self._control.clock
+        """How long the run has taken, without the time that people took to answer."""
         self._parts = RunParts(
-            blueprint,
-            self._emitter,
-            self._control,
-            steps,
-            inputs=self._inputs,
+            *(blueprint, self._emitter, self._control, steps),
+            inputs=task.inputs,
             options=options,
             member_service=member_service,
-            plan=plan,
+            plan=task.plan,
+            contents=task.contents,
         )
         self._end: asyncio.Future[RunResult] = loop.create_future()
 
     @classmethod
-    def new(cls, blueprint: TeamBlueprint, task: str | None, options: RunArguments) -> Run:
+    def new(cls, blueprint: TeamBlueprint, task: Task | None, options: RunArguments) -> Run:
         """Begins a run; see `TeamFactory.start`."""
         blueprint = blueprint.varied(options)
         if task is None and options.plan is not None:
             task = options.plan.task
+        given = given_task(task, options, blueprint.config.manager.context)
         steps = RecordedSteps()
         if options.reuse is not None:
-            log = ev.effective(read_log(Path(options.reuse))[0])
-            steps = RecordedSteps(log, strict=False, unknown_tools=options.unknown_tools)
+            folder = Path(options.reuse)
+            log = ev.effective(read_log(folder)[0])
+            steps = RecordedSteps(log, strict=False, unknown_tools=options.unknown_tools, folder=folder)
             settle(steps, blueprint.tools.repeatable)
         inputs, run_id = blueprint.fill_inputs(options.inputs), new_run_id(blueprint.config.name)
-        task = blueprint.fill_task(task, inputs)
-        run = cls(blueprint, task, options, run_id, steps, inputs=inputs, plan=options.plan)
+        text = blueprint.fill_task(given.text, inputs)
+        whole = RunTask(text, given.contents, inputs=inputs, plan=options.plan, follows=given.follows)
+        run = cls(blueprint, whole, options, run_id, steps)
         if options.out is not None:  # only now, when nothing can be wrong with the team any more
             run._log_to(Journal.create(Path(options.out), run.run_id))
         run._begin()
@@ -111,7 +105,7 @@ class Run:
         cls,
         blueprint: TeamBlueprint,
         log: RunLog,
-        task: str | None,
+        task: Task | None,
         options: ResumeArguments,
         run_id: str,
         *,
@@ -124,26 +118,29 @@ class Run:
         with ExitStack() as opened:
             opened.callback(log.close)
             blueprint = blueprint.varied(options)
-            events, plan = log.read(), None
+            events, plan, follows = log.read(), None, ""
+            text, contents = parts_of(task)
             recorded, is_finished = resumable(events, blueprint.config.run_limits())
             steps = RecordedSteps(recorded, next_seq=len(events), unknown_tools=options.unknown_tools)
             if recorded and isinstance(started := recorded[0], ev.RunStarted):
                 run_id = started.run_id
                 if not is_finished:
-                    started = restored(started, blueprint, task, inputs)
-                task, inputs = started.task, started.inputs
+                    started = restored(started, blueprint, text, inputs)
+                    contents = logged_contents(started.attachments, contents, log)
+                text, inputs, follows = started.task, started.inputs, started.follows
                 if started.plan:
-                    plan = TaskLedger(task=task, **started.plan)
+                    plan = TaskLedger(task=text, **started.plan)
             filled = blueprint.fill_inputs(inputs)
-            task = blueprint.fill_task(task, filled)
+            text = blueprint.fill_task(text, filled)
             if not is_finished:
                 settle(steps, blueprint.tools.repeatable)
-            run = cls(blueprint, task, options, run_id, steps, inputs=filled, plan=plan)
+            whole = RunTask(text, contents, inputs=filled, plan=plan, follows=follows)
+            run = cls(blueprint, whole, options, run_id, steps)
             run._log_to(log)
             if is_finished:
                 run._show(recorded)
                 run._leave()
-                run._end.set_result(RunResult.of(run.record, run.run_dir))
+                run._end.set_result(run._result())
             else:
                 run._begin(recorded)
             opened.pop_all()
@@ -192,13 +189,13 @@ class Run:
         log.describe(self._team.stored(self._emitter.redactor.spans))
 
     async def _main(self, recorded: Sequence[ev.AnyEvent]) -> RunResult:
-        self._control.clock.start()
+        self.clock.start()
         self._show(recorded)  # in this task, whose context a view may set
-        start = run_started(self._team, self._task, self._parts, self._control.limits, self._inputs, self._plan)
         answer, error = "", None
         try:
-            self._emitter.emit(start)
-            answer = await answer_of(self._parts.orchestration, self._task, self._control, self._runtime)
+            files = self._emitter.attachments
+            self._emitter.emit(run_started(self._team, self._task, self._parts, self._control.limits, files))
+            answer = await answer_of(self._parts.orchestration, self._task.message, self._control, self._runtime)
         except (Exception, asyncio.CancelledError) as raised:
             if isinstance(raised, ReplayError) and self._steps.is_resumed:  # the log stays as it was
                 self._leave()
@@ -207,7 +204,7 @@ class Run:
         finally:
             await self._parts.close()
         self._finish(run_finished(error, answer, self._parts, self.record, self._control, self._emitter.redactor))
-        return RunResult.of(self.record, self.run_dir)
+        return self._result()
 
     def _finish(self, finished: ev.RunFinished) -> None:
         """Emits the end, upon which the report is written, and closes the log; a failure changes no outcome."""
@@ -217,13 +214,19 @@ class Run:
             logger.error("%s", self._emitter.redactor.text(str(error)))
         self._leave()
 
+    def _result(self) -> RunResult:
+        value, form = self.record.value, self._parts.answer_format
+        if form is not None:
+            value = form.value_of(value)
+        return RunResult.of(self.record, self.run_dir, self._emitter.attachments, value)
+
     def _leave(self) -> None:
         if self._emitter.log is not None:
             self._emitter.log.close()
         self._queue.put_nowait(None)
 
 
-def start_run(blueprint: TeamBlueprint, task: str | None, options: RunArguments, log: RunLog | None = None) -> Run:
+def start_run(blueprint: TeamBlueprint, task: Task | None, options: RunArguments, log: RunLog | None = None) -> Run:
     """Begins a run, or goes on with the one that the log has."""
     if log is None:
         return Run.new(blueprint, task, options)
@@ -232,9 +235,8 @@ def start_run(blueprint: TeamBlueprint, task: str | None, options: RunArguments,
 
 def embedded_team(blueprint: TeamBlueprint, options: RunArguments, on_event: OnEvent | None = None) -> EmbeddedTeam:
     """The team for callers that only start runs of it."""
-    return EmbeddedTeam(
-        config=blueprint.config, start=partial(start_run, blueprint), options=options, on_event=on_event
-    )
+    start = partial(start_run, blueprint)
+    return EmbeddedTeam(config=blueprint.config, start=start, options=options, on_event=on_event)
 
 
 def member_service(

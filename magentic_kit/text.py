@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+MASK = "[secret]"
+"""What stands where a secret was."""
+
 _REPLACED = "\ufffd"
 _TABLE: dict[int, int | str | None] = {
     **{code: 0x2400 + code for code in range(0x20)},  # ESC becomes the picture ␛

@@ -9,6 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from support import forked
+
+# Nothing by the wall clock, and the same examples in each run: what fails in CI fails again at a desk.
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
 
 PROVIDERS = (
     "OPENAI_",
@@ -60,6 +67,23 @@ def network_off() -> Iterator[None]:
         for name in ("connect", "connect_ex"):
             patch.setattr(socket.socket, name, by_address(getattr(socket.socket, name)))
         patch.setattr(socket, "getaddrinfo", look_up)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def processes_are_forked() -> Iterator[None]:
+    """Commands run in processes that have imported Semantic Kernel already."""
+    with forked.installed():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def fresh_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests marked `fresh` start processes that import what they need themselves."""
+    if request.node.get_closest_marker("fresh") is None:
+        yield
+        return
+    with forked.fresh():
         yield
 
 

@@ -71,7 +71,7 @@ class LocalRuns:
             record.outcome, record.error = "failed", {"kind": error.kind, "message": str(error)}
             return RunResult.of(record, run_dir)
         shutil.rmtree(home, ignore_errors=True)  # of a run that was killed before it began
-        options = self._options.for_new_run(inputs=task.inputs, out=home)
+        options = self._options.for_new_run(inputs=task.inputs, out=home, attach=task.attach)
         return await self._end_of(Run.new(blueprint, task.task, options))
 
     def cancel(self) -> None:

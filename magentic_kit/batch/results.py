@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from magentic_kit.batch.tasks import Check
+from magentic_kit.batch.checks import Check
 from magentic_kit.runlog.files import write_private
 from magentic_kit.runlog.usage import sum_known
 from magentic_kit.views.batch_page import BatchRow, batch_html
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 class TaskResult:
     """How a task ended, as for `RunResult`; `run_dir` is None if the run could not begin or go on.
 
-    `outcome` is `parked` if a queued run waits for a person: `error` says what for.
+    `outcome` is `waiting` if a queued run waits for a person: `error` says what for.
     """
 
     id: str

@@ -16,8 +16,9 @@ import yaml
 
 from magentic_kit import events as ev
 from magentic_kit.batch.carrier import Carrier, LocalRuns
+from magentic_kit.batch.checks import judge
 from magentic_kit.batch.results import TaskResult, write_page
-from magentic_kit.batch.tasks import Task, judge
+from magentic_kit.batch.tasks import Task
 from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.keywords import takes
 from magentic_kit.orchestration.options import ResumeArguments, default_of, optional

@@ -5,7 +5,6 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +22,6 @@ from magentic_kit.team.values import ListOf, Model, Target, Text
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
-    from magentic_kit.runlog.result import RunResult
 
 
 def _compiled(text: Any) -> re.Pattern[str]:
@@ -74,6 +72,10 @@ class Expect(Model):
     python: Target | None = Field(
         default=None, description="Function beside the tasks file; gets the RunResult, returns bool or raises."
     )
+    fields: dict[str, Json] | None = Field(
+        default=None,
+        description="Fields of an answer that is data, by dotted path: {region.name: East}.",
+    )
 
     @model_validator(mode="after")
     def _has_a_check(self) -> Self:
@@ -92,6 +94,7 @@ class Task(Model):
     id: Text = Field(description="Unique name; default: the line number.")
     task: str | None = Field(default=None, description="What is to be done; default: the team's own task.")
     inputs: dict[str, Json] = Field(default={}, description="Values for the team's inputs.")
+    attach: ListOf[str] = Field(default=(), description="Files that go with it, relative to the file of tasks.")
     expect: Annotated[ListOf[Expect], BeforeValidator(_one_or_list)] = Field(default=(), description="Checks.")
 
     @classmethod
@@ -101,59 +104,6 @@ class Task(Model):
         if task is None:
             raise ConfigError([Problem("the task", 0, 0, message) for _, message in problems])
         return task
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check of an answer, and why the answer does not pass; `problem` is empty if it does."""
-
-    check: str
-    problem: str = ""
-
-
-def judge(task: Task, result: "RunResult", base_dir: Path) -> tuple[Check, ...]:
-    """The checks of the task's answer; `base_dir` is where their functions are looked for first."""
-    given = [(kind, wanted) for expect in task.expect for kind, wanted in expect.given().items()]
-    return tuple(Check(f"{kind} {_shown(wanted)}", _problem(kind, wanted, result, base_dir)) for kind, wanted in given)
-
-
-def _shown(wanted: Any) -> str:
-    return clip(wanted.pattern if isinstance(wanted, re.Pattern) else wanted)
-
-
-def _problem(kind: str, wanted: Any, result: "RunResult", base_dir: Path) -> str:
-    if result.outcome not in ("satisfied", "limited"):
-        return result.record.ending
-    if kind == "contains":
-        if wanted in result.answer:
-            return ""
-        return "the answer does not contain it"
-    if kind == "regex":
-        if wanted.search(result.answer):
-            return ""
-        return "it is not found in the answer"
-    if kind == "json_schema":
-        return _misfit(result.answer, wanted)
-    try:
-        said = module_object(wanted, base_dir)(result)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    if said or said is None:
-        return ""
-    return "it says no"
-
-
-def _misfit(answer: str, schema: dict[str, Any]) -> str:
-    import jsonschema
-
-    fenced = re.search(r"```\w*\n(.*?)```", answer, re.DOTALL)
-    try:
-        jsonschema.validate(json.loads(fenced[1] if fenced else answer), schema)
-    except ValueError as error:
-        return f"the answer is not JSON: {error}"
-    except jsonschema.ValidationError as error:
-        return f"{error.json_path}: {error.message}"
-    return ""
 
 
 def load_tasks(path: Path, factory: "TeamFactory") -> list[Task]:
@@ -167,7 +117,7 @@ def load_tasks(path: Path, factory: "TeamFactory") -> list[Task]:
     for line, load in _rows(path):
         try:
             row = load()
-            task = Task.read({"id": line, **row} if isinstance(row, dict) else row)
+            task = _with_files(Task.read({"id": line, **row} if isinstance(row, dict) else row), path.parent)
             blueprint.fill_task(task.task, blueprint.fill_inputs(task.inputs))
             for expect in task.expect:
                 module_object(expect.python, path.parent) if expect.python else None
@@ -182,6 +132,15 @@ def load_tasks(path: Path, factory: "TeamFactory") -> list[Task]:
     if problems:
         raise ConfigError(problems)
     return list(tasks.values())
+
+
+def _with_files(task: Task, folder: Path) -> Task:
+    """The task with its files by their absolute paths. Raises `ValueError` if one is not there."""
+    files = [(folder / name).resolve() for name in task.attach]
+    for name, file in zip(task.attach, files, strict=True):
+        if not file.is_file():
+            raise ValueError(f"attach: there is no file {clip(name)}")
+    return task.model_copy(update={"attach": tuple(map(str, files))})
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Callable[[], Any]]]:

@@ -149,6 +149,6 @@ def _exit_code(work: Batch, results: Sequence[TaskResult]) -> int:
         return int(not all(result.passed for result in results))
     if outcomes == {"satisfied"}:
         return 0
-    if outcomes & {"failed", "parked"}:
+    if outcomes & {"failed", "waiting"}:
         return 1
     return 3

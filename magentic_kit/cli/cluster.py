@@ -17,17 +17,17 @@ from magentic_kit.cli.options import (
     FiniteRange,
     TaskOptions,
     TeamOptions,
-    UnknownCallOptions,
     database_option,
     env_file_option,
     task_options,
     team_argument,
     team_options,
-    unknown_call_options,
 )
 from magentic_kit.cli.output import complain, say
 from magentic_kit.errors import JournalError
+from magentic_kit.text import one_line
 
+_NOTE = 500  # characters
 _LIMIT = click.IntRange(min=0)
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -41,8 +41,22 @@ def _seconds(flag: str, default: float, help: str) -> Callable[[_F], _F]:
 @click.option("--concurrency", type=POSITIVE, metavar="N", help="Runs at once in each of all workers; default: 4.")
 @_seconds("--lease", 10, "Seconds of silence after which others take over; the same for all workers.")
 @_seconds("--patience", 90, "Seconds that the database may be away.")
+@click.option(
+    "--allow",
+    multiple=True,
+    type=PATH,
+    metavar="DIR",
+    help="Teams may have code, commands and data below it; default: the current folder.",
+)
 @env_file_option
-def worker(url: str | None, concurrency: int | None, lease: float, patience: float, env_file: Path | None) -> None:
+def worker(
+    url: str | None,
+    concurrency: int | None,
+    lease: float,
+    patience: float,
+    allow: tuple[Path, ...],
+    env_file: Path | None,
+) -> None:
     """Carry out runs of the queue, and finish those of workers that have been silent for a lease.
 
     Ctrl-C or SIGTERM ends it after the runs under way, a second one at once: others then finish those.
@@ -62,6 +76,7 @@ def worker(url: str | None, concurrency: int | None, lease: float, patience: flo
             concurrency=concurrency,
             lease=lease,
             patience=patience,
+            allow=allow or [Path()],
             tell=lambda line: say(line, err=True),
         )
         on_signals(working.stop, lambda: None)
@@ -121,11 +136,11 @@ def submit(
 @click.argument("run_id", required=False, metavar="[ID]")
 @database_option
 def status(run_id: str | None, url: str | None) -> None:
-    """Show the state of run ID, or of all: queued, running, parked (a person is needed), or how it ended."""
+    """Show the state of run ID, or of all: queued, running, waiting for a person, or how it ended."""
     database = open_database(url)
     entries = database.entries() if run_id is None else [database.entry(run_id)]
     for entry in entries:
-        say("\t".join(filter(None, (entry.id, entry.state, entry.worker, entry.note))))
+        say("\t".join(filter(None, (entry.id, entry.state, entry.worker, one_line(entry.note, _NOTE)))))
 
 
 @click.command()
@@ -145,7 +160,7 @@ def result(run_id: str, url: str | None, out: Path | None) -> int:
             derive(database, run_id, out, ("md", "html", "json"))
     if answer := RunRecord.of(database.history(run_id).log()).answer:
         say(answer)
-    note = f": {entry.note}" if entry.note else ""
+    note = f": {one_line(entry.note, _NOTE)}" if entry.note else ""
     say(f"{run_id}: {entry.state}{note}", err=True)
     return EXIT_CODES.get(entry.state, 1)
 
@@ -177,15 +192,6 @@ def limits(url: str | None, concurrency: int | None, rpm: int | None, tpm: int |
     """Set what all workers together may do at most, 0 for no limit; prints the limits in force."""
     in_force = open_database(url).limit(concurrency=concurrency, rpm=rpm, tpm=tpm)
     say("\n".join(f"{name}\t{value}" for name, value in in_force.items()) or "no limits")
-
-
-@click.command()
-@click.argument("run_id", metavar="ID")
-@database_option
-@unknown_call_options
-def settle(run_id: str, url: str | None, unknown_calls: UnknownCallOptions) -> None:
-    """Let run ID continue that is parked, failed or was cancelled, once the cause has been dealt with."""
-    open_database(url).settle(run_id, unknown_calls.results())
 
 
 @click.command()

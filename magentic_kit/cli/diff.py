@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from magentic_kit.cli.output import say
-from magentic_kit.cli.run_directory import RUN, effective_events
+from magentic_kit.cli.run_directory import RUN
 
 
 @click.command()
@@ -18,6 +18,7 @@ def diff(before: Path, after: Path) -> None:
 
     A RUN is a run directory, an id or its beginning, or `last`.
     """
+    from magentic_kit.runlog.listing import effective_events
     from magentic_kit.runlog.record import RunRecord
     from magentic_kit.views.comparison import comparison
 

@@ -34,7 +34,7 @@ def print_ending(result: RunResult) -> None:
     if result.run_dir:
         report = result.run_dir / "report.html"
         lines.append(("report", str(report if report.exists() else result.run_dir)))
-        if command := _next_command(result, result.run_dir):
+        if command := next_command(result, result.run_dir):
             lines.append(("go on", command))
     lines.append(("tokens", _tokens(result)))
     say("\n" + "\n".join(f"{name:8} {text}" for name, text in lines), err=True)
@@ -46,14 +46,24 @@ def _outcome(result: RunResult) -> str:
     return result.outcome
 
 
-def _next_command(result: RunResult, run_dir: Path) -> str:
+def next_command(result: RunResult, run_dir: Path) -> str:
     """Returns the command that goes on with the run; nothing if it has come to its end."""
     if result.outcome in ("satisfied", "rejected"):
         return ""
     command = f"magentic-kit resume {shlex.quote(str(run_dir))}"
-    if result.outcome == "limited" and result.reason in ("max_rounds", "max_tokens", "max_resets"):
-        return f"{command} --{result.reason.replace('_', '-')} MORE"
-    return command
+    used = {
+        "max_rounds": result.rounds,
+        "max_tokens": result.tokens,
+        "max_resets": result.resets,
+        "max_cost": result.cost,
+    }
+    if result.outcome != "limited" or result.reason not in used:
+        return command
+    # Twice as much: of the limit, or of what was used, if the limit had been raised before.
+    limit = getattr(result.record.limits, result.reason) or 1
+    more = 2 * max(limit, used[result.reason] or 0)
+    written = f"{more:.4g}" if result.reason == "max_cost" else f"{more:d}"
+    return f"{command} --{result.reason.replace('_', '-')} {written}"
 
 
 def _tokens(result: RunResult) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,3 +33,21 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError.one(f"cannot be written: {error.strerror or error}", file=str(path)) from error
+
+
+def write_new(files: Mapping[Path, str]) -> None:
+    """Writes all the files or none of them. Raises `ConfigError`."""
+    for path in files:
+        if path.exists():
+            raise ConfigError.one("exists already; nothing was written", file=str(path))
+    made: list[Path] = []
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8", newline="\n") as file:
+                made.append(path)
+                file.write(text)
+    except OSError as error:
+        for written in made:
+            written.unlink()
+        raise ConfigError.one(f"cannot be written: {error.strerror}", file=str(path)) from error

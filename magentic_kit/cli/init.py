@@ -15,9 +15,9 @@ from urllib.request import url2pathname
 
 import click
 
+from magentic_kit.cli.files import write_new
 from magentic_kit.cli.options import PATH
 from magentic_kit.cli.output import say
-from magentic_kit.errors import ConfigError
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "openai": ("gpt-4.1-mini", "OPENAI_API_KEY"),
@@ -66,7 +66,7 @@ def init(directory: Path, provider: str | None, model: str | None, name: str | N
     model = model or _ask("Model", suggested)
     name = name or directory.resolve().name or "team"
     files = _files(provider=provider, model=model, variables=variables, name=name, **_project(name, provider))
-    _write({directory / path: text for path, text in files.items()})
+    write_new({directory / path: text for path, text in files.items()})
     say(f"wrote {len(files)} files; now:")
     if directory != Path():
         say(f"  cd {directory}")
@@ -129,21 +129,3 @@ def _files(**values: Any) -> dict[str, str]:
             path, text = path.removesuffix(".j2"), templates.from_string(text).render(values)
         files[path] = text
     return files
-
-
-def _write(files: Mapping[Path, str]) -> None:
-    """Writes all the files or none of them. Raises `ConfigError`."""
-    for path in files:
-        if path.exists():
-            raise ConfigError.one("exists already; nothing was written", file=str(path))
-    made: list[Path] = []
-    try:
-        for path, text in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x", encoding="utf-8", newline="\n") as file:
-                made.append(path)
-                file.write(text)
-    except OSError as error:
-        for written in made:
-            written.unlink()
-        raise ConfigError.one(f"cannot be written: {error.strerror}", file=str(path)) from error

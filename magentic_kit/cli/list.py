@@ -13,8 +13,7 @@ import click
 
 from magentic_kit.cli.options import PATH, json_option
 from magentic_kit.cli.output import complain, say, say_json
-from magentic_kit.cli.run_directory import RUNS, effective_events, runs_below, unique_beginnings
-from magentic_kit.errors import KitError
+from magentic_kit.cli.run_directory import RUNS, unique_beginnings
 from magentic_kit.text import duration, one_line
 
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -30,7 +29,9 @@ def list_runs(folder: Path, as_json: bool) -> None:
     DIR may also be the directory of a batch, or of several. The id is as much of a run's name as other commands need.
     Where standard output is no terminal, each line is the run directory, outcome, time, tokens and task.
     """
-    runs = [_summary(run_dir) for run_dir in runs_below(folder)]
+    from magentic_kit.runlog.listing import runs_below, summary_of
+
+    runs = [vars(summary_of(run_dir)) | {"run": str(run_dir)} for run_dir in runs_below(folder)]
     if as_json:
         say_json(runs)
         return
@@ -85,24 +86,3 @@ def _age(started: str) -> str:
         return ""
     ago = max(time.time() - seconds(started), 0)
     return next((f"{int(ago // size)} {unit}" for size, unit in _AGES if ago >= size), "now")
-
-
-def _summary(run_dir: Path) -> dict[str, Any]:
-    """Returns one row of `list`; a log that cannot be read has the outcome `damaged` and the reason."""
-    from magentic_kit.runlog.record import RunRecord
-
-    error = ""
-    try:
-        record = RunRecord.of(effective_events(run_dir))
-    except KitError as problem:
-        record, error = RunRecord(outcome="damaged"), str(problem)
-    return {
-        "run": str(run_dir),
-        "outcome": record.outcome or "unfinished",
-        "tokens": record.tokens,
-        "error": error,
-        "team": record.team,
-        "task": record.task,
-        "started": record.started,
-        "seconds": record.seconds,
-    }

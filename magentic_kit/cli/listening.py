@@ -28,7 +28,7 @@ class ListenOptions:
         """Returns the access to a server that listens at that host. Raises `ConfigError`."""
         from magentic_kit.serve.guard import Access
 
-        return Access.of(host, allow_hosts=self.hosts, token=_token(self.token_env))
+        return Access.of(host, allow_hosts=self.hosts, token=token_of(self.token_env))
 
 
 listen_options = option_group(
@@ -46,7 +46,7 @@ listen_options = option_group(
 )
 
 
-def _token(variable: str | None) -> str | None:
+def token_of(variable: str | None) -> str | None:
     """Returns the token that the variable holds. Raises `ConfigError` if it is not set, or would not be masked."""
     if variable is None:
         return None

@@ -57,6 +57,9 @@ env_file_option = click.option("--env-file", type=PATH, help="Environment file t
 out_option = click.option(
     "--out", type=PATH, default=Path("runs"), help="Where run directories are created.", show_default=True
 )
+attach_option = click.option(
+    "--attach", multiple=True, type=PATH, metavar="FILE", help="A file for the task: an image, text, or PDF as text."
+)
 json_option = functools.partial(click.option, "--json", "as_json", is_flag=True)
 team_argument = click.argument("team", type=PATH)
 database_option = click.option(

@@ -24,9 +24,14 @@ def say_json(data: object) -> None:
 
 
 def complain(*messages: str, colour: str = "red") -> None:
-    """Prints lines on standard error, in `colour` if the terminal shows colours and the user wants them."""
+    """Prints lines on standard error, in `colour` if the terminal shows colours and the user wants them.
+
+    Keys are masked: an error quotes what it is about, and that may be a key in a wrong place.
+    """
+    from magentic_kit.runlog.redaction import redactor_of_all  # a command that does not complain need not wait for it
+
     for message in messages:
-        line = printable(message)
+        line = printable(redactor_of_all().text(message))
         if shows_colours():
             line = click.style(line, fg=colour)
         print(line, file=sys.stderr, flush=True)

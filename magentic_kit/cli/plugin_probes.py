@@ -13,6 +13,9 @@ from magentic_kit.team.loading import Team
 from magentic_kit.tools.mcp import PluginServers
 from magentic_kit.tools.plugins import Tools
 
+_MOST = 10
+"""Operations that are left out of a plugin and named each."""
+
 
 async def probe_plugins(team: Team) -> list[Finding]:
     """What can be said of each plugin of the team and of what each agent lists.
@@ -39,7 +42,12 @@ def _plugin(team: Team, name: str, tools: Tools, servers: PluginServers) -> Find
         problem = team.problem(("plugins", name), servers.failures[name])
         return Finding(what, False, str(problem), f"{mend}, or what it connects to")
     if name in servers.plugins:
-        return Finding(what, True, _functions([servers.plugins[name]]))
+        found = _functions([servers.plugins[name]])
+        if left_out := servers.left_out.get(name):
+            found += f"; left out: {'; '.join(left_out[:_MOST])}"
+            if len(left_out) > _MOST:
+                found += f"; and {len(left_out) - _MOST} more"
+        return Finding(what, True, found)
     try:
         return Finding(what, True, _functions([tools.build(name)]))
     except ConfigError as error:

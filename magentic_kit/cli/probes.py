@@ -21,7 +21,7 @@ from magentic_kit.cli.findings import Finding
 from magentic_kit.cli.init import PROVIDERS
 from magentic_kit.errors import ConfigError, LedgerError, ServiceError
 from magentic_kit.events import RunLimits
-from magentic_kit.orchestration.ledger import tier_settings
+from magentic_kit.orchestration.ledger import ledger_tiers
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.prompts import PROMPTS, fill
@@ -105,6 +105,10 @@ def _unreachable(url: str) -> str | None:
     return None
 
 
+_NOT_FOR_LONG = (None, 408, 409, 429, 502, 503, 504)
+"""Statuses of faults that often pass; a 500 may be a template of messages that always fails."""
+
+
 class _Questions:
     """What one service's model is asked, and the answers."""
 
@@ -130,8 +134,10 @@ class _Questions:
             mend = f"correct services.{self._name}"
             if error.fault == "quota":
                 mend = f"add credit, or choose another service for '{self._name}'"
-            elif error.retryable:
+            elif error.retryable and error.status in _NOT_FOR_LONG:
                 mend = "try again later"
+            elif error.retryable:
+                mend = "see the server's own log for the cause"
             yield Finding(f"{self._name}: model", False, told, f"check {advice}" if advice else mend)
 
     async def _ledgers(self) -> Finding:
@@ -139,7 +145,7 @@ class _Questions:
         values = {"task": "Say hello.", "team": members, "names": ", ".join(members)}
         prompt = await fill(PROMPTS["progress_ledger"], values)
         told: dict[str, str] = {}
-        for tier in tier_settings(self._service.get_prompt_execution_settings_class(), ()):
+        for tier in ledger_tiers(self._service.get_prompt_execution_settings_class(), ()):
             ledger = self._manager(tier).ask_ledger(ChatHistory(), prompt, list(members), round=0, attempts=1)
             told[tier] = await _attempt(ledger)
         best = next((tier for tier, answer in told.items() if answer == "yes"), None)
@@ -177,7 +183,8 @@ class _Questions:
 
         told = await _attempt(call())
         works, team = told == "yes" and bool(sums), self._team
-        needed = any(agent.tools and team.service_of(agent) == self._name for agent in team.config.agents)
+        models = [agent for agent in team.config.agents if not agent.is_of_sk]
+        needed = any(agent.tools and team.service_of(agent) == self._name for agent in models)
         mend = "this model cannot call tools: give its agents no `tools`, or another service"
         found = "no function called" if told == "yes" else told
         if works:

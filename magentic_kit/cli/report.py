@@ -8,7 +8,7 @@ import click
 
 from magentic_kit.cli.files import writing
 from magentic_kit.cli.output import complain, say
-from magentic_kit.cli.run_directory import effective_events, run_argument
+from magentic_kit.cli.run_directory import run_argument
 
 _FORMATS = ("md", "html", "json")
 
@@ -19,6 +19,7 @@ _FORMATS = ("md", "html", "json")
 @click.option("--open", "is_opened", is_flag=True, help="Open report.html in the browser (the variable BROWSER).")
 def report(run_dir: Path, formats: tuple[str, ...], is_opened: bool) -> None:
     """Write the report of RUN (a run directory, an id or its beginning, or `last`) again from its log."""
+    from magentic_kit.runlog.listing import effective_events
     from magentic_kit.runlog.record import RunRecord
     from magentic_kit.views.report import write_reports
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from magentic_kit.cli.options import (
     TaskOptions,
     TeamOptions,
     UnknownCallOptions,
+    attach_option,
     console_options,
     inputs_option,
     out_option,
@@ -26,9 +28,11 @@ from magentic_kit.cli.options import (
     team_options,
     unknown_call_options,
 )
-from magentic_kit.cli.output import say
+from magentic_kit.cli.output import complain, say
 from magentic_kit.cli.run_directory import RUN, run_argument
+from magentic_kit.runlog.stored_team import stored_team
 from magentic_kit.team.loading import load_team
+from magentic_kit.text import MASK, count
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
@@ -37,18 +41,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@team_argument
+@click.argument("team", type=PATH, required=False)
 @task_options
+@attach_option
 @team_options
 @output_options
 @console_options
 @out_option
+@click.option(
+    "--continue", "earlier", type=RUN, metavar="RUN", help="Go on from this run with a new task; TEAM may be left out."
+)
 @click.option("--review-plan", is_flag=True, help="Same as --set review.plan=true.")
 @click.option("--plan", type=PATH, help="Carry out this plan, made by `plan` and edited.")
 @click.option("--from", "reuse", type=RUN, metavar="RUN", help="Reuse the steps of this run that are unchanged.")
 def run(
-    team: Path,
+    team: Path | None,
     task: TaskOptions,
+    attach: tuple[Path, ...],
+    earlier: Path | None,
     options: TeamOptions,
     output: OutputOptions,
     display: ConsoleOptions,
@@ -62,8 +72,9 @@ def run(
     Progress goes to standard error, the answer to standard output. Exit code: 0 satisfied, 3 limited or
     rejected, 1 failed, 130 cancelled, 2 nothing was started.
     """
+    team, task = _team_and_task(team, task, earlier)
     text, inputs = task.read()
-    load_environment(options.env_file, beside=team)
+    load_environment(options.env_file, beside=team or earlier or Path())
     overrides = options.overrides()
     if review_plan:
         overrides["review.plan"] = True
@@ -74,7 +85,9 @@ def run(
         ledger = TaskLedger.from_markdown(read_text(plan), file=str(plan))
         if text is None:
             text = ledger.task
-    loaded = load_team(team, overrides=overrides)  # its errors come before the seconds of Semantic Kernel's import
+    source, base_dir = (team, None) if team is not None else stored_team(earlier or Path())
+    # Its errors come before the seconds of Semantic Kernel's import.
+    loaded = load_team(source, base_dir=base_dir, overrides=overrides)
     console = display.console(quiet=output.is_quiet)
     announce(console, loaded, text, inputs)
 
@@ -84,9 +97,23 @@ def run(
         return TeamFactory(loaded)
 
     def start(factory: TeamFactory, shared: ResumeOptions) -> Run:
-        return factory.start(text, inputs=inputs, out=out, plan=ledger, reuse=reuse, **shared)
+        return factory.start(
+            text, inputs=inputs, out=out, plan=ledger, reuse=reuse, attach=attach, history=earlier, **shared
+        )
 
     return follow(load, start, options, output, console)
+
+
+def _team_and_task(team: Path | None, task: TaskOptions, earlier: Path | None) -> tuple[Path | None, TaskOptions]:
+    """Tells which word is which: with an earlier run, one word alone is the task.
+
+    Raises `click.MissingParameter`.
+    """
+    if earlier is not None and team is not None and task.task is None and task.task_file is None:
+        return None, replace(task, task=str(team))
+    if earlier is None and team is None:
+        raise click.MissingParameter(param_type="argument", param_hint="'TEAM'")
+    return team, task
 
 
 @click.command()
@@ -128,9 +155,10 @@ def resume(
 @click.command()
 @team_argument
 @task_options
+@attach_option
 @team_options
 @click.option("-o", "--output", type=PATH, default=Path("plan.md"), show_default=True, help="File to write.")
-def plan(team: Path, task: TaskOptions, options: TeamOptions, output: Path) -> None:
+def plan(team: Path, task: TaskOptions, attach: tuple[Path, ...], options: TeamOptions, output: Path) -> None:
     """Make the task ledger of TEAM for TASK only, as Markdown to edit and to give to `run --plan`."""
     import asyncio
 
@@ -148,13 +176,18 @@ def plan(team: Path, task: TaskOptions, options: TeamOptions, output: Path) -> N
             from magentic_kit.factory import TeamFactory
 
         async with TeamFactory(loaded) as factory:
-            ledger = await factory.plan(text, inputs=inputs)
+            ledger = await factory.plan(text, inputs=inputs, attach=attach)
             members = {agent.name: agent.description for agent in loaded.config.agents}
-            return ledger.to_markdown(team=loaded.config.name, members=members)
+            markdown = ledger.to_markdown(team=loaded.config.name, members=members)
+            return factory.blueprint.redactor(inputs).text(markdown)
 
     quiet_logs()
     with writing(output), output.open("a", encoding="utf-8") as file:  # fails before anything is paid
         markdown = asyncio.run(make())
         file.truncate(0)
         file.write(markdown)
+    if masks := markdown.count(MASK):
+        complain(
+            f"{count(masks, 'secret')} masked as {MASK} in {output}: replace each before it is run", colour="yellow"
+        )
     say(f"wrote {output}; edit it, then: magentic-kit run {team} --plan {output}")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from magentic_kit.errors import ConfigError
 
-if TYPE_CHECKING:
-    from magentic_kit.events import AnyEvent
-
 RUNS = Path("runs")
 """Where run directories are, if nothing else is said."""
 
 LAST = "last"
-_PLACES = ("*", "tasks/*/*", "*/tasks/*/*")  # of run directories: below runs, a batch, and batches
 _BATCHES = Path("batches")
 _SHOWN = 3  # runs in an error
 _LEAST = 8  # characters of the beginning of an id that is shown
@@ -48,6 +44,8 @@ def find_run(word: Path) -> Path:
     if word.is_dir() or not word.name:
         return word
     folders = [word.parent] if len(word.parts) > 1 else [RUNS, _BATCHES]
+    from magentic_kit.runlog.listing import runs_below
+
     found = [run_dir for folder in folders for run_dir in runs_below(folder)]
     if word.name == LAST:
         newest = runs_below(folders[0])
@@ -65,12 +63,6 @@ def find_run(word: Path) -> Path:
     raise ConfigError.one(f"there is no run here{hint}; `magentic-kit list` shows runs", file=str(word))
 
 
-def runs_below(folder: Path) -> list[Path]:
-    """The run directories of a folder of runs, of a batch or of batches, the newest first."""
-    logs = [log for place in _PLACES for log in folder.glob(f"{place}/events.jsonl")]
-    return sorted((log.parent for log in logs), key=lambda run_dir: run_dir.name, reverse=True)
-
-
 def unique_beginnings(names: Sequence[str]) -> list[str]:
     """Of each name as much as tells it from the others, and not less than is worth reading; names are sorted."""
     shared = [0, *(_alike(*pair) for pair in pairwise(names)), 0]
@@ -84,14 +76,6 @@ def _likeness(name: str, word: str) -> tuple[bool, int]:
 def _alike(one: str, other: str) -> int:
     """How many characters two names have in common from their beginning."""
     return next((place for place, pair in enumerate(zip(one, other, strict=False)) if len({*pair}) > 1), len(one))
-
-
-def effective_events(run_dir: Path) -> Iterable[AnyEvent]:
-    """The events of a run's log without those that a resumed run took back."""
-    from magentic_kit.events import effective
-    from magentic_kit.runlog.reader import read_log
-
-    return effective(read_log(run_dir)[0])
 
 
 def _names(run_dirs: Sequence[Path]) -> str:

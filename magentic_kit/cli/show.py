@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from magentic_kit.cli.environment import open_database
 from magentic_kit.cli.options import ConsoleOptions, FiniteRange, console_options
 from magentic_kit.cli.output import complain
-from magentic_kit.cli.run_directory import effective_events, run_argument
+from magentic_kit.cli.run_directory import find_run
 from magentic_kit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ _FRAME = 0.1  # seconds for which the clock of a replay may stand still
 
 
 @click.command()
-@run_argument
+@click.argument("run", metavar="RUN")
+@click.option("--database", "url", metavar="URL", help="RUN is the id of a queued run there, whoever carries it out.")
 @click.option("--follow", is_flag=True, help="Continue with what is written to the log, to the end of the run.")
 @click.option(
     "--speed",
@@ -32,8 +34,11 @@ _FRAME = 0.1  # seconds for which the clock of a replay may stand still
     help="Take the time that the run took, divided by N.",
 )
 @console_options
-def show(run_dir: Path, follow: bool, speed: float | None, display: ConsoleOptions) -> None:
-    """Play RUN (a run directory, an id or its beginning, or `last`) as it was, at once, or live while it runs."""
+def show(run: str, url: str | None, follow: bool, speed: float | None, display: ConsoleOptions) -> None:
+    """Play RUN (a run directory, an id or its beginning, or `last`) as it was, at once, or live while it runs.
+
+    With --database, RUN is a queued run, on whatever machine it is carried out.
+    """
     if follow and speed:
         raise ConfigError.one("give --follow or --speed, not both", file="command line")
     from magentic_kit.runlog.record import RunRecord
@@ -41,7 +46,7 @@ def show(run_dir: Path, follow: bool, speed: float | None, display: ConsoleOptio
     now, event, record = 0.0, None, RunRecord()
     console = display.console(clock=time.time if follow else lambda: now)
     try:
-        for at, event in _timed(_follow_log(run_dir) if follow else effective_events(run_dir)):
+        for at, event in _timed(_queued_events(run, url, follow) if url else _events(find_run(Path(run)), follow)):
             while speed and 0 < now < at and event.type != "run_resumed":  # nobody waits where the run itself paused
                 time.sleep(min(_FRAME, (at - now) / speed))
                 now = min(at, now + _FRAME * speed)
@@ -51,21 +56,41 @@ def show(run_dir: Path, follow: bool, speed: float | None, display: ConsoleOptio
     finally:
         console.close()
     if event is None or event.type != "run_finished":
-        complain(f"the log ends here; `magentic-kit resume {run_dir}` continues it, `show --follow` waits")
+        resumes = "a worker" if url else f"`magentic-kit resume {find_run(Path(run))}`"
+        complain(f"the log ends here; {resumes} continues it, `show --follow` waits")
+
+
+def _queued_events(run_id: str, url: str, follow: bool) -> Iterable[AnyEvent]:
+    """The events of a queued run that hold, and with `follow` those to come. Raises `ConfigError`."""
+    from magentic_kit.events import effective
+
+    database = open_database(url)
+    if follow:
+        return database.follow(run_id)
+    return effective(database.history(run_id).log())
+
+
+def _events(run_dir: Path, follow: bool) -> Iterable[AnyEvent]:
+    if follow:
+        return _follow_log(run_dir)
+    from magentic_kit.runlog.listing import effective_events
+
+    return effective_events(run_dir)
 
 
 def _follow_log(run_dir: Path) -> Iterator[AnyEvent]:
     """Yields the effective events of a run's log, and what is written to it until the run ends."""
-    from magentic_kit.runlog.reader import LOG, read_log
+    from magentic_kit.events import effective
+    from magentic_kit.runlog.reader import LogTail
 
-    size, events = 0, [*effective_events(run_dir)]
+    log = LogTail(run_dir)
+    events = effective(log.read())
     yield from events
     while not events or events[-1].type != "run_finished":
         time.sleep(_POLL)
-        if size != (size := (run_dir / LOG).stat().st_size):
-            new = read_log(run_dir)[0][events[-1].seq + 1 if events else 0 :]
-            yield from new
-            events += new
+        new = log.read()
+        yield from new
+        events += new
 
 
 def _timed(events: Iterable[AnyEvent]) -> Iterator[tuple[float, AnyEvent]]:

@@ -6,13 +6,14 @@ import asyncio
 import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from magentic_kit.cli.keyboard import read_answer
 from magentic_kit.cli.output import say
 from magentic_kit.cli.questions import Page, Question, call_question, plan_question, turn_question
 from magentic_kit.orchestration.options import ResumeOptions
+from magentic_kit.runlog.redaction import redactor_of_all
 from magentic_kit.team.people import (
     HumanTurn,
     PlanReview,
@@ -104,18 +105,22 @@ class Terminal:
         """Judges a tool call."""
         if matches(request.function, self._approve):
             return ToolReview.approve_for_run()
-        return await self._choose(lambda page: call_question(request, page), _CALL)
+        redactor = redactor_of_all()
+        shown = replace(request, arguments=redactor.value(request.arguments), changes=redactor.value(request.changes))
+        return await self._choose(lambda page: call_question(shown, page), _CALL)
 
     async def review_plan(self, request: PlanReviewRequest) -> PlanReview:
         """Judges a plan."""
-        is_shown = self._console.shows_all_of(request.plan)
-        return await self._choose(lambda page: plan_question(request, page, is_shown=is_shown), _PLAN)
+        shown = redactor_of_all().event(request)
+        is_shown = self._console.shows_all_of(shown.plan)
+        return await self._choose(lambda page: plan_question(shown, page, is_shown=is_shown), _PLAN)
 
     async def speak(self, turn: HumanTurn) -> str:
         """Returns what the person says in a turn as a member of the team; nothing at end of input."""
         async with self._asking:
             with self._console.paused():
-                said = await read_answer(turn_question(turn, Page.of_stderr()).whole)
+                shown = redactor_of_all().event(turn)
+                said = await read_answer(turn_question(shown, Page.of_stderr()).whole)
                 if said is None:
                     say("end of input: nothing is said", err=True)
                 return said or ""

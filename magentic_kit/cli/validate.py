@@ -37,7 +37,7 @@ def validate(files: tuple[Path, ...], strict: bool, as_json: bool, env_file: Pat
             here = [("error", problem) for problem in error.problems]
         else:
             here = [("error" if strict else "warning", problem) for problem in team.warnings]
-            here += [("error", problem) for problem in _unknown_options(team)]
+            here += [("error", problem) for problem in _wrong_options(team)]
         found += here
         if as_json:
             continue
@@ -55,14 +55,14 @@ def validate(files: tuple[Path, ...], strict: bool, as_json: bool, env_file: Pat
     return 0
 
 
-def _unknown_options(team: Team) -> list[Problem]:
+def _wrong_options(team: Team) -> list[Problem]:
     """What connectors do not know; they are imported, for two seconds, only where a team has options at all."""
     parts = [*team.config.services.values(), team.config.manager, *(agent.model for agent in team.config.agents)]
     if not any(part.options for part in parts):
         return []
-    from magentic_kit.services.options import unknown_options
+    from magentic_kit.services.options import wrong_options
 
-    return unknown_options(team)
+    return wrong_options(team)
 
 
 @click.command()

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from magentic_kit.cluster.database import CONNECT, QUEUE, WORKFLOW, Database
+from magentic_kit.cluster.database import CONNECT, Database
+from magentic_kit.cluster.entry import QUEUE, WORKFLOW
 from magentic_kit.cluster.limits import reason_of
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Liveness(threading.Thread):
     def _look_until_over(self, session: sa.Connection) -> None:
         session.execute(sa.text(f"SET idle_session_timeout = {int(self._lease * 1000)}"))
         alive = decides = False
+        self._free.clear()  # with our session, all others' may have been lost, and their locks
         while True:
             alive = alive or _lock(session, self._worker)
             # One worker decides: whoever has this lock has it as long as its session lasts.
@@ -89,7 +91,9 @@ class Liveness(threading.Thread):
             # Asked once more, as it also shows that our own session lives, and with it the right to decide.
             if dead and _is_free(session, str(status.executor_id)):
                 logger.warning("%s: put back, as %s is gone", status.workflow_id, status.executor_id)
-                self._client.resume_workflow(status.workflow_id, queue_name=QUEUE)
+                self._client.resume_workflow(status.workflow_id, queue_name=status.queue_name or QUEUE)
+        # Should a worker come back and take a run, it has as long again to take its lock.
+        self._free = {worker: looks for worker, looks in self._free.items() if looks < _LOOKS}
 
 
 def _is_free(session: sa.Connection, name: str) -> bool:

@@ -4,96 +4,41 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus
 from dbos import error as dbos_error
 
+from magentic_kit.cluster.entry import (
+    ACTIVE,
+    APPLICATION,
+    NOBODY,
+    OUTCOMES,
+    PEOPLE,
+    QUEUE,
+    VERSION,
+    WORKFLOW,
+    Answer,
+    Entry,
+    Spec,
+)
+from magentic_kit.cluster.history import STREAM, History
 from magentic_kit.cluster.limits import GET_LIMITS, SET_LIMIT, TABLES, reason_of
+from magentic_kit.cluster.queueable import require_queueable
 from magentic_kit.errors import ConfigError, JournalError
-from magentic_kit.events import AnyEvent, from_dict
+from magentic_kit.events import AnyEvent, effective
 from magentic_kit.runlog.directory import new_run_id
 
 if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
 
-APPLICATION = QUEUE = "magentic-kit"
-"""Our name in a DBOS database, which several applications may share, and the queue of all runs."""
-WORKFLOW = "magentic_kit.run"
-"""Name of the DBOS workflow that a run is."""
-VERSION = "1"
-"""Of what workers have to agree on. Pinned: a hash of the code, as DBOS takes, lets a new worker pass old runs by."""
-STREAM = "log"
-"""The stream of a run: each value is a JSON list of `{"worker": name}` (it takes the run) or `{"run", "event"}`."""
-OUTCOMES = ("satisfied", "limited", "rejected", "cancelled", "failed")
 CONNECT = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 """A host that vanished is noticed in half a minute, not in the quarter of an hour that TCP takes."""
-_STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
 _POLL = 0.25
 """Seconds between a worker's looks for runs that are queued."""
-
-
-class Spec(TypedDict):
-    """What is to be run: a team file, resolved, and the folder that its paths are relative to."""
-
-    team: str
-    base_dir: str
-    task: str
-    inputs: dict[str, Any]
-    people: dict[str, Any]  # what needs nobody's yes: `approve`, `approve_plan`
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A run of the queue. `state` is `queued`, `running`, `parked` (a person is needed: `note`) or its outcome.
-
-    `words` are a person's on tool calls of unknown outcome, said when workers had taken the run `settled` times.
-    """
-
-    id: str
-    state: str
-    note: str
-    worker: str
-    settled: int
-    words: dict[str, str | None]
-
-    @classmethod
-    def of(cls, status: WorkflowStatus) -> Entry:
-        """The entry of a workflow."""
-        output: Mapping[str, str] = {"state": _STATES.get(status.status, "failed"), "note": str(status.error or "")}
-        if status.status == "SUCCESS":
-            output = status.output or output
-        settled, words = (status.attributes or {}).get("settled", (0, {}))
-        worker = status.executor_id or ""
-        return cls(id=status.workflow_id, worker=worker, settled=settled, words=words, **output)
-
-
-@dataclass(kw_only=True)
-class History:
-    """The stream of a run: how often workers have taken it, and the events by the run inside it, `""` for itself."""
-
-    takes: int = 0
-    logs: dict[str, dict[int, AnyEvent]] = field(default_factory=dict)
-
-    def read(self, value: str) -> None:
-        """Adds what a value of the stream has."""
-        for item in json.loads(value):
-            if "worker" in item:
-                self.takes += 1
-            else:
-                self.add(item["run"], from_dict(item["event"]))
-
-    def add(self, run: str, event: AnyEvent) -> None:
-        """Adds an event. One that was written twice, as the connection was lost, counts once."""
-        self.logs.setdefault(run, {})[event.seq] = event
-
-    def log(self, run: str = "") -> list[AnyEvent]:
-        """The events of the run, or of the one that a call of it has begun."""
-        return list(self.logs.get(run, {}).values())
 
 
 class Database:
@@ -139,17 +84,17 @@ class Database:
         """Queues a run of the team as it is now, and returns its id; the same id again is the same run.
 
         The functions that `approve` names and, with `approve_plan`, plans need nobody's yes. Runs without a
-        `priority` begin first, then those of a lower number (from 1); none begins before `delay` seconds have
-        passed. Raises `ConfigError`, also if that id is taken by a run of something else.
+        `priority` begin first, then those of a lower number (from 1), none before `delay` seconds have passed.
+        Raises `ConfigError`, also if that id is taken by a run of something else, or there is a secret in it.
         """
-        blueprint = factory.blueprint
-        run = id or new_run_id(blueprint.config.name)
+        blueprint, run = factory.blueprint, id or new_run_id(factory.blueprint.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
+        require_queueable(blueprint, task, inputs or {})
         spec: Spec = {
             "team": blueprint.team.stored(blueprint.redactor().spans),
             "base_dir": str(blueprint.team.base_dir.resolve()),
-            "task": blueprint.fill_task(task, blueprint.fill_inputs(inputs or {})),
+            "task": task or "",  # the worker fills in the team's own
             "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),
             "people": {"approve": [*approve], "approve_plan": approve_plan},
         }
@@ -179,43 +124,92 @@ class Database:
         spec: Spec = json.loads(inputs["args"][0])
         return spec
 
+    def waiting(self) -> list[Entry]:
+        """The runs that wait for a person, the oldest first."""
+        found = self.client.list_workflows(
+            name=WORKFLOW, status=ACTIVE, attributes={"answered": NOBODY}, load_input=False, load_output=False
+        )
+        return [Entry.of(status) for status in found]
+
     def history(self, id: str) -> History:
         """The log of a run so far. Raises `ConfigError` if there is none, `JournalError` if it is damaged."""
         history = History()
-        self._status(id, load_input=False)
+        entry = self.entry(id)
         try:
-            for value in self.client.read_stream(id, STREAM, timeout_seconds=0):
-                history.read(value)
+            for _ in self._read(id, history, timeout_seconds=0):
+                pass
         except dbos_error.DBOSStreamTimeoutError:
             pass  # the run goes on
+        history.end(entry.state, entry.ended)
+        return history
+
+    def follow(self, id: str) -> Iterator[AnyEvent]:
+        """The events of a run that hold, then those that are written until it ends. Raises as `history`."""
+        history = self.history(id)
+        log = history.log()
+        yield from effective(log)
+        if history.ended:
+            return
+        for _ in self._read(id, history):
+            new = history.log()[len(log) :]
+            yield from new
+            log += new
+        entry = self.entry(id)
+        history.end(entry.state, entry.ended)
+        yield from history.log()[len(log) :]
+
+    def _read(self, id: str, history: History, timeout_seconds: float | None = None) -> Iterator[None]:
+        try:
+            for value in self.client.read_stream(id, STREAM, offset=history.values, timeout_seconds=timeout_seconds):
+                history.read(value)
+                yield
         except (ValueError, KeyError, TypeError) as error:
             raise JournalError(f"the log of {id} is damaged: {error}") from error
-        return history
 
     def cancel(self, id: str) -> str:
         """Cancels a run that has not ended; returns the state it is then in. Raises `ConfigError`."""
-        if self.entry(id).state == "parked":  # which DBOS takes for the end
-            self.client.rewind_workflow(id, queue_name=QUEUE)
+        self.entry(id)
         self.client.cancel_workflow(id)
         return self.entry(id).state
 
-    def settle(self, id: str, words: Mapping[str, str | None]) -> None:
-        """Queues a run again that is parked, or that failed or was cancelled: it goes on from where it stopped.
+    def answer(
+        self,
+        id: str,
+        decision: str = "",
+        text: str = "",
+        *,
+        calls: Mapping[str, str | None] = {},
+        question: str = "",
+    ) -> None:
+        """Answers the first question of a run, or that of the id `question`; the first answer to it counts.
 
-        `words` has for tool calls of unknown outcome (`*`: all others) a result, or None if they are to be repeated.
-        Raises `ConfigError` if the run is in another state.
+        `calls` has for tool calls of unknown outcome (`*`: all others) a result, or None if they are to be repeated.
+        The decision `retry` also lets a run go on that failed or was cancelled. Raises `ConfigError` if the run does
+        not ask that.
         """
-        if (state := self.entry(id).state) not in ("parked", "failed", "cancelled"):
-            raise ConfigError.one(f"run '{id}' is {state}: nobody has to settle it", file=id)
-        settled = [self.history(id).takes, dict(words)]
-        self.client.update_workflow_attributes(id, {"settled": settled}, merge=True)
+        entry = self.entry(id)
+        if entry.state in ("failed", "cancelled") and decision == "retry":
+            self._retry(id)
+            return
+        asked = [one for one in entry.questions if question in ("", one.id)]
+        if not asked:
+            raise ConfigError.one(f"run '{id}' is {entry.state}: nobody is asked {question or 'anything'}", file=id)
+        asked[0].check(id, decision, text, calls)
+        answer: Answer = {"question": asked[0].id, "decision": decision, "text": text, "calls": {**calls}}
+        # As text: a lone surrogate has no place in a database. A second answer is none of DBOS's messages.
+        self.client.send(id, json.dumps(answer), idempotency_key=f"{id} {asked[0].id}")
+        self.client.update_workflow_attributes(id, {"answered": asked[0].id}, merge=True)
+
+    def _retry(self, id: str) -> None:
+        attributes = {"retried": self.history(id).takes, "answered": None}
+        self.client.update_workflow_attributes(id, attributes, merge=True)
         try:
             self.client.rewind_workflow(id, queue_name=QUEUE)
         except dbos_error.DBOSException as error:
-            raise ConfigError.one(f"somebody else has just settled run '{id}'", file=id) from error
+            raise ConfigError.one(f"somebody else has just let run '{id}' go on", file=id) from error
 
     def purge(self, ended_before: datetime) -> list[str]:
-        """Deletes the runs that have ended before then, with their logs, and returns their ids. Parked ones stay."""
+        """Deletes the runs that have ended before then, with their logs, and returns their ids. Others stay."""
         before = ended_before.isoformat()
         found = self.client.list_workflows(name=WORKFLOW, completed_before=before, load_input=False)
         ids = [status.workflow_id for status in found if Entry.of(status).state in OUTCOMES]
@@ -242,6 +236,7 @@ class Database:
             each = min(each, overall)  # DBOS refuses a worker more than all together
         how: dict[str, Any] = {"worker_concurrency": each, "polling_interval_sec": _POLL}
         self.client.register_queue(QUEUE, global_concurrency=overall, **how)
+        self.client.register_queue(PEOPLE, polling_interval_sec=_POLL)
         return current
 
     def _status(self, id: str, *, load_input: bool) -> WorkflowStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from dbos import DBOS
 from dbos import error as dbos_error
 
-from magentic_kit.cluster.database import STREAM, History
+from magentic_kit.cluster.history import STREAM, History
 from magentic_kit.errors import JournalError
 from magentic_kit.events import AnyEvent, to_dict
 
@@ -26,31 +27,41 @@ class StreamLog:
     directory: Path | None = None
 
     def __init__(self, history: History, run: str = "", outer: StreamLog | None = None) -> None:
-        self._history, self._run = history, run
+        self.history, self._run = history, run
         self._root: StreamLog = outer._root if outer else self
         self._unwritten: list[str] = []
         self._writing: asyncio.Future[None] | None = None
+        self._is_left = False
         self.broken: JournalError | None = None
         self.on_broken: Callable[[], None] = lambda: None
 
     def read(self) -> list[AnyEvent]:
         """Returns what was written so far."""
-        return self._history.log(self._run)
+        return self.history.log(self._run)
 
     def describe(self, team: str) -> None:
         """Does nothing: the workflow's input has the team."""
 
     def write(self, event: AnyEvent) -> None:
         """Adds the event to the next value of the stream. Raises `JournalError` if a value was not taken."""
-        if self._root.broken is not None:
-            raise self._root.broken
-        self._history.add(self._run, event)
-        self._root._unwritten.append(_as_json({"run": self._run, "event": to_dict(event)}))
-        self._root._start()  # though nobody waits: a run that is lost should end before its next call
+        root = self._root
+        if root.broken is not None:
+            raise root.broken
+        if root._is_left:
+            return
+        self.history.add(self._run, event)
+        root._unwritten.append(_as_json({"run": self._run, "event": to_dict(event)}))
+        root._start()  # though nobody waits: a run that is lost should end before its next call
 
     async def take(self, worker: str) -> None:
         """Notes that this worker takes the run. Raises `JournalError`."""
         self._unwritten.append(_as_json({"worker": worker}))
+        await self.sync()
+
+    async def leave(self) -> None:
+        """Notes that the run waits for a person, and writes nothing that follows. Raises `JournalError`."""
+        self._is_left = True
+        self._unwritten.append(_as_json({"waits": True}))
         await self.sync()
 
     async def sync(self) -> None:
@@ -79,9 +90,21 @@ class StreamLog:
         self.broken = JournalError(why)
         self.on_broken()
 
+    def keep(self, sha256: str, content: bytes) -> None:
+        """Adds the content of an attachment to the stream, unless it is there."""
+        if sha256 not in self.history.contents:
+            self.history.contents[sha256] = content
+            self._root._unwritten.append(_as_json({"sha256": sha256, "content": b64encode(content).decode()}))
+
+    def kept(self, sha256: str) -> bytes:
+        """The content of an attachment. Raises `JournalError`."""
+        if sha256 not in self.history.contents:
+            raise JournalError(f"the attachment {sha256} is not in the log of the run")
+        return self.history.contents[sha256]
+
     def inside(self, call: str, team: str) -> StreamLog:
         """The log of the run that this call of the run begins, or began earlier."""
-        return StreamLog(self._history, f"{self._run}/{call}".removeprefix("/"), self)
+        return StreamLog(self.history, f"{self._run}/{call}".removeprefix("/"), self)
 
     def close(self) -> None:
         """Does nothing: the worker syncs once more when the run has ended."""

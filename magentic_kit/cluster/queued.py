@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magentic_kit.cluster.database import OUTCOMES, Database, Entry
+from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.entry import OUTCOMES, Entry
+from magentic_kit.errors import ConfigError
+from magentic_kit.events import AnyEvent
 from magentic_kit.runlog.directory import Journal
 from magentic_kit.runlog.files import make_directory
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.result import RunResult
+from magentic_kit.text import one_line
 from magentic_kit.views.report import write_reports
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 _POLL = 0.5
 """Seconds between looks at the states of runs."""
+_NOTE = 500  # characters
 
 
 class Queue:
@@ -44,26 +49,29 @@ class Queue:
         self._database.limit(**limits)
         for entry in self._database.entries(self.prefix):
             if entry.state in ("failed", "cancelled"):
-                self._database.settle(entry.id, {})
+                self._database.answer(entry.id, "retry")
         self._look()
         return math.inf
 
     async def run(self, task: Task, home: Path) -> RunResult | None:
         """Queues the run if it is not; waits for its end, and derives its directory. None once cancelled."""
+        if task.attach:
+            message = "the workers of a queue take no files: leave out `attach`, or run the batch here"
+            raise ConfigError.one(message, file=f"task {task.id}")
         id = self.prefix + home.name.partition("-")[0]
         if id not in self._entries:
             await asyncio.to_thread(
                 self._database.submit, self._factory, task.task, inputs=task.inputs, id=id, **self._people
             )
-        while (entry := self._entries.get(id)) is None or entry.state not in (*OUTCOMES, "parked"):
+        while (entry := self._entries.get(id)) is None or entry.state not in (*OUTCOMES, "waiting"):
             if self._stopped:
                 return None
             await self._next_look()
         formats = self._factory.blueprint.config.report.formats
         record, run_dir = await asyncio.to_thread(derive, self._database, id, home, formats)
-        if entry.state == "parked":
-            message = f"{entry.note}; then magentic-kit settle {id}"
-            record.outcome, record.error = "parked", {"kind": "parked", "message": message}
+        if entry.state == "waiting":
+            message = f"{one_line(entry.note, _NOTE)}: see magentic-kit inbox {id}"
+            record.outcome, record.error = "waiting", {"kind": "waiting", "message": message}
         return RunResult.of(record, run_dir)
 
     def cancel(self) -> None:
@@ -91,9 +99,11 @@ def derive(database: Database, id: str, out: Path, formats: Sequence[str]) -> tu
     """
     entry, history = database.entry(id), database.history(id)
     make_directory(out / id, exist_ok=True)
-    journals, records = {"": Journal(out / id)}, dict[str, RunRecord]()
+    journals, records = {"": _journal(out / id, history.log())}, dict[str, RunRecord]()
     journals[""].describe(database.spec(id)["team"])
     try:
+        for sha256, content in history.contents.items():
+            journals[""].keep(sha256, content)
         for run in sorted({"", *history.logs}):  # each after the one that began it
             events = history.log(run)
             records[run] = RunRecord.of(events)
@@ -101,7 +111,7 @@ def derive(database: Database, id: str, out: Path, formats: Sequence[str]) -> tu
                 outer, _, call = run.rpartition("/")
                 journals[run] = journals[outer].inside(call, records[run].team)
             elif entry.state in OUTCOMES:
-                records[run].outcome = entry.state  # DBOS cancels a run without a last event
+                records[run].outcome = entry.state  # of one that was cancelled before it began
             for event in events[len(journals[run].read()) :]:
                 journals[run].write(event)
             write_reports(journals[run].path.parent, records[run], formats)
@@ -109,3 +119,14 @@ def derive(database: Database, id: str, out: Path, formats: Sequence[str]) -> tu
         for journal in journals.values():
             journal.close()
     return records[""], out / id
+
+
+def _journal(directory: Path, events: Sequence[AnyEvent]) -> Journal:
+    """The journal of a run, without what it has otherwise: the end of one that was cancelled and goes on."""
+    journal = Journal(directory)
+    written = journal.read()
+    if written != events[: len(written)]:
+        journal.path.unlink()
+        journal.close()
+        journal = Journal(directory)
+    return journal

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import PrivateAttr
 from semantic_kernel.agents import AgentResponseItem, AgentThread, ChatCompletionAgent, ChatHistoryAgentThread
-from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.contents import (
     ChatMessageContent,
     FunctionResultContent,
@@ -21,8 +20,8 @@ from semantic_kernel.functions.kernel_plugin import KernelPlugin
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, ServiceError
-from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.model_calls import ParticipantCalls
+from magentic_kit.orchestration.sources import Source
 from magentic_kit.services.offers import require_offerable
 from magentic_kit.services.reply import ENDINGS
 from magentic_kit.text import one_line
@@ -38,20 +37,13 @@ class TeamAgent(ChatCompletionAgent):
     """SK's `ChatCompletionAgent`, in one run of a team."""
 
     _calls: ParticipantCalls = PrivateAttr()
-    _model: ChatCompletionClientBase = PrivateAttr()
-    _model_call: ModelCall = PrivateAttr()
+    _source: Source = PrivateAttr()
     _turn: Callable[[], tuple[int, str]] = PrivateAttr()
     _missing: list[str] = PrivateAttr(default_factory=list)
 
-    def join(
-        self,
-        calls: ParticipantCalls,
-        model: ChatCompletionClientBase,
-        call: ModelCall,
-        turn: Callable[[], tuple[int, str]],
-    ) -> None:
+    def join(self, source: Source, turn: Callable[[], tuple[int, str]]) -> None:
         """Binds the agent to its run; `turn` gives the round and the instruction of the turn that begins."""
-        self._calls, self._model, self._model_call = calls, model, call
+        self._calls, self._source = source.calls, source
         self._turn = turn
 
     def offer(self, plugins: Iterable[KernelPlugin], *, missing: Iterable[str] = ()) -> None:
@@ -59,12 +51,13 @@ class TeamAgent(ChatCompletionAgent):
 
         Raises `ConfigError` if the model's server is known to refuse so many, or such names.
         """
+        model = self._source.service
         for plugin in plugins:
-            self.kernel.add_plugin(plugin)
+            (self._source.kernel or self.kernel).add_plugin(plugin)
         functions = self.kernel.get_full_list_of_function_metadata()
-        require_offerable(self.name, [one.fully_qualified_name for one in functions], self._model.service_url())
-        call = replace(self._model_call, functions=functions)
-        self.kernel.add_service(self._calls.connect(self._model, call), overwrite=True)
+        require_offerable(self.name, [one.fully_qualified_name for one in functions], model.service_url())
+        call = replace(self._source.call, functions=functions)
+        self.kernel.add_service(self._calls.connect(model, call), overwrite=True)
         self._missing += missing
 
     async def invoke_stream(
@@ -79,7 +72,7 @@ class TeamAgent(ChatCompletionAgent):
         emitter = self._calls.emitter
         thread = thread or ChatHistoryAgentThread()
         number, instruction = self._turn()
-        emitter.emit(ev.AgentStarted(agent=self.name, round=number, instruction=instruction))
+        emitter.emit(ev.AgentStarted(agent=self._calls.who, round=number, instruction=instruction))
         text, notes, attempt = "", list(self._missing), 0
         last: Item | None = None
         try:
@@ -105,7 +98,7 @@ class TeamAgent(ChatCompletionAgent):
         note = " ".join(notes)
         if note:
             yield self._piece(f"\n\n({note})" if text else f"({note})", thread, last)
-        emitter.emit(ev.AgentMessage(agent=self.name, round=number, text=text, note=note))
+        emitter.emit(ev.AgentMessage(agent=self._calls.who, round=number, text=text, note=note))
 
     async def _oddities(self, text: str, thread: AgentThread) -> list[str]:
         """What the manager has to know of the last reply besides its text."""

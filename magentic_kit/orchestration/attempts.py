@@ -9,14 +9,15 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import anyio
-from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 
 from magentic_kit import events as ev
 from magentic_kit.errors import KitError, ServiceError
+from magentic_kit.orchestration.connected import ModelRequest
 from magentic_kit.runlog.control import RunControl, StepTimeout
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.redaction import RedactedStream
 from magentic_kit.services.errors import as_service_error
+from magentic_kit.services.providers import address_key
 from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.services.reply import CallInRun, Reply
 
@@ -32,24 +33,18 @@ class Attempts:
     def __init__(
         self,
         this: CallInRun,
-        service: ChatCompletionClientBase,
+        request: ModelRequest,
         new_reply: Callable[[], Reply],
         *,
         emitter: RunEmitter,
         control: RunControl,
         throttle: Throttle,
-        retries: int,
-        silence: float | None,
-        timeout: float | None,
-        person: bool,
     ) -> None:
-        self._this, self._service, self._new_reply = this, service, new_reply
+        self._this, self._service, self._call = this, request.service, request.call
+        self._new_reply = new_reply
         self.reply = new_reply()
         """What the last attempt has brought so far."""
         self._emitter, self._control, self._throttle = emitter, control, throttle
-        self._retries = retries
-        self._silence, self._timeout = silence, timeout
-        self._person = person
         self._final = this.purpose == "answer"  # which may be written after a limit
 
     async def make(self, send: Send) -> Reply:
@@ -66,7 +61,7 @@ class Attempts:
                 if isinstance(error, KitError) and not isinstance(error, ServiceError):
                     raise
                 fault = self._fault(error)
-                retries = self._retries
+                retries = self._call.retries
                 if fault.status == 429:  # which says nothing of the request itself
                     await self._throttle.refused(fault.retry_after or _FIRST_WAIT)
                     retries = self._control.limits.retries or 0
@@ -103,11 +98,11 @@ class Attempts:
                     await stream.aclose()
 
     def _waiting(self) -> AbstractContextManager[None]:
-        if self._person:
+        if self._call.person:
             return self._control.asking()
-        bounds = [self._silence]
-        if self._timeout is not None:
-            bounds.append(max(0.0, self._timeout - (time.monotonic() - self._began)))
+        bounds = [self._call.silence]
+        if self._call.timeout is not None:
+            bounds.append(max(0.0, self._call.timeout - (time.monotonic() - self._began)))
         known = [bound for bound in bounds if bound is not None]
         return self._control.step(seconds=min(known, default=None), final=self._final)
 
@@ -123,15 +118,17 @@ class Attempts:
             return ServiceError(f"service '{name}': {self._late()}", service=name, retryable=True, fault="down")
         url = service.service_url() or ""
         where = f"{service.ai_model_id} at {url}" if "://" in url else service.ai_model_id
-        return as_service_error(error, service=name, describe=where)
+        return as_service_error(error, service=name, describe=where, address=address_key(service))
 
     def _late(self) -> str:
         took = time.monotonic() - self._began
-        if self._timeout is not None and (self._silence is None or took >= self._timeout):
+        if self._call.timeout is not None and (self._call.silence is None or took >= self._call.timeout):
             if not self.reply.shown:
-                return f"silent for {self._timeout:g} s; raise limits.model_timeout if the model needs longer"
-            return f"no whole reply within {self._timeout:g} s; raise limits.model_timeout if the model needs longer"
-        return f"silent for {self._silence:g} s; raise limits.stream_idle_timeout if the model needs longer"
+                return f"silent for {self._call.timeout:g} s; raise limits.model_timeout if the model needs longer"
+            return (
+                f"no whole reply within {self._call.timeout:g} s; raise limits.model_timeout if the model needs longer"
+            )
+        return f"silent for {self._call.silence:g} s; raise limits.stream_idle_timeout if the model needs longer"
 
     async def _wait(self, attempt: int, fault: ServiceError) -> None:
         wait = fault.retry_after

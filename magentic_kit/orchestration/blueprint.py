@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from semantic_kernel.agents.agent import AGENT_TYPE_REGISTRY
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.functions import KernelPlugin
 from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptTemplate
@@ -14,19 +15,18 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.options import Injected, TeamChanges
 from magentic_kit.orchestration.substitutes import ChatService
 from magentic_kit.runlog.redaction import Redactor, redactor_of
-from magentic_kit.services.connectors import in_dialect
 from magentic_kit.services.keys import keys_of
-from magentic_kit.services.options import unknown_options
+from magentic_kit.services.mixins import adapted
+from magentic_kit.services.options import wrong_options
 from magentic_kit.services.pool import Pool
 from magentic_kit.services.prices import Pricing, pricing_of
 from magentic_kit.services.rate_limits import Throttle
+from magentic_kit.team.agents import AGENT_TYPES, KnownAgents
 from magentic_kit.team.limits import limit_overrides
 from magentic_kit.team.loading import Team, load_team, vary_team
 from magentic_kit.team.problems import nearest
 from magentic_kit.text import sendable
 from magentic_kit.tools.plugins import Tools, as_plugin
-
-_HOW_TO_GIVE = "values go to `inputs=`, and a message's text is its `content`"
 
 
 class TeamBlueprint:
@@ -36,21 +36,32 @@ class TeamBlueprint:
     which members share; whoever made the pool closes it.
     """
 
-    def __init__(self, team: Team, *, pool: Pool, injected: Injected) -> None:
+    def __init__(self, team: Team, *, pool: Pool, injected: Injected, is_concurrent: bool = False) -> None:
         self.team = team
         self.config = team.config
         self.pool = pool
+        self.is_concurrent = is_concurrent
+        """Whether all its agents answer at once, in place of being led by the manager; of a member of another team."""
         self.kernel = injected.kernel
         self._injected = injected
         self._services = injected_services(injected)
         plugins = injected_plugins(injected)
         self.tools = Tools(team, plugins)
+        self.agents = injected.agents
+        """Agents of SK's that the caller brings, by name."""
         known = known_plugins(injected)
         self.members: Mapping[str, TeamBlueprint] = {
             agent.name: TeamBlueprint(
-                load_team(agent.team, env=team.source.env, known_services=[*self._services], known_plugins=known),
+                load_team(
+                    agent.team,
+                    env=team.source.env,
+                    known_services=[*self._services],
+                    known_plugins=known,
+                    known_agents=known_agents(injected).elsewhere(),
+                ),
                 pool=pool,
                 injected=injected,
+                is_concurrent=agent.mode == "concurrent",
             )
             for agent in team.config.agents
             if agent.team is not None
@@ -66,9 +77,12 @@ class TeamBlueprint:
         overrides.update(changes.overrides)
         if not overrides:
             return self
-        team = vary_team(self.team, overrides, known_plugins=known_plugins(self._injected))
+        injected = self._injected
+        team = vary_team(
+            self.team, overrides, known_plugins=known_plugins(injected), known_agents=known_agents(injected)
+        )
         if changes.overrides:
-            return TeamBlueprint(team, pool=self.pool, injected=self._injected)
+            return TeamBlueprint(team, pool=self.pool, injected=self._injected, is_concurrent=self.is_concurrent)
         varied = copy.copy(self)
         varied.team, varied.config = team, team.config
         return varied
@@ -136,7 +150,7 @@ class TeamBlueprint:
 
     def require_known_options(self) -> None:
         """Raises `ConfigError` with every option that a connector does not know."""
-        problems = unknown_options(self.team, self._services)
+        problems = wrong_options(self.team, self._services)
         if problems:
             raise ConfigError(problems)
 
@@ -182,8 +196,6 @@ class TeamBlueprint:
 
     def fill_task(self, given: str | None, inputs: Mapping[str, Any]) -> str:
         """The task as given, else the team's own with the inputs filled in. Raises `ConfigError` if there is none."""
-        if not isinstance(given, str | None):
-            raise TypeError(f"the task should be a text (str), not a {type(given).__name__}; {_HOW_TO_GIVE}")
         if given is not None and given.strip():
             return sendable(given)
         if not self.config.task:
@@ -198,7 +210,7 @@ def injected_services(injected: Injected) -> dict[str, ChatCompletionClientBase]
         services.update(injected.kernel.services)
     services.update(injected.services)
     chat = {name: one for name, one in services.items() if isinstance(one, ChatCompletionClientBase)}
-    return {name: in_dialect(service) for name, service in chat.items()}
+    return {name: adapted(service) for name, service in chat.items()}
 
 
 def injected_plugins(injected: Injected) -> dict[str, KernelPlugin]:
@@ -208,6 +220,12 @@ def injected_plugins(injected: Injected) -> dict[str, KernelPlugin]:
         plugins.update(injected.kernel.plugins)
     plugins.update({name: as_plugin(name, source) for name, source in injected.plugins.items()})
     return plugins
+
+
+def known_agents(injected: Injected) -> KnownAgents:
+    """The agents that the caller brings, and the types of agents that it has registered with Semantic Kernel."""
+    agents = {name: agent.description or f"An agent called {name}." for name, agent in injected.agents.items()}
+    return KnownAgents(agents, [kind for kind in AGENT_TYPE_REGISTRY if kind not in AGENT_TYPES])
 
 
 def known_plugins(injected: Injected) -> dict[str, list[str]]:

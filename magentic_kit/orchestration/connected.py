@@ -15,7 +15,8 @@ from semantic_kernel.functions.kernel_function_metadata import KernelFunctionMet
 
 from magentic_kit import events as ev
 from magentic_kit.runlog.emitter import RunEmitter
-from magentic_kit.services.connectors import with_mixin
+from magentic_kit.services.contents import as_sent
+from magentic_kit.services.mixins import with_mixin
 from magentic_kit.services.reply import CallInRun, InProcessChatCompletion
 from magentic_kit.text import one_line
 
@@ -45,22 +46,28 @@ class ModelCall:
         return [kernel_function_metadata_to_function_call_format(function) for function in self.functions]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelRequest:
+    """A call as Semantic Kernel makes it of a connected service.
+
+    `attempt` is SK's number of a streamed call in a tool loop, None if the reply is not streamed.
+    """
+
+    service: ChatCompletionClientBase
+    call: ModelCall
+    history: ChatHistory
+    settings: PromptExecutionSettings
+    attempt: int | None
+
+
 class CallsModels(Protocol):
     """Makes the model calls of a participant."""
 
     emitter: RunEmitter
     service: str
 
-    def replies(
-        self,
-        service: ChatCompletionClientBase,
-        call: ModelCall,
-        history: ChatHistory,
-        settings: PromptExecutionSettings,
-        *,
-        attempt: int | None,
-    ) -> AsyncGenerator[ChatMessageContent, None]:
-        """The reply in pieces; `attempt` is SK's number of a streamed call in a tool loop, else None."""
+    def replies(self, request: ModelRequest) -> AsyncGenerator[ChatMessageContent, None]:
+        """The reply in pieces."""
 
 
 def connect(service: _S, call: ModelCall, calls: CallsModels) -> _S:
@@ -99,11 +106,12 @@ class _InRun:
             ev.DialectFound(service=self._calls.service, name=name, refusal=one_line(refusal, 300))
         )
 
-    async def send(
-        self, this: CallInRun, history: ChatHistory, settings: PromptExecutionSettings, attempt: int | None
-    ) -> AsyncIterator[list[ChatMessageContent]]:
+    async def send(self, this: CallInRun, request: ModelRequest) -> AsyncIterator[list[ChatMessageContent]]:
         """What the connector itself brings for this call."""
+        history, settings, attempt = request.history, request.settings, request.attempt
         connector: Any = super(_InRun, _answering(cast(ChatCompletionClientBase, self), this))
+        if not isinstance(self, InProcessChatCompletion):
+            history = as_sent(history)
         if attempt is None:
             yield await connector._inner_get_chat_message_contents(history, settings)
             return
@@ -117,16 +125,18 @@ class _InRun:
     async def _inner_get_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings
     ) -> list[ChatMessageContent]:
-        service = cast(ChatCompletionClientBase, self)
-        replies = self._calls.replies(service, self._model_call, chat_history, settings, attempt=None)
+        replies = self._calls.replies(self._request(chat_history, settings, None))
         return [content async for content in replies]
 
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
     ) -> AsyncIterator[list[ChatMessageContent]]:
-        service, attempt = cast(ChatCompletionClientBase, self), function_invoke_attempt
-        async for content in self._calls.replies(service, self._model_call, chat_history, settings, attempt=attempt):
+        async for content in self._calls.replies(self._request(chat_history, settings, function_invoke_attempt)):
             yield [content]
+
+    def _request(self, history: ChatHistory, settings: PromptExecutionSettings, attempt: int | None) -> ModelRequest:
+        service = cast(ChatCompletionClientBase, self)
+        return ModelRequest(service=service, call=self._model_call, history=history, settings=settings, attempt=attempt)
 
 
 def _answering(service: ChatCompletionClientBase, this: CallInRun) -> Any:

@@ -45,8 +45,9 @@ class Window:
         self._config = config
         self._me = me
         self._options = options
-        self._cut, self._summary = 0, ""
-        self._left_out: list[dict[str, Any]] = []
+        self._cut, self._cut_characters, self._summary = 0, 0, ""
+        self._edges: list[dict[str, Any]] = []
+        """What opens the conversation, and the last message that is left out: others where a plan began it anew."""
 
     async def select(
         self, conversation: ChatHistory, redactor: Redactor, summarize: Summarize, *, may_cut: bool = True
@@ -55,22 +56,23 @@ class Window:
         messages = conversation.messages
         instructions = (AuthorRole.SYSTEM, AuthorRole.DEVELOPER)
         head = 1 + next((i for i, message in enumerate(messages) if message.role not in instructions), 0)
-        if plain(messages[: head + self._cut]) != self._left_out:  # a new plan begins the conversation anew
-            self._cut, self._summary = 0, ""
+        if self._edges_of(messages, head) != self._edges:
+            self._cut, self._cut_characters, self._summary = 0, 0, ""
         rest = messages[head + self._cut :]
         cut = await self._excess(rest, redactor) if may_cut else 0
         if cut:
             if self._config.summarize:
                 self._summary = await self._sum_up(rest[:cut], redactor, summarize) or self._summary
             self._cut += cut
+            self._cut_characters += characters(rest[:cut], redactor)
             rest = rest[cut:]
-        self._left_out = plain(messages[: head + self._cut])
-        sent = [*messages[:head]]
-        if self._summary:
-            sent.append(_said(_SUMMARY + self._summary))
-        sent += rest
-        saved = characters(messages, redactor) - characters(sent, redactor)
-        return Selection(ChatHistory(messages=sent), saved)
+        self._edges = self._edges_of(messages, head)
+        summary = [_said(_SUMMARY + self._summary)] if self._summary else []
+        saved = self._cut_characters - characters(summary, redactor)
+        return Selection(ChatHistory(messages=[*messages[:head], *summary, *rest]), saved)
+
+    def _edges_of(self, messages: list[ChatMessageContent], head: int) -> list[dict[str, Any]]:
+        return plain([*messages[:head], *messages[head : head + self._cut][-1:]])
 
     async def _excess(self, rest: list[ChatMessageContent], redactor: Redactor) -> int:
         """How many of these messages to leave out: by SK's reducer, which keeps calls with their results."""

@@ -29,7 +29,7 @@ def _is_unexpected(record: logging.LogRecord) -> bool:
 
 
 async def answer_of(
-    orchestration: Orchestration, task: str, control: RunControl, runtime: CoreRuntime | None = None
+    orchestration: Orchestration, task: ChatMessageContent, control: RunControl, runtime: CoreRuntime | None = None
 ) -> str:
     """The answer of the orchestration, on the given runtime, or on one that is started and stopped here.
 
@@ -42,10 +42,12 @@ async def answer_of(
     try:
         return await _answer(orchestration, task, control, own)
     finally:
-        await _stop(own, _grace(control))
+        await _stop(own, control.time_to_end(_GRACE))
 
 
-async def _answer(orchestration: Orchestration, task: str, control: RunControl, runtime: CoreRuntime) -> str:
+async def _answer(
+    orchestration: Orchestration, task: ChatMessageContent, control: RunControl, runtime: CoreRuntime
+) -> str:
     """The answer; given up when the orchestration does not follow a cancel or the deadline."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_is_unexpected)  # once: the same filter is not added again
@@ -60,21 +62,13 @@ async def _answer(orchestration: Orchestration, task: str, control: RunControl, 
             if not done:
                 control.check(final=True)
         if not ended.done():
-            await asyncio.wait({ended}, timeout=_grace(control))
+            await asyncio.wait({ended}, timeout=control.time_to_end(_GRACE))
         if not ended.done():
             raise RunCancelled("the run was cancelled")
         return ended.result().content
     finally:
         ended.cancel()
         cancelled.cancel()
-
-
-def _grace(control: RunControl) -> float:
-    """Seconds to wait for the end: what is left of the grace that follows the deadline, half a second at least."""
-    deadline = control.limits.deadline
-    if deadline is None:
-        return _GRACE
-    return min(_GRACE, max(0.5, deadline + _GRACE / 2 - control.clock.elapsed))
 
 
 async def _stop(runtime: InProcessRuntime, grace: float) -> None:

@@ -40,16 +40,22 @@ def ledger_schema(names: Sequence[str]) -> dict[str, Any]:
     return record(**{key: record(reason=text, answer=answer) for key, answer in answers.items()})
 
 
-def tier_settings(settings: type[BaseModel], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Tier -> execution settings that ask for it, strictest first, of those that this connector's settings know."""
-    schema = ledger_schema(names)
+def ledger_tiers(settings: type[BaseModel], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Tier -> execution settings that ask for a ledger in it."""
+    return tier_settings(settings, ledger_schema(names), name="progress_ledger", strict=True)
+
+
+def tier_settings(
+    settings: type[BaseModel], schema: Mapping[str, Any], *, name: str, strict: bool
+) -> dict[str, dict[str, Any]]:
+    """Tier -> execution settings that ask for it, strictest first, of those that this connector's settings know.
+
+    `name` is what providers are told that the schema is called, `strict` whether they can be asked to hold to it.
+    """
     known = settings.model_fields
     tiers: dict[str, dict[str, Any]] = {}
-    if settings.__name__.startswith("AzureAIInference"):  # whose connector makes `JsonSchemaFormat` of the dict
-        own = {"name": "progress_ledger", "strict": True, "schema": schema}
-        tiers["json_schema"] = {"response_format": own, "structured_json_response": True}
-    elif "response_format" in known:  # OpenAI and what is compatible with it, Mistral
-        wrapped = {"name": "progress_ledger", "strict": True, "schema": schema}
+    if "response_format" in known:  # OpenAI and what is compatible with it, Mistral, Azure AI Inference
+        wrapped = {"name": name, "strict": strict, "schema": schema}
         tiers["json_schema"] = {"response_format": {"type": "json_schema", "json_schema": wrapped}}
         tiers["json_object"] = {"response_format": {"type": "json_object"}}
     elif "response_schema" in known:  # Google

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import Any
-
-from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 
 from magentic_kit import events as ev
 from magentic_kit.errors import KitError, ServiceError
 from magentic_kit.orchestration.attempts import Attempts
-from magentic_kit.orchestration.connected import ModelCall
-from magentic_kit.orchestration.context_window import Selection
+from magentic_kit.orchestration.connected import ModelCall, ModelRequest
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
-from magentic_kit.runlog.replay import RecordedSteps, Request
+from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.runlog.requests import Request
 from magentic_kit.services import prices
 from magentic_kit.services.messages import characters, plain
 from magentic_kit.services.rate_limits import Throttle
@@ -28,53 +25,41 @@ from magentic_kit.services.usage import tokens
 from magentic_kit.tools.function_names import normalise
 
 
+@dataclass(eq=False)
 class LoggedCalls:
-    """Makes the model calls of one participant; they follow one another, never side by side."""
+    """Makes the model calls of one participant; they follow one another, never side by side.
 
-    def __init__(
-        self,
-        who: str,
-        service: str,
-        *,
-        emitter: RunEmitter,
-        control: RunControl,
-        steps: RecordedSteps,
-        throttle: Throttle | None,
-        pricing: prices.Pricing | None,
-    ) -> None:
-        self.who = who
-        self.service = service
-        """The name in the team file of the service that answers now."""
-        self.emitter = emitter
-        self.control = control
-        self.partial = ""
-        """What a call had brought that was stopped."""
-        self._steps = steps
-        self._throttle = throttle or Throttle()
-        self._pricing = pricing
-        self._made: Counter[str] = Counter()  # by purpose
+    `service` is the name in the team file of the service that answers now, to which `throttle` and `pricing` belong.
+    """
+
+    who: str
+    service: str
+    _: KW_ONLY
+    emitter: RunEmitter
+    control: RunControl
+    steps: RecordedSteps
+    throttle: Throttle = field(default_factory=Throttle)
+    pricing: prices.Pricing | None = None
+    partial: str = field(default="", init=False)
+    """What a call had brought that was stopped."""
+    _made: Counter[str] = field(default_factory=Counter, init=False)  # by purpose
 
     @property
     def last_call(self) -> str:
         """The name in the log of the last call."""
         return f"{self.who}#{self._made.total() - 1}"
 
-    async def exchange(
-        self,
-        service: ChatCompletionClientBase,
-        call: ModelCall,
-        selection: Selection,
-        settings: PromptExecutionSettings,
-        *,
-        attempt: int | None,
-    ) -> ev.ModelCallFinished:
-        """One model call: the recorded reply if there is one, else a live one."""
+    async def exchange(self, request: ModelRequest, saved: int) -> ev.ModelCallFinished:
+        """One model call: the recorded reply if there is one, else a live one.
+
+        `saved` is how many characters less are sent than without a window.
+        """
         self.partial = ""
-        this = self._begin(call, selection, service.ai_model_id)
-        recorded = self._steps.reply(this.name, this.request)
-        self._emit_start(this, selection, service.ai_model_id)
+        this = self._begin(request)
+        recorded = self.steps.reply(this.name, this.request)
+        self._emit_start(this, request, saved)
         if isinstance(recorded, ev.ModelCallFailed):
-            if not self._steps.is_resumed:
+            if not self.steps.is_resumed:
                 self.emitter.emit(recorded)
             raise ServiceError(
                 recorded.error,
@@ -85,32 +70,23 @@ class LoggedCalls:
             )
         if recorded is not None:
             finished = replace(recorded, reused=True)
-            if not self._steps.is_resumed:  # it was another run that paid
+            if not self.steps.is_resumed:  # it was another run that paid
                 finished = replace(finished, cost=0.0)
         else:
-            finished = await self._live(this, service, call, selection, settings, attempt=attempt)
+            finished = await self._live(this, request)
         self.control.tokens += tokens(finished)
-        self.control.cost += self._spent(finished, selection)
+        self.control.cost += self._spent(finished, request)
         self.emitter.emit(finished)
         await self.emitter.synced()
         return finished
 
-    async def _live(
-        self,
-        this: CallInRun,
-        service: ChatCompletionClientBase,
-        call: ModelCall,
-        selection: Selection,
-        settings: PromptExecutionSettings,
-        *,
-        attempt: int | None,
-    ) -> ev.ModelCallFinished:
+    async def _live(self, this: CallInRun, request: ModelRequest) -> ev.ModelCallFinished:
         await self.emitter.synced()
         began = time.monotonic()
-        connected: Any = service
-        attempts = self._attempts(this, service, call)
+        connected: Any = request.service
+        attempts = self._attempts(this, request)
         try:
-            reply = await attempts.make(partial(connected.send, this, selection.history, settings, attempt))
+            reply = await attempts.make(partial(connected.send, this, request))
         except BaseException as error:
             self.partial = attempts.reply.text
             self._emit_failure(this, error, time.monotonic() - began)
@@ -118,35 +94,32 @@ class LoggedCalls:
         return _finished(this, reply, time.monotonic() - began, self._cost(reply))
 
     def _cost(self, reply: Reply) -> float | None:
-        if reply.cost is not None or self._pricing is None:
+        if reply.cost is not None or self.pricing is None:
             return reply.cost
-        return self._pricing(reply.usage)
+        return self.pricing(reply.usage)
 
-    def _spent(self, finished: ev.ModelCallFinished, selection: Selection) -> float:
-        if finished.cost is not None or self._pricing is None:
+    def _spent(self, finished: ev.ModelCallFinished, request: ModelRequest) -> float:
+        if finished.cost is not None or self.pricing is None:
             return finished.cost or 0.0
-        sent = characters(selection.history.messages, self.emitter.redactor)
-        return prices.estimate(self._pricing, finished.usage, sent=sent, text=finished.text)
+        sent = characters(request.history.messages, self.emitter.redactor)
+        return prices.estimate(self.pricing, finished.usage, sent=sent, text=finished.text)
 
-    def _attempts(self, this: CallInRun, service: ChatCompletionClientBase, call: ModelCall) -> Attempts:
+    def _attempts(self, this: CallInRun, request: ModelRequest) -> Attempts:
         return Attempts(
             this,
-            service,
-            partial(Reply, this.name, partial(normalise, offered=function_names(call))),
+            request,
+            partial(Reply, this.name, partial(normalise, offered=function_names(request.call))),
             emitter=self.emitter,
             control=self.control,
-            throttle=self._throttle,
-            retries=call.retries,
-            silence=call.silence,
-            timeout=call.timeout,
-            person=call.person,
+            throttle=self.throttle,
         )
 
-    def _begin(self, call: ModelCall, selection: Selection, model: str) -> CallInRun:
+    def _begin(self, request: ModelRequest) -> CallInRun:
         """Numbers the call. Its request is redacted, as the log is."""
-        fixed = {"model": model, "options": call.options, "tools": call.tools}
-        request: Request = json.loads(json.dumps(fixed, default=str))
-        request["messages"] = plain(selection.history.messages)
+        call = request.call
+        fixed = {"model": request.service.ai_model_id, "options": call.options, "tools": call.tools}
+        asked: Request = json.loads(json.dumps(fixed, default=str))
+        asked["messages"] = plain(request.history.messages)
         number, number_of_purpose = self._made.total(), self._made[call.purpose]
         self._made[call.purpose] += 1
         return CallInRun(
@@ -156,18 +129,18 @@ class LoggedCalls:
             service=self.service,
             number=number,
             number_of_purpose=number_of_purpose,
-            request=self.emitter.redactor.value(request),
+            request=self.emitter.redactor.value(asked),
         )
 
-    def _emit_start(self, this: CallInRun, selection: Selection, model: str) -> None:
+    def _emit_start(self, this: CallInRun, request: ModelRequest, saved: int) -> None:
         started = ev.ModelCallStarted(
             call=this.name,
             who=self.who,
             purpose=this.purpose,
             service=self.service,
-            model=model,
-            characters=characters(selection.history.messages, self.emitter.redactor),
-            saved=selection.saved,
+            model=request.service.ai_model_id,
+            characters=characters(request.history.messages, self.emitter.redactor),
+            saved=saved,
         )
         self.emitter.begin_call(started, this.request)
 

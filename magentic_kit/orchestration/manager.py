@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,16 +11,19 @@ from semantic_kernel.agents.orchestration import magentic as sk
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 
 from magentic_kit import events as ev
-from magentic_kit.errors import LimitReached, ServiceError
+from magentic_kit.errors import AnswerError, LimitReached, ServiceError
 from magentic_kit.orchestration import prompts
+from magentic_kit.orchestration.answer_format import AnswerFormat
+from magentic_kit.orchestration.endings import answer_text, end_of_run, last_word, ledger_of
 from magentic_kit.orchestration.ledger import QUESTIONS
-from magentic_kit.orchestration.manager_model import NAME, ManagerModel, asked, said
+from magentic_kit.orchestration.manager_model import ManagerModel, asked, said
 from magentic_kit.orchestration.reviews import PlanReviews
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.team.models import ManagerConfig
 from magentic_kit.team.people import PlanReviewRequest
 from magentic_kit.team.plan import TaskLedger
+from magentic_kit.team.values import wire_name
 
 
 class TeamManager(sk.MagenticManagerBase):
@@ -39,6 +42,11 @@ class TeamManager(sk.MagenticManagerBase):
     """Carried out in place of a plan of its own."""
     reviews: PlanReviews | None
     start_plugins: Callable[[], Awaitable[None]]
+    names: Mapping[str | bool, str] = Field(default_factory=dict)
+    """Agents' names as SK knows them -> as the team file has them, where they differ."""
+    answer_format: AnswerFormat | None
+    value: Any = None
+    """The final answer as plain data, where it has a form."""
     notes: list[str] = Field(default_factory=list)
     """What a reader of the answer has to know besides."""
     _facts: str = PrivateAttr(default="")
@@ -103,6 +111,8 @@ class TeamManager(sk.MagenticManagerBase):
                 prompt = await self._render("final_answer", magentic_context)
             else:
                 prompt = await prompts.fill(prompts.LIMITED, {"task": _task(magentic_context), "limit": str(limit)})
+            if self.answer_format is not None:
+                return said(await self._formed_answer(self.answer_format, history, prompt))
             answer, problem = await self.model.ask_whole("answer", history, prompt)
         except (LimitReached, ServiceError):
             if self.control.reached is None:
@@ -115,6 +125,17 @@ class TeamManager(sk.MagenticManagerBase):
         elif problem:
             self.notes.append(f"The final answer is not whole: {problem}.")
         return said(answer)
+
+    async def _formed_answer(self, form: AnswerFormat, history: ChatHistory, prompt: str) -> str:
+        """The answer in the form that the team asks for. After a limit one that does not fit is better than none."""
+        try:
+            self.value = await self.model.ask_answer(history, prompt, form, attempts=self.config.ledger_attempts)
+        except AnswerError as error:
+            if self.control.reached is None:
+                raise
+            self.notes.append(f"{str(error).capitalize()}.")
+            return error.text
+        return answer_text(self.value)
 
     # -- task ledger
 
@@ -170,7 +191,7 @@ class TeamManager(sk.MagenticManagerBase):
         if moving or satisfied:
             stalls = max(0, context.stall_count - 1)
         answers: dict[str, Any] = {
-            key: ev.Judgement(answer=item.answer, reason=item.reason)
+            key: ev.Judgement(answer=self.names.get(item.answer, item.answer), reason=item.reason)
             for key in (*QUESTIONS, "next_speaker", "instruction_or_question")
             if (item := getattr(ledger, key))
         }
@@ -185,12 +206,12 @@ class TeamManager(sk.MagenticManagerBase):
 
     def _hold_to_must_speak(self, ledger: sk.ProgressLedger, context: sk.MagenticContext) -> None:
         self._spoken |= {message.name for message in context.chat_history.messages if message.name}
-        missing = [name for name in self.config.must_speak if name not in self._spoken]
+        missing = [name for name in map(wire_name, self.config.must_speak) if name not in self._spoken]
         if missing and ledger.is_request_satisfied.answer is True:
             instruction = (
                 "The request seems to be satisfied, but you have not spoken yet: check it and add what is missing."
             )
-            corrected = _ledger(satisfied=False, reason="must_speak", speaker=missing[0], instruction=instruction)
+            corrected = ledger_of(satisfied=False, reason="must_speak", speaker=missing[0], instruction=instruction)
             for key, item in corrected:
                 setattr(ledger, key, item)
 
@@ -206,29 +227,3 @@ class TeamManager(sk.MagenticManagerBase):
 
 def _task(context: sk.MagenticContext) -> str:
     return context.task.content
-
-
-def end_of_run(reason: str) -> sk.ProgressLedger:
-    """The ledger by which a limit ends the run: SK then asks for the final answer."""
-    return _ledger(satisfied=True, reason=reason)
-
-
-def _ledger(*, satisfied: bool, reason: str, speaker: str = "", instruction: str = "") -> sk.ProgressLedger:
-    def item(answer: str | bool) -> sk.ProgressLedgerItem:
-        return sk.ProgressLedgerItem(reason=reason, answer=answer)
-
-    return sk.ProgressLedger(
-        is_request_satisfied=item(satisfied),
-        is_in_loop=item(False),
-        is_progress_being_made=item(True),
-        next_speaker=item(speaker),
-        instruction_or_question=item(instruction),
-    )
-
-
-def last_word(spoken: Iterable[tuple[str | None, str]]) -> str:
-    """In place of an answer that nobody wrote: what was said last; `spoken` gives name and text, latest first."""
-    for name, text in spoken:
-        if name and name != NAME and text.strip():
-            return f"No final answer could be written. The last to speak was {name}:\n\n{text}"
-    return "No final answer could be written, and no agent had spoken yet."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from semantic_kernel.agents.orchestration.magentic import MagenticManagerActor, ProgressLedger
@@ -12,9 +13,10 @@ from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from magentic_kit import events as ev
-from magentic_kit.errors import LedgerError, LimitReached, ServiceError
+from magentic_kit.errors import AnswerError, LedgerError, LimitReached, ServiceError
 from magentic_kit.orchestration import prompts
-from magentic_kit.orchestration.ledger import parse_ledger, tier_settings
+from magentic_kit.orchestration.answer_format import AnswerFormat, is_strict
+from magentic_kit.orchestration.ledger import ledger_tiers, parse_ledger, tier_settings
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.services.reply import ENDINGS
 from magentic_kit.text import one_line
@@ -41,14 +43,13 @@ class ManagerModel:
         self._calls = calls
         self._model = service
         self._options = options
-        known = tier_settings(service.get_prompt_execution_settings_class(), ())
-        self._tiers = [*known] if structured_output == "auto" else [structured_output]
-        self._tier_works = False
+        known = ledger_tiers(service.get_prompt_execution_settings_class(), ())
+        self._ledger_tiers = _Tiers([*known] if structured_output == "auto" else [structured_output])
 
     @property
     def tier(self) -> str:
         """How ledgers are asked for now, one of `ledger.tier_settings`."""
-        return self._tiers[0]
+        return self._ledger_tiers.names[0]
 
     async def ask(
         self,
@@ -105,7 +106,8 @@ class ManagerModel:
     ) -> tuple[ProgressLedger, int, bool]:
         """A usable ledger, how many replies it took, and whether it had to be repaired. Raises `LedgerError`."""
         for attempt in range(1, attempts + 1):
-            text = await self._ask_in_tier(history, prompt, names)
+            known = ledger_tiers(self._model.get_prompt_execution_settings_class(), names)
+            text = await self._ask_in_tier("ledger", history, prompt, known, self._ledger_tiers)
             ending = self._calls.last_ending
             try:
                 ledger, repaired = parse_ledger(text, names)
@@ -126,26 +128,59 @@ class ManagerModel:
         message = f"the manager's model gave no usable progress ledger in {attempts} attempts: {last}"
         raise LedgerError(message, attempts=attempts, text=text)
 
-    async def _ask_in_tier(self, history: ChatHistory, prompt: str, names: list[str]) -> str:
+    async def ask_answer(self, history: ChatHistory, prompt: str, form: AnswerFormat, *, attempts: int) -> object:
+        """An answer that fits, as plain data; asked for again with what is wrong with it.
+
+        Raises `AnswerError` if none of the attempts brought one.
+        """
+        settings, schema = self._model.get_prompt_execution_settings_class(), form.schema
+        known = tier_settings(settings, schema, name="answer", strict=is_strict(schema))
+        tiers = _Tiers([*self._ledger_tiers.names])  # what is refused for a ledger is so for any other schema
+        prompt = prompts.ANSWER_AS_JSON.format(prompt=prompt, schema=json.dumps(schema, ensure_ascii=False))
+        history = ChatHistory(messages=[*history.messages])
+        text = error = ""
+        for attempt in range(1, attempts + 1):
+            text = await self._ask_in_tier("answer", history, prompt, known, tiers)
+            try:
+                return form.data_of(text)
+            except ValueError as problem:
+                error = f"{self.problem}, and {problem}" if self.problem else str(problem)
+                self._calls.emitter.emit(ev.AnswerRejected(attempt=attempt, error=error, text=text))
+                history.add_message(asked(prompt))
+                history.add_message(said(text))
+                prompt = prompts.ANSWER_CORRECTION.format(error=error)
+        message = f"the answer fits its schema in none of {attempts} attempts: {error}"
+        raise AnswerError(message, text=text)
+
+    async def _ask_in_tier(
+        self, purpose: str, history: ChatHistory, prompt: str, known: Mapping[str, dict[str, Any]], tiers: _Tiers
+    ) -> str:
         """Asks in the strictest way that the server takes; a refusal moves on to the next for good."""
-        known = tier_settings(self._model.get_prompt_execution_settings_class(), names)
         while True:
             options = dict(self._options)
-            options.update(known.get(self.tier, {}))
-            if len(self._tiers) == 1 or self._tier_works:
-                return await self.ask("ledger", history, prompt, options=options)
+            options.update(known.get(tiers.names[0], {}))
+            if len(tiers.names) == 1 or tiers.works:
+                return await self.ask(purpose, history, prompt, options=options)
             try:
                 # A server that cannot do a tier may say so with a 500: no use in asking long.
                 most = min(1, self._calls.control.limits.retries or 0)
-                text = await self.ask("ledger", history, prompt, options=options, retries=most)
+                text = await self.ask(purpose, history, prompt, options=options, retries=most)
             except ServiceError as error:
                 # Without a status, the connector itself could not make such a request: another tier may do.
                 if error.fault in _NO_REFUSAL or (error.status is None and error.fault):
                     raise
-                del self._tiers[0]
+                del tiers.names[0]
             else:
-                self._tier_works = True
+                tiers.works = True
                 return text
+
+
+@dataclass
+class _Tiers:
+    """The ways to ask for JSON that are left to try, strictest first, and whether the first is known to work."""
+
+    names: list[str]
+    works: bool = False
 
 
 def asked(prompt: str) -> ChatMessageContent:

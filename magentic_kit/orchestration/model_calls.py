@@ -2,61 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from magentic_kit import events as ev
 from magentic_kit.errors import RunStopped, ServiceError
 from magentic_kit.orchestration import prompts
-from magentic_kit.orchestration.connected import ModelCall, connect
+from magentic_kit.orchestration.connected import ModelCall, ModelRequest, connect
 from magentic_kit.orchestration.context_window import Selection, Window, narrower
 from magentic_kit.orchestration.logged_calls import LoggedCalls, function_names
 from magentic_kit.orchestration.substitutes import Substitutes
-from magentic_kit.runlog.control import RunControl
-from magentic_kit.runlog.emitter import RunEmitter
-from magentic_kit.runlog.replay import RecordedSteps
-from magentic_kit.services import prices
+from magentic_kit.services.contents import Content, can_take, opened_with
 from magentic_kit.services.messages import as_conversation, characters
-from magentic_kit.services.rate_limits import Throttle
 from magentic_kit.services.reply import Answer, contents_of
 from magentic_kit.services.text_calls import text_calls
+from magentic_kit.text import one_line
 
 _S = TypeVar("_S", bound=ChatCompletionClientBase)
 
 
+@dataclass(eq=False, kw_only=True)
 class ParticipantCalls(LoggedCalls):
-    """The model calls of one participant in one run; they follow one another, never side by side."""
+    """The model calls of one participant in one run; they follow one another, never side by side.
 
-    def __init__(
-        self,
-        who: str,
-        service: str,
-        *,
-        emitter: RunEmitter,
-        control: RunControl,
-        steps: RecordedSteps,
-        throttle: Throttle | None = None,
-        window: Window | None = None,
-        history_name: str = "",
-        substitutes: Substitutes | None = None,
-        pricing: prices.Pricing | None = None,
-    ) -> None:
-        super().__init__(
-            who, service, emitter=emitter, control=control, steps=steps, throttle=throttle, pricing=pricing
-        )
-        self._own_service = service
-        self._window = window
-        self._history_name = history_name or who  # as Semantic Kernel names it
-        self._narrowed = False  # whether the model has said that a request was too long
-        self._substitutes = substitutes or Substitutes()
-        self.last_reply: ev.ModelCallFinished | None = None
-        """How the last call ended that brought a reply."""
+    `history_name` is what Semantic Kernel calls the participant in histories, by default as everybody does.
+    """
+
+    window: Window | None = None
+    history_name: str = ""
+    substitutes: Substitutes = field(default_factory=Substitutes)
+    contents: Sequence[Content] = ()
+    """What goes with the task."""
+    last_reply: ev.ModelCallFinished | None = field(default=None, init=False)
+    """How the last call ended that brought a reply."""
+    _own_service: str = field(default="", init=False)
+    _narrowed: bool = field(default=False, init=False)  # whether the model has said that a request was too long
+
+    def __post_init__(self) -> None:
+        self._own_service = self.service
+        self.history_name = self.history_name or self.who
 
     @property
     def last_ending(self) -> str:
@@ -80,19 +70,27 @@ class ParticipantCalls(LoggedCalls):
         """A copy of the service whose calls are all `call`, in this run."""
         dialect = getattr(service, "_dialect", None)
         if dialect is not None:
-            dialect.names |= {*self._steps.dialects.get(self.service, ())}
+            dialect.names |= {*self.steps.dialects.get(self.service, ())}
         return connect(service, call, self)
 
     async def ask(self, service: ChatCompletionClientBase, call: ModelCall, history: ChatHistory) -> str:
         """The text of the reply to the history."""
-        settings = service.instantiate_prompt_execution_settings(**call.options)
+        try:
+            settings = service.instantiate_prompt_execution_settings(**call.options)
+        except Exception as error:  # the connector's own checks, of whatever kind
+            message = f"service '{self.service}' does not take these options: {one_line(str(error), 300)}"
+            raise ServiceError(message, service=self.service) from error
         pieces = self.connect(service, call).get_streaming_chat_message_contents(history, settings)
         return "".join([content.content async for contents in pieces for content in contents[:1]])
 
     async def select(self, service: ChatCompletionClientBase, call: ModelCall, history: ChatHistory) -> Selection:
         """The part of the history that is sent."""
-        conversation = as_conversation(history, me=self._history_name)
-        if self._window is None:
+        conversation = as_conversation(
+            history, me=self.history_name, can_see=partial(can_take, service, behind_results=True)
+        )
+        if call.purpose != "summary":
+            conversation = opened_with(conversation, self.contents)
+        if self.window is None:
             return Selection(conversation)
         redactor = self.emitter.redactor
         if call.purpose == "summary":
@@ -100,7 +98,7 @@ class ParticipantCalls(LoggedCalls):
         # The answer is asked for over what the last ledger was; after a limit nothing else may be asked.
         may_cut = call.purpose != "answer" or self._narrowed
         summarize = partial(self._summarize, service)
-        return await self._window.select(conversation, redactor, summarize, may_cut=may_cut)
+        return await self.window.select(conversation, redactor, summarize, may_cut=may_cut)
 
     async def _summarize(
         self, service: ChatCompletionClientBase, prompt: ChatHistory, options: Mapping[str, Any]
@@ -110,16 +108,8 @@ class ParticipantCalls(LoggedCalls):
         except ServiceError:  # its event says so
             return ""
 
-    async def replies(
-        self,
-        service: ChatCompletionClientBase,
-        call: ModelCall,
-        history: ChatHistory,
-        settings: PromptExecutionSettings,
-        *,
-        attempt: int | None,
-    ) -> AsyncGenerator[ChatMessageContent, None]:
-        """The reply to the history, in pieces; `attempt` is SK's number of a streamed call in a tool loop, else None.
+    async def replies(self, request: ModelRequest) -> AsyncGenerator[ChatMessageContent, None]:
+        """The reply in pieces.
 
         What a run can get over is got over here: a service that is down, a request that is too long, and a call that
         was written as text.
@@ -127,42 +117,48 @@ class ParticipantCalls(LoggedCalls):
         correction: list[ChatMessageContent] = []
         too_long: tuple[Selection, ServiceError] | None = None
         while True:
-            current = service
-            if substitute := self._substitutes.current(self._own_service):
-                self.service, self._throttle, self._pricing = substitute.name, substitute.throttle, substitute.pricing
-                current = self.connect(substitute.service, call)
-                settings = substitute.settings(call.options, call.functions)
-            selection = await self.select(current, call, history)
+            current = self._answering(request)
+            selection = await self.select(current.service, current.call, request.history)
             if too_long is not None:
                 self._require_shorter(*too_long, selection)
-            sent = Selection(ChatHistory(messages=[*selection.history.messages, *correction]), selection.saved)
+            sent = ChatHistory(messages=[*selection.history.messages, *correction])
             try:
-                reply = await self.exchange(current, call, sent, settings, attempt=attempt)
+                reply = await self.exchange(replace(current, history=sent), selection.saved)
             except RunStopped:
                 if self.partial:
                     stopped = Answer(text=self.partial, usage=ev.Usage(), finish_reason="")
-                    for content in contents_of(stopped, current.ai_model_id, attempt=attempt):
+                    for content in contents_of(stopped, current.service.ai_model_id, attempt=request.attempt):
                         yield content
                 raise
             except ServiceError as error:
                 if error.fault == "context":
                     too_long = selection, error
-                    self._window = narrower(selection.history.messages, self.emitter.redactor, me=self._history_name)
+                    self.window = narrower(selection.history.messages, self.emitter.redactor, me=self.history_name)
                     self._narrowed = True
-                elif replaced := self._substitutes.replace(self._own_service, error):
+                elif replaced := self.substitutes.replace(self._own_service, error):
                     failed, by = replaced
                     self.emitter.emit(ev.ServiceReplaced(service=failed, by=by, who=self.who, error=str(error)))
                 else:
                     raise
                 continue
-            names = [] if reply.tool_calls or correction else text_calls(reply.text, function_names(call))
+            names = [] if reply.tool_calls or correction else text_calls(reply.text, function_names(request.call))
             if not names:
                 break
             self.emitter.emit(ev.TextCallCorrected(call=self.last_call, who=self.who, functions=names))
             correction = [_message(AuthorRole.ASSISTANT, reply.text), _message(AuthorRole.USER, prompts.TEXT_CALL)]
         self.last_reply = reply
-        for content in contents_of(reply, current.ai_model_id, attempt=attempt):
+        for content in contents_of(reply, current.service.ai_model_id, attempt=request.attempt):
             yield content
+
+    def _answering(self, request: ModelRequest) -> ModelRequest:
+        """The request as it goes to the service that answers now, which may be a substitute."""
+        substitute = self.substitutes.current(self._own_service)
+        if substitute is None:
+            return request
+        self.service, self.throttle, self.pricing = substitute.name, substitute.throttle, substitute.pricing
+        call = request.call
+        settings = substitute.settings(call.options, call.functions)
+        return replace(request, service=self.connect(substitute.service, call), settings=settings)
 
     def _require_shorter(self, too_long: Selection, refusal: ServiceError, selection: Selection) -> None:
         """Raises the refusal of a request that was too long if no less would be sent now."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from magentic_kit.events import AnyEvent
 from magentic_kit.runlog.emitter import Sink
 from magentic_kit.runlog.record import View
 from magentic_kit.runlog.replay import UnknownTools
+from magentic_kit.runlog.result import RunResult
 from magentic_kit.team.people import Approver, People, Reviewer, Speaker
 from magentic_kit.team.plan import TaskLedger
 
 if TYPE_CHECKING:  # Semantic Kernel takes seconds to import, and the command line needs these names before
     from semantic_kernel import Kernel
-    from semantic_kernel.agents import MagenticManagerBase
+    from semantic_kernel.agents import Agent, MagenticManagerBase
     from semantic_kernel.agents.runtime import CoreRuntime
     from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
     from semantic_kernel.contents import ChatMessageContent, StreamingChatMessageContent
@@ -24,6 +25,9 @@ if TYPE_CHECKING:  # Semantic Kernel takes seconds to import, and the command li
     ResponseCallback = Callable[[ChatMessageContent], Awaitable[None] | None]
     StreamingCallback = Callable[[StreamingChatMessageContent, bool], Awaitable[None] | None]
     Manager = MagenticManagerBase | Callable[[ChatCompletionClientBase], MagenticManagerBase]
+
+Task: TypeAlias = "str | ChatMessageContent | list[ChatMessageContent]"
+"""What to do, as Semantic Kernel's orchestrations take it."""
 
 OnEvent = Callable[[AnyEvent], Awaitable[None] | None]
 """Is called with every event of a team's run, in order; one that raises is logged and never harms the run."""
@@ -52,6 +56,7 @@ class Injected:
 
     kernel: Kernel | None = optional("a kernel whose services, plugins and filters the agents share")
     services: Mapping[str, ChatCompletionClientBase] = optional("chat services by name, before the file's", {})
+    agents: Mapping[str, Agent] = optional("SK agents by name, in place of or besides the file's", {})
     plugins: Mapping[str, object] = optional("plugins by name, before the file's: objects or KernelPlugins", {})
 
 
@@ -108,6 +113,14 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attached:
+    """What goes with the task."""
+
+    attach: Sequence[str | Path] = optional("files that go with the task: images, texts, PDF as text", ())
+    history: RunResult | str | Path | None = optional("an earlier run, or its directory, which the task goes on from")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PeopleArguments:
     """Who answers in a run."""
 
@@ -125,6 +138,7 @@ class PeopleArguments:
 class OrchestrationArguments(PeopleArguments):
     """What Semantic Kernel's orchestration is made with, besides the team."""
 
+    output_type: Any = optional("the type of the answer: a pydantic model, another type, or a JSON Schema")
     manager: Manager | None = optional("an SK manager, or what makes one of the chat service, such as its class")
     agent_response_callback: ResponseCallback | None = optional("SK's: (message) after each agent's turn")
     streaming_agent_response_callback: StreamingCallback | None = optional("SK's: (piece, is_final) as agents write")
@@ -141,14 +155,14 @@ class ResumeArguments(OrchestrationArguments, TeamChanges):
         "results of tool calls that began and never ended, by the call's name or `*`; None makes the call again"
     )
 
-    def for_new_run(self, *, inputs: Mapping[str, Any], out: Path) -> RunArguments:
+    def for_new_run(self, *, inputs: Mapping[str, Any], out: Path, attach: Sequence[str | Path]) -> RunArguments:
         """The same for a run that begins."""
         shared = {option.name: getattr(self, option.name) for option in fields(ResumeArguments)}
-        return RunArguments(inputs=inputs, out=out, **shared)
+        return RunArguments(inputs=inputs, out=out, attach=attach, **shared)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunArguments(ResumeArguments, Inputs):
+class RunArguments(ResumeArguments, Inputs, Attached):
     """How a new run is carried out."""
 
     out: str | Path | None = optional("where the run's directory is made; None: nowhere", "runs")
@@ -156,14 +170,14 @@ class RunArguments(ResumeArguments, Inputs):
     reuse: str | Path | None = optional("directory of a run whose unchanged steps are not paid again")
 
 
-_TASK = "what to do, sent as written; default: the plan's, else the team's own"
+_TASK = "what to do, sent as written: a text, or SK's messages with images; default: the plan's, else the team's own"
 
 
 @dataclass(frozen=True)
 class Start(RunArguments):
     """The arguments of `TeamFactory.start`, `run` and `stream`."""
 
-    task: str | None = optional(_TASK)
+    task: Task | None = optional(_TASK)
 
 
 @dataclass(frozen=True)
@@ -177,10 +191,10 @@ class Resume(ResumeArguments):
 
 
 @dataclass(frozen=True)
-class Plan(TeamChanges, Inputs):
+class Plan(TeamChanges, Inputs, Attached):
     """The arguments of `TeamFactory.plan`."""
 
-    task: str | None = optional(_TASK)
+    task: Task | None = optional(_TASK)
 
 
 @dataclass(frozen=True, kw_only=True)

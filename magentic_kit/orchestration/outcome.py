@@ -7,41 +7,37 @@ import logging
 import platform
 import traceback
 from importlib.metadata import version
-from typing import Any
 
 import semantic_kernel
 
 from magentic_kit import events as ev
-from magentic_kit.errors import KitError, LedgerError, PlanRejected, ServiceError
+from magentic_kit.errors import AnswerError, KitError, LedgerError, PlanRejected, ServiceError
 from magentic_kit.orchestration.build import RunParts
-from magentic_kit.orchestration.manager import last_word
+from magentic_kit.orchestration.endings import last_word
+from magentic_kit.orchestration.task import RunTask
+from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.redaction import Redactor
+from magentic_kit.services.contents import KeptContents
 from magentic_kit.team.loading import Team
-from magentic_kit.team.plan import TaskLedger
 
 logger = logging.getLogger(__name__)
 
 
 def run_started(
-    team: Team,
-    task: str,
-    parts: RunParts,
-    limits: ev.RunLimits,
-    inputs: dict[str, Any],
-    plan: TaskLedger | None,
+    team: Team, task: RunTask, parts: RunParts, limits: ev.RunLimits, attachments: Attachments
 ) -> ev.RunStarted:
-    """The start of a run."""
+    """The start of a run, with what goes with its task kept."""
     participants = dict(parts.participants)
     return ev.RunStarted(
         team=team.config.name,
-        task=task,
+        task=task.text,
         manager=participants.pop(ev.MANAGER),
         agents=participants,
         limits=limits,
-        inputs=inputs,
-        plan={} if plan is None else {"facts": plan.facts, "plan": plan.plan},
+        inputs=task.inputs,
+        plan={} if task.plan is None else {"facts": task.plan.facts, "plan": task.plan.plan},
         base_dir=str(team.base_dir),
         config_hash=team.config_hash,
         versions={
@@ -49,6 +45,8 @@ def run_started(
             "semantic_kernel": semantic_kernel.__version__,
             "python": platform.python_version(),
         },
+        attachments=[KeptContents(attachments).keep(content) for content in task.contents],
+        follows=task.follows,
     )
 
 
@@ -87,9 +85,17 @@ def run_finished(
     is_manager = details is not None and details["kind"] in (ServiceError.kind, LedgerError.kind)
     if not answer and (outcome == "limited" or (is_manager and record.turns)):
         answer = last_word((turn.agent, turn.text) for turn in reversed(record.turns))
+    if isinstance(error, AnswerError):
+        answer = error.text
     notes = [*parts.notes, *parts.manager.notes]
     if outcome == "satisfied" and not record.turns:
         notes.append("The manager was satisfied before any agent had spoken.")
     return ev.RunFinished(
-        outcome=outcome, answer=answer, reason=reason, error=details, seconds=control.clock.elapsed, notes=notes
+        outcome=outcome,
+        answer=answer,
+        reason=reason,
+        error=details,
+        seconds=control.clock.elapsed,
+        notes=notes,
+        value=parts.manager.value,
     )

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import PrivateAttr
 from semantic_kernel.agents.orchestration import magentic as sk
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
-from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
-from semantic_kernel.contents import ChatHistory, ChatMessageContent
+from semantic_kernel.contents import ChatMessageContent
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached
-from magentic_kit.orchestration.connected import ModelCall, connect
+from magentic_kit.orchestration.connected import ModelRequest, connect
+from magentic_kit.orchestration.endings import answer_text, end_of_run, last_word
 from magentic_kit.orchestration.ledger import QUESTIONS
-from magentic_kit.orchestration.manager import end_of_run, last_word
 from magentic_kit.orchestration.manager_model import asked, said
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.reviews import PlanReviews
@@ -27,6 +26,10 @@ from magentic_kit.team.people import PlanReviewRequest
 
 if TYPE_CHECKING:
     from magentic_kit.orchestration.options import Manager
+
+
+FormAnswer = Callable[[str], Awaitable[object]]
+"""Gives an answer as data in the form that the team asks for. Raises `AnswerError`."""
 
 
 class StepCalls:
@@ -46,17 +49,9 @@ class StepCalls:
     def service(self, name: str) -> None:
         self._calls.service = name
 
-    def replies(
-        self,
-        service: ChatCompletionClientBase,
-        call: ModelCall,
-        history: ChatHistory,
-        settings: PromptExecutionSettings,
-        *,
-        attempt: int | None,
-    ) -> AsyncGenerator[ChatMessageContent, None]:
+    def replies(self, request: ModelRequest) -> AsyncGenerator[ChatMessageContent, None]:
         """The reply in pieces, logged under the step's name."""
-        return self._calls.replies(service, replace(call, purpose=self.step), history, settings, attempt=attempt)
+        return self._calls.replies(replace(request, call=replace(request.call, purpose=self.step)))
 
 
 class OwnManager(sk.MagenticManagerBase):
@@ -73,6 +68,9 @@ class OwnManager(sk.MagenticManagerBase):
     calls: StepCalls
     reviews: PlanReviews | None
     start_plugins: Callable[[], Awaitable[None]]
+    form_answer: FormAnswer | None
+    value: Any = None
+    """The final answer as plain data, where it has a form."""
     notes: list[str] = []
     """Nothing to note: how the manager's replies ended is its own affair."""
     _plan: ChatMessageContent = PrivateAttr(default_factory=lambda: said(""))
@@ -119,7 +117,11 @@ class OwnManager(sk.MagenticManagerBase):
         """The manager's answer; after a limit that leaves no time for one, what was said last."""
         self.calls.step = "answer"
         with suppress(LimitReached), self.control.step(final=True):
-            return await self.inner.prepare_final_answer(magentic_context)
+            answer = await self.inner.prepare_final_answer(magentic_context)
+            if self.form_answer is None:
+                return answer
+            self.value = await self.form_answer(answer.content)
+            return said(answer_text(self.value))
         history = reversed(magentic_context.chat_history.messages)
         return said(last_word((message.name, message.content) for message in history))
 
@@ -174,6 +176,7 @@ def own_manager(
     control: RunControl,
     reviews: PlanReviews | None,
     start_plugins: Callable[[], Awaitable[None]],
+    form_answer: FormAnswer | None,
 ) -> OwnManager:
     """The manager for one run, under the limits of both. Raises `TypeError` if it is none."""
     steps = StepCalls(calls)
@@ -187,6 +190,7 @@ def own_manager(
         calls=steps,
         reviews=reviews,
         start_plugins=start_plugins,
+        form_answer=form_answer,
     )
 
 

@@ -13,6 +13,7 @@ from semantic_kernel.prompt_template.kernel_prompt_template import KernelPromptT
 from semantic_kernel.prompt_template.prompt_template_config import PromptTemplateConfig
 
 from magentic_kit.team.agents import AgentConfig
+from magentic_kit.team.skills import introduced, load_skills
 
 PROMPTS = {
     "facts": sk.ORCHESTRATOR_TASK_LEDGER_FACTS_PROMPT,
@@ -46,6 +47,18 @@ CORRECTION = """That reply could not be used: {error}.
 Answer the same questions again, with nothing but the JSON object."""
 
 
+ANSWER_AS_JSON = """{prompt}
+
+Reply with nothing but JSON that fits this JSON Schema:
+{schema}"""
+
+ANSWER_CORRECTION = """That reply could not be used: {error}.
+Reply with the same answer as nothing but JSON that fits the schema."""
+
+ANSWER_IN_FORM = """Put this answer into JSON; add nothing to it and leave nothing out that the schema asks for:
+
+{answer}"""
+
 TEXT_CALL = """You wrote a function call as text, and so nothing was called. Call the function by the API, through
 the tool call of your reply; if you have all you need, reply without a call."""
 
@@ -67,10 +80,11 @@ def _parsed(template: str) -> KernelPromptTemplate:
 
 def template(config: AgentConfig) -> PromptTemplateConfig | None:
     """The agent's own prompt template, if it has one."""
-    prompt = config.prompt
-    if not prompt.template:
+    prompt, skills = config.prompt, introduced(load_skills(config.skills))
+    if not prompt.template and not skills:
         return None
     # Inputs come from the team's own people: sent as written (DESIGN.md, defect 11).
     data = {key: value for key, value in vars(prompt).items() if key != "execution_settings" and value is not None}
+    data["template"] = (prompt.template or "") + skills
     data["allow_dangerously_set_content"] = True
     return PromptTemplateConfig(**data)

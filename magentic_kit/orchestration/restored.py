@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from magentic_kit.errors import ConfigError
 from magentic_kit.events import RunStarted
 from magentic_kit.orchestration.blueprint import TeamBlueprint
-from magentic_kit.runlog.redaction import MASK, Redactor
+from magentic_kit.runlog.redaction import Redactor, has_mask
 
 
 def restored(started: RunStarted, blueprint: TeamBlueprint, task: str | None, inputs: Mapping[str, Any]) -> RunStarted:
@@ -58,8 +57,3 @@ def restored_task(recorded: str, task: str, redactor: Redactor) -> str:
             " steps that are unchanged are not paid again"
         )
     return task
-
-
-def has_mask(value: Any) -> bool:
-    """Whether a secret was masked somewhere in plain data."""
-    return MASK in (value if isinstance(value, str) else json.dumps(value, default=str))

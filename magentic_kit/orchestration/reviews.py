@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from magentic_kit import events as ev
 from magentic_kit.errors import PlanRejected
@@ -29,7 +29,7 @@ class PlanReviews:
             review = PlanReview(recorded.decision, recorded.feedback)
         else:
             with self.control.asking():
-                review = await ask(self.reviewer, request)
+                review = await ask(self.reviewer, replace(request, id=f"{self.emitter.run_id}/plan-{version}"))
         self.emitter.emit(ev.PlanReviewed(version=version, decision=review.decision, feedback=review.feedback))
         if review.decision == "reject":
             raise PlanRejected(review.feedback)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
@@ -14,13 +15,19 @@ from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.options import OrchestrationArguments, RunArguments
+from magentic_kit.orchestration.sk_agents import arguments_of, delete_created, make_agent
 from magentic_kit.orchestration.substitutes import Substitutes
+from magentic_kit.orchestration.task import Contents
 from magentic_kit.runlog.control import RunControl
 from magentic_kit.runlog.emitter import RunEmitter
 from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.services.agent_chat import AgentChatCompletion, AgentConversation
+from magentic_kit.services.contents import require_takes
 from magentic_kit.services.human import HumanChatCompletion
 from magentic_kit.services.prices import Pricing, free
 from magentic_kit.team.agents import AgentConfig, ContextConfig
+from magentic_kit.team.skills import PLUGIN
+from magentic_kit.tools.kernel import AgentKernel, TurnKernel
 
 MemberService = Callable[[TeamBlueprint, RunArguments, RunEmitter, RecordedSteps], ChatCompletionClientBase]
 """Makes the chat service that answers by runs of a member team, as parts of the run with this emitter and steps."""
@@ -35,6 +42,8 @@ class Source:
     call: ModelCall
     participant: dict[str, Any]
     """How the log describes it."""
+    kernel: AgentKernel | None = None
+    """Has the functions in place of the member's own kernel, where the service is an agent that calls them."""
 
 
 class Sources:
@@ -50,21 +59,26 @@ class Sources:
         inputs: Mapping[str, Any],
         options: OrchestrationArguments,
         member_service: MemberService,
+        contents: Contents,
     ) -> None:
         self._blueprint, self._inputs, self._options = blueprint, inputs, options
         self._emitter, self._control, self._steps = emitter, control, steps
         self._member_service = member_service
+        self._conversations: list[AgentConversation] = []
+        self._contents = contents
         self._down: set[str] = set()  # services that failed this run for good
 
-    def of(self, config: AgentConfig) -> Source:
-        """Where an agent's replies come from. Raises `ConfigError` if a person is wanted and none is there."""
+    def of(self, index: int, config: AgentConfig) -> Source:
+        """Where the replies of the agent at `index` come from. Raises `ConfigError` if a person is absent."""
         match config.type:
             case "human":
                 return self._human(config)
             case "team":
                 return self._team(config)
-            case _:
+            case "chat_completion_agent":
                 return self._model(config)
+            case _:
+                return self._sk_agent(index, config)
 
     def calls(
         self,
@@ -76,7 +90,14 @@ class Sources:
         *,
         history_name: str = "",
     ) -> ParticipantCalls:
-        """The model calls of a participant that a service of the team answers."""
+        """The model calls of a participant that a service of the team answers.
+
+        Raises `ConfigError` if its connector cannot be sent what goes with the task.
+        """
+        substitutes = self._blueprint.substitutes(service)
+        require_takes(self._blueprint.service(service, model), service, self._contents)
+        for substitute in substitutes:
+            require_takes(substitute.service, substitute.name, self._contents)
         window = Window(context, me=history_name or who, options=options) if context else None
         return ParticipantCalls(
             who,
@@ -87,8 +108,9 @@ class Sources:
             throttle=self._blueprint.throttle(service),
             window=window,
             history_name=history_name,
-            substitutes=Substitutes(self._blueprint.substitutes(service), self._down),
+            substitutes=Substitutes(substitutes, self._down),
             pricing=self._blueprint.pricing(service, model),
+            contents=self._contents,
         )
 
     def _model(self, config: AgentConfig) -> Source:
@@ -97,14 +119,41 @@ class Sources:
         options = blueprint.settings(name, model.options)
         calls = self.calls(config.name, name, model.id, options, config.context)
         participant = self.participant(name, model.id, config.context)
-        participant["tools"] = config.functions
+        participant["tools"] = [*config.functions, *([f"{PLUGIN}.read"] if config.skills else [])]
         return Source(calls, blueprint.service(name, model.id), calls.describe("turn", options), participant)
+
+    async def close(self) -> None:
+        """Deletes what SK's agents of the run keep at their providers."""
+        for conversation in self._conversations:
+            await conversation.close()
+
+    def _sk_agent(self, index: int, config: AgentConfig) -> Source:
+        """An agent of SK's that has a thread of its own; functions go to its kernel, which logs their calls."""
+        blueprint = self._blueprint
+        is_own = config.type == "python"
+        kernel = None if is_own else TurnKernel()
+        clean = None if is_own or config.id else delete_created
+        conversation = AgentConversation(
+            partial(make_agent, blueprint, index, config, kernel or TurnKernel()),
+            arguments_of(config, self._inputs),
+            clean=clean,
+        )
+        self._conversations.append(conversation)
+        if kernel is None:
+            service = AgentChatCompletion(config.type, conversation, self._emitter)
+        else:
+            service = AgentChatCompletion(config.type, conversation, None, kernel.has_called)
+        source = self._in_process(config, service, provider=config.type, model=config.model.id or "")
+        call = replace(source.call, timeout=self._control.limits.model_timeout)
+        source.participant["tools"] = config.functions
+        return replace(source, call=call, kernel=kernel)
 
     def _human(self, config: AgentConfig) -> Source:
         speaker = self._options.humans.get(config.name) or self._options.humans.get("*")
         if speaker is None:
             raise ConfigError.one(f"agent '{config.name}' is a person: give `humans`, or use a terminal")
-        source = self._in_process(config, HumanChatCompletion(config.name, speaker), provider="human", pricing=free)
+        service = HumanChatCompletion(config.name, speaker, self._emitter.run_id)
+        source = self._in_process(config, service, provider="human", pricing=free)
         return replace(source, call=replace(source.call, person=True))
 
     def _team(self, config: AgentConfig) -> Source:
@@ -133,6 +182,7 @@ class Sources:
             control=self._control,
             steps=self._steps,
             pricing=pricing,
+            contents=self._contents,
         )
         call = replace(calls.describe("turn", {}), silence=None, timeout=None)
         return Source(calls, service, call, {"service": "", "provider": provider, "model": model})

@@ -18,6 +18,9 @@ from magentic_kit.text import money
 _FOR_THE_ANSWER = 30.0
 """Seconds before the deadline, or a fifth of it if that is less, that are kept for writing the answer."""
 
+_GRACE, _LEAST = 2.0, 0.5
+"""Seconds after the deadline by which the run has ended, and that any part of its end is given."""
+
 
 class StepTimeout(Exception):
     """A step took longer than the time it was given."""
@@ -29,6 +32,8 @@ class RunClock:
     def __init__(self) -> None:
         self._began = self._paused_at = time.monotonic()
         self._pauses = 0  # people who are being asked just now
+        self.used = 0.0
+        """Seconds of an earlier part of the run, with which it begins."""
 
     @property
     def elapsed(self) -> float:
@@ -38,7 +43,7 @@ class RunClock:
 
     def start(self) -> None:
         """Begins to count."""
-        self._began = time.monotonic()
+        self._began = time.monotonic() - self.used
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -101,6 +106,12 @@ class RunControl:
         if self.limits.deadline is not None and seconds > max(0.0, self._seconds_left(final=final)):
             reached = self._reach("deadline", f"{reason}, but the deadline is {self.limits.deadline:g} s")
             raise reached
+
+    def time_to_end(self, most: float) -> float:
+        """Seconds that something may take to end: `most`, less if the deadline is near or has passed."""
+        if self.limits.deadline is None:
+            return most
+        return min(most, max(_LEAST, self.limits.deadline + _GRACE / 2 - self.clock.elapsed))
 
     def check_progress(self, *, round: int, stalls: int, resets: int) -> None:
         """Raises `LimitReached` if no further round, or no further plan, is allowed.

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, to_dict
+from magentic_kit.runlog.attachments import RunFolder
 from magentic_kit.runlog.files import (
     lock_directory,
     make_directory,
     open_private,
     read_regular,
+    to_disk,
     write_private,
 )
 from magentic_kit.runlog.reader import LOG, missing, read_log
@@ -61,6 +63,12 @@ class RunLog(Protocol):
 
     async def sync(self) -> None:
         """Waits until what was written outlasts a power cut. Raises `JournalError`."""
+
+    def keep(self, sha256: str, content: bytes) -> None:
+        """Writes the content of an attachment, unless it is there. Raises `JournalError`."""
+
+    def kept(self, sha256: str) -> bytes:
+        """The content of an attachment that was written. Raises `JournalError`."""
 
     def inside(self, call: str, team: str) -> RunLog:
         """The log of the run that this call of the run begins, or began earlier."""
@@ -126,6 +134,14 @@ class Journal:
         """Tells the team file as it holds from here on; it is kept with the first event that follows."""
         self._team = team
 
+    def keep(self, sha256: str, content: bytes) -> None:
+        """Writes the content of an attachment, unless it is there. Raises `JournalError`."""
+        RunFolder(self.path.parent).keep(sha256, content)
+
+    def kept(self, sha256: str) -> bytes:
+        """The content of an attachment that was written. Raises `JournalError`."""
+        return RunFolder(self.path.parent).kept(sha256)
+
     def inside(self, call: str, team: str) -> Journal:
         """The journal of the run that this call of the run begins, or began earlier. Raises `ConfigError`."""
         teams = self.path.parent / "teams"
@@ -161,7 +177,7 @@ class Journal:
             if os.fstat(self._file.fileno()).st_nlink == 0:  # or it would be written to until the end, for nobody
                 raise FileNotFoundError(errno.ENOENT, "it was removed while the run went on")
             if isinstance(event, ev.RunFinished):  # after which nobody waits for anything
-                _to_disk(self._file)
+                to_disk(self._file)
             self._unsynced |= isinstance(event, _SYNCED)
         except OSError as error:
             raise self._failed(error) from error
@@ -179,10 +195,10 @@ class Journal:
             try:
                 if self._described is not None:  # a log is of no use without its team
                     with self._described.open("r+b") as file:
-                        _to_disk(file)
+                        to_disk(file)
                     self._described = None
                 if self._file is not None:
-                    _to_disk(self._file)
+                    to_disk(self._file)
             except OSError as error:
                 raise self._failed(error) from error
 
@@ -196,11 +212,6 @@ class Journal:
                 self._file.close()
             self._file = None
         self._lock.release()
-
-
-def _to_disk(file: BinaryIO) -> None:
-    # Where it can be, without the file's times, which nobody reads: half the wait.
-    getattr(os, "fdatasync", os.fsync)(file.fileno())
 
 
 @cache

@@ -11,10 +11,12 @@ from typing import Any
 
 from magentic_kit import events as ev
 from magentic_kit.events import AnyEvent
+from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.directory import RunLog
 from magentic_kit.runlog.record import RunRecord, View
 from magentic_kit.runlog.redaction import Redactor
-from magentic_kit.runlog.replay import RecordedSteps, Request
+from magentic_kit.runlog.replay import RecordedSteps
+from magentic_kit.runlog.requests import Request
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +42,22 @@ class RunEmitter:
         self.run_id = run_id
         self.redactor = redactor
         self.record = RunRecord()
-        self.log: RunLog | None = None
-        """Where logged events are written before they are shown; what it raises ends the run."""
+        self.attachments = Attachments(steps.attachments)
+        self._log: RunLog | None = None
         self._steps = steps
         self._views = list(views)
         self._sinks = tuple(sinks)
         self._broken: set[int] = set()
         self._seq = steps.next_seq
+
+    @property
+    def log(self) -> RunLog | None:
+        """Where logged events are written before they are shown; what it raises ends the run."""
+        return self._log
+
+    @log.setter
+    def log(self, log: RunLog | None) -> None:
+        self._log = self.attachments.log = log
 
     def add_view(self, view: View) -> None:
         """Shows later events to this view too, before those that are there already."""

@@ -18,26 +18,42 @@ _LONGEST_LINE = 2**26  # bytes
 _SUM = re.compile(r', "sum": "([0-9a-f]{8})"\}$')
 
 
-def read_log(directory: Path) -> tuple[list[AnyEvent], int]:
-    """The events of a run, and the bytes that whole lines take; a last line that was torn is left out.
+class LogTail:
+    """Reads a log that is written meanwhile, each time from where it left off."""
 
-    Raises `JournalError` with the number of a line that was changed, `ConfigError` if there is no log.
-    """
-    path = directory / LOG
-    events: list[AnyEvent] = []
-    whole = 0
-    try:
-        with open_regular(path) as file:
-            while (line := file.readline(_LONGEST_LINE)).endswith(b"\n"):
-                events.append(_event(line[:-1].decode("utf-8"), seq=len(events)))
-                whole += len(line)
-        if len(line) == _LONGEST_LINE:
-            raise _too_long()
-    except OSError as error:
-        raise missing(path, error) from error
-    except ValueError as error:
-        raise JournalError(f"{path}:{len(events) + 1}: the log is damaged: {error}") from error
-    return events, whole
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / LOG
+        self.events = 0
+        """Events that were read."""
+        self.size = 0
+        """Bytes of the whole lines that were read."""
+
+    def read(self) -> list[AnyEvent]:
+        """The events since the last time; a last line that is torn is left for later.
+
+        Raises `JournalError` with the number of a line that was changed, `ConfigError` if there is no log.
+        """
+        events: list[AnyEvent] = []
+        try:
+            with open_regular(self._path) as file:
+                file.seek(self.size)
+                while (line := file.readline(_LONGEST_LINE)).endswith(b"\n"):
+                    events.append(_event(line[:-1].decode("utf-8"), seq=self.events))
+                    self.events += 1
+                    self.size += len(line)
+            if len(line) == _LONGEST_LINE:
+                raise _too_long()
+        except OSError as error:
+            raise missing(self._path, error) from error
+        except ValueError as error:
+            raise JournalError(f"{self._path}:{self.events + 1}: the log is damaged: {error}") from error
+        return events
+
+
+def read_log(directory: Path) -> tuple[list[AnyEvent], int]:
+    """The events of a run, and the bytes that whole lines take; raises as `LogTail.read`."""
+    log = LogTail(directory)
+    return log.read(), log.size
 
 
 def read_start(directory: Path) -> ev.RunStarted | None:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
-from magentic_kit.runlog.entries import Fault, ToolCall, Turn
+from magentic_kit.runlog.entries import Fault, ToolCall, Turn, ending_in_words, open_turn, remark_of
 from magentic_kit.runlog.timeline import Timeline
 from magentic_kit.runlog.usage import ModelCall, Tally, WindowSums, cost_text, tally, tokens_of, window_sums
 
@@ -25,9 +25,12 @@ class RunRecord:
     team: str = ""
     task: str = ""
     inputs: dict[str, Any] = field(default_factory=dict)
+    attachments: list[ev.Attachment] = field(default_factory=list)
+    follows: str = ""
     outcome: str = ""
     reason: str = ""
     answer: str = ""
+    value: Any = None
     error: dict[str, str] | None = None
     notes: list[str] = field(default_factory=list)
     limit: tuple[str, str] | None = None
@@ -109,16 +112,8 @@ class RunRecord:
     @property
     def ending(self) -> str:
         """One sentence on how the run ended."""
-        limit, detail = self.limit or (self.reason, "")
-        error = self.error or {}
-        ending = {
-            "satisfied": "The manager judged the request satisfied.",
-            "limited": f"A limit ended the run: {limit}{f' ({detail})' if detail else ''}.",
-            "rejected": f"A person rejected the plan{f': {self.reason}' if self.reason else ''}.",
-            "cancelled": "The run was cancelled.",
-            "failed": f"The run failed ({error.get('kind')}): {error.get('message')}",
-        }.get(self.outcome, "The log breaks off: the process ended before the run did.")
-        return " ".join([ending, *self.notes])
+        words = ending_in_words(self.outcome, self.reason, self.limit, self.error)
+        return " ".join([words, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         """The content of result.json: what the events say, and what follows from it. Shares data with the record.
@@ -156,37 +151,30 @@ class RunRecord:
                 self.rounds.append(event)
             case ev.LedgerRejected():
                 self._fault(event, ev.MANAGER, "ledger", event.error)
+            case ev.AnswerRejected():
+                self._fault(event, ev.MANAGER, "answer", event.error)
             case ev.AgentStarted():
                 self.turns.append(Turn(event.agent, event.round, event.instruction))
             case ev.AgentMessage():
-                if not self.turns or self.turns[-1].note != "unfinished":
-                    self.turns.append(Turn(event.agent, event.round))
-                self.turns[-1].text, self.turns[-1].note = event.text, event.note
+                turn = open_turn(self.turns, event.agent, event.round)
+                turn.text, turn.note = event.text, event.note
             case ev.LimitReached():
                 self.limit = (event.limit, event.detail)
             case ev.RunFinished():
                 self._finish(event)
-            case ev.DialectFound():
-                message = f"services.{event.service} takes another form of request: {event.name} ({event.refusal})"
-                self._fault(event, event.service, "dialect", message)
-            case ev.ServiceReplaced():
-                message = f"from here on the service '{event.by}' answers in place of '{event.service}'"
-                self._fault(event, event.who, "fallback", message)
-            case ev.ContextShortened():
-                message = f"{event.call} was too long: repeated without {event.left_out} messages; set `context:`"
-                self._fault(event, event.who, "context", message)
-            case ev.TextCallCorrected():
-                message = f"{event.call} wrote calls as text: {', '.join(event.functions)}"
-                self._fault(event, event.who, "text call", message)
+            case ev.DialectFound() | ev.ServiceReplaced() | ev.ContextShortened() | ev.TextCallCorrected():
+                self._fault(event, *remark_of(event))
             case _:
                 self._apply_call(event)
 
     def _start(self, event: ev.RunStarted) -> None:
         self.run_id, self.team, self.task, self.inputs = event.run_id, event.team, event.task, event.inputs
+        self.attachments, self.follows = event.attachments, event.follows
         self.config_hash, self.versions, self.limits = event.config_hash, event.versions, event.limits
         self.started, self.participants = event.time, {ev.MANAGER: event.manager, **event.agents}
 
     def _finish(self, event: ev.RunFinished) -> None:
+        self.value = event.value
         self.outcome, self.reason, self.answer, self.error = event.outcome, event.reason, event.answer, event.error
         self.seconds, self.finished, self.notes = event.seconds, event.time, event.notes
         if event.error and all(event.error["message"] != fault.message for fault in self.errors):

@@ -17,8 +17,7 @@ from urllib.parse import quote, quote_plus
 from weakref import WeakSet
 
 from magentic_kit.runlog.key_shapes import MAX_HEAD, beginnings, begun_keys, whole_keys
-
-MASK = "[secret]"
+from magentic_kit.text import MASK
 
 SHORTEST = 4
 """Characters below which a secret is not masked: ordinary words would not be readable any more."""
@@ -101,6 +100,11 @@ class RedactedFormatter(logging.Formatter):
 
 _IN_USE: WeakSet[Redactor] = WeakSet()
 _LOCK = Lock()
+
+
+def has_mask(value: Any) -> bool:
+    """Whether a secret was masked somewhere in plain data."""
+    return MASK in (value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def masked(match: re.Match[str]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.usage import sum_known
 from magentic_kit.text import duration, one_line
@@ -34,6 +36,10 @@ class RunResult:
     run_id: str
     run_dir: Path | None
     record: RunRecord
+    attachments: Attachments
+    """The contents of what went with the task, for a run that follows."""
+    value: Any = None
+    """The answer as data, or of the `output_type` asked for; None if there is no form of it, or it does not fit."""
 
     @property
     def tokens(self) -> int | None:
@@ -58,7 +64,9 @@ class RunResult:
         return f"{self.tokens:,} tokens"
 
     @classmethod
-    def of(cls, record: RunRecord, run_dir: Path | None) -> RunResult:
+    def of(
+        cls, record: RunRecord, run_dir: Path | None, attachments: Attachments | None = None, value: Any = None
+    ) -> RunResult:
         """The result that a record describes."""
         return cls(
             outcome=record.outcome,
@@ -76,4 +84,6 @@ class RunResult:
             run_id=record.run_id,
             run_dir=run_dir,
             record=record,
+            attachments=attachments or Attachments.beside(run_dir),
+            value=record.value if value is None else value,
         )

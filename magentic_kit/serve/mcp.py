@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from magentic_kit import events as ev
 from magentic_kit.embed import EmbeddedTeam, as_function
 from magentic_kit.factory import TeamFactory
-from magentic_kit.orchestration.options import RunArguments
+from magentic_kit.orchestration.options import RunArguments, Task
 from magentic_kit.run import Run, start_run
 from magentic_kit.runlog.directory import RunLog
 from magentic_kit.serve.guard import Access, RequestGuard
@@ -46,7 +46,7 @@ def team_server(teams: ServedTeams) -> Server[Any, Any]:
 def _called_by_clients(teams: ServedTeams, factory: TeamFactory) -> EmbeddedTeam:
     """The team, whose runs ask the user of the client that calls it, if that client can."""
 
-    def start(task: str | None, options: RunArguments, log: RunLog | None = None) -> Run:
+    def start(task: Task | None, options: RunArguments, log: RunLog | None = None) -> Run:
         people = teams.options.people(_asker(factory.blueprint.redactor(options.inputs).text))
         return start_run(factory.blueprint, task, replace(options, **people), log)
 

@@ -10,16 +10,7 @@ from typing import Any
 import anyio
 
 from magentic_kit.services.call_pieces import CallPieces
-
-FINISH_REASONS = {
-    **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens", "max_length"), "length"),
-    **dict.fromkeys(("content_filter", "safety", "recitation", "prohibited_content", "blocklist"), "content_filter"),
-    **dict.fromkeys(("content_filtered", "guardrail_intervened", "sensitive", "spii"), "content_filter"),
-    **dict.fromkeys(("tool_calls", "tool_use", "function_call", "tool_call"), "tool_calls"),
-    "refusal": "refusal",
-}
-"""How servers say that a reply ended -> how this package does; whatever else they say is `stop`."""
-
+from magentic_kit.services.endings import FINISH_REASONS
 
 _DRAIN = 1.0
 """Seconds to wait for the end of an answer whose last event has come."""
@@ -163,7 +154,8 @@ class ReplyReader:
                 self._finish = FINISH_REASONS.get(str(finish).lower(), "stop")
 
     def _delta(self, delta: dict[str, Any], piece: Piece) -> None:
-        text, reasoning = content_text(delta.get("content"))
+        content = delta.get("content")
+        text, reasoning = content_text(content)
         piece.text += text
         for name in ("reasoning_content", "reasoning", "thinking"):
             if isinstance(thought := delta.get(name), str) and thought:
@@ -171,6 +163,8 @@ class ReplyReader:
                 break
         piece.reasoning += reasoning
         refusal = delta.get("refusal")
+        if not isinstance(content, str):
+            self._refused |= _has_refusal(content)
         if isinstance(refusal, str) and refusal:
             self._refused = True
             piece.refusal += refusal
@@ -180,6 +174,12 @@ class ReplyReader:
                 self._calls.add(call)
         if isinstance(legacy := delta.get("function_call"), dict):
             self._calls.add({"function": legacy})
+
+
+def _has_refusal(content: object) -> bool:
+    """Whether a message's content is a refusal, by parts of that kind."""
+    parts = content if isinstance(content, list) else [content]
+    return any(isinstance(part, dict) and part.get("refusal") for part in parts)
 
 
 def content_text(content: object) -> tuple[str, str]:

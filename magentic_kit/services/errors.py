@@ -50,23 +50,28 @@ _FAULTS: Mapping[str, re.Pattern[str]] = {
 """What the codes and messages of refusals say, in lower case, with all providers' words for it."""
 
 _WRONG_KEY = "; check the service's key variable"
-_NO_MODEL = re.compile(r"model_not_found|model\W[^.]{0,80}(?:not found|does not exist|not exist)|notfounderror")
+_NO_MODEL = re.compile(
+    r"model_not_found|no (?:such )?model|unknown model|\bmodels?\b[^.]{0,80}(?:not found|not exist|not supported)"
+    r"|deploymentnotfound|deployment[^.]{0,80}not exist|resourcenotfound"
+)
+"""What a 404 says, in lower case, if the address is right."""
+
 _NO_ENDPOINT = re.compile(r"no endpoints found|(?:does not|doesn't|not) support")
 _ADVICE = {
     "key": _WRONG_KEY,
-    "model": "; check the model's name and base_url",
+    "model": "; check the model's name",
     "quota": "; add credit, or choose another service",
     "context": "; set a smaller `context:`",
 }
 _LONG_TOKEN = re.compile(r"\b(?=\w*\d)(?=\w*[A-Za-z])\w{32,}\b")
 
 
-def as_service_error(error: BaseException, *, service: str, describe: str) -> ServiceError:
+def as_service_error(error: BaseException, *, service: str, describe: str, address: str = "") -> ServiceError:
     """The failure as one line for a person, and as fields that retries can act on.
 
-    `describe` says what was called, such as `gpt-4.1-mini at http://…`. The causes are searched for an
-    HTTP status, the server's wish to wait (`Retry-After`) and a lost connection. To retry: 408, 409, 429
-    but for an exhausted quota, 5xx, lost connections.
+    `describe` says what was called, such as `gpt-4.1-mini at http://…`; `address` is the key of the team file that
+    has the server's address, "" if none has. The causes are searched for an HTTP status, the server's wish to wait
+    (`Retry-After`) and a lost connection. To retry: 408, 409, 429 but for an exhausted quota, 5xx, lost connections.
     """
     chain = list(_chain(error))
     # The outermost that says something: aiohttp numbers a torn connection 400, deep inside.
@@ -78,8 +83,12 @@ def as_service_error(error: BaseException, *, service: str, describe: str) -> Se
     status = status or next((number for word, number in _WORDS.items() if word in codes), None)
     text, retryable, fault = detail, False, ""
     if status:
-        fault = _fault(status, f"{codes} {detail}".lower())
-        text = f"{status} {responses.get(status, '')}".rstrip() + f": {detail}{_ADVICE.get(fault, '')}"
+        said = f"{codes} {detail}".lower()
+        fault = _fault(status, said)
+        advice = _ADVICE.get(fault, "")
+        if fault == "model" and address and not _NO_MODEL.search(said):
+            advice = f"; check {address} and the model's name"
+        text = f"{status} {responses.get(status, '')}".rstrip() + f": {detail}{advice}"
         retryable = fault in ("limit", "down")
     elif _lost(link):
         text, retryable = f"the connection failed: {detail}", not any(_names(e) & _HOPELESS for e in chain)
@@ -87,10 +96,17 @@ def as_service_error(error: BaseException, *, service: str, describe: str) -> Se
     elif isinstance(link, MalformedReply):
         text = f"the server's reply cannot be read: {link}"
     elif isinstance(link, _MISREAD) or getattr(link, "status_code", None) == 200:
-        advice = "; check base_url" if "://" in describe else ""
-        text = f"answered with something that is not a chat completion{advice} ({detail})"
+        text = f"{not_a_completion(address)} ({detail})"
     line, wait = f"service '{service}' ({describe}): {text}", _retry_after(headers)
     return ServiceError(line, service=service, status=status, retryable=retryable, retry_after=wait, fault=fault)
+
+
+def not_a_completion(address: str) -> str:
+    """What is said of an answer that is no reply at all; `address` as for `as_service_error`."""
+    text = "answered with something that is not a chat completion"
+    if address:
+        return f"{text}; check {address}"
+    return text
 
 
 def _fault(status: int, said: str) -> str:
@@ -185,4 +201,7 @@ def _said(error: BaseException) -> tuple[str, str]:
         text = "an HTML page"
     elif not _http(error)[0] and not codes:
         text = f"{type(error).__name__}: {text}".rstrip(": ")
-    return codes, one_line(_LONG_TOKEN.sub("[secret]", Redactor().text(text.partition("\n")[0].rstrip("."))), 300)
+    first, _, rest = text.partition("\n")
+    if first.rstrip().endswith(":"):  # what is wrong stands below, as in pydantic's messages
+        first = f"{first} {rest}"
+    return codes, one_line(_LONG_TOKEN.sub("[secret]", Redactor().text(first.rstrip("."))), 300)

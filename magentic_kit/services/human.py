@@ -16,10 +16,11 @@ class HumanChatCompletion(InProcessChatCompletion):
 
     _name: str = PrivateAttr()
     _speaker: Speaker = PrivateAttr()
+    _run_id: str = PrivateAttr()
 
-    def __init__(self, name: str, speaker: Speaker) -> None:
+    def __init__(self, name: str, speaker: Speaker, run_id: str) -> None:
         super().__init__(ai_model_id="human", service_id="human")
-        self._name = name
+        self._name, self._run_id = name, run_id
         self._speaker = speaker
 
     async def _reply(self, history: ChatHistory) -> Answer:
@@ -31,5 +32,7 @@ class HumanChatCompletion(InProcessChatCompletion):
                 heard.append((message.name or "", message.content))
             else:
                 heard.clear()
-        text = await ask(self._speaker, HumanTurn(name=self._name, instructions=instructions, heard=tuple(heard)))
+        call = self._call.name if self._call else ""
+        turn = HumanTurn(name=self._name, instructions=instructions, heard=tuple(heard), id=f"{self._run_id}/{call}")
+        text = await ask(self._speaker, turn)
         return Answer(text=text, usage=Usage(prompt_tokens=0, completion_tokens=0))

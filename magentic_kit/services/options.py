@@ -1,10 +1,14 @@
-"""Finds the execution settings in a team that its connectors do not know: SK drops those without a word."""
+"""Finds the execution settings in a team that its connectors do not take.
+
+Semantic Kernel drops those that a connector does not know without a word, and checks values in the middle of a run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from pydantic import ValidationError
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
 
@@ -12,10 +16,11 @@ from magentic_kit.errors import Problem
 from magentic_kit.services.connectors import connector_class
 from magentic_kit.team.loading import Team
 from magentic_kit.team.problems import KEY, Route, nearest
+from magentic_kit.text import one_line
 
 
-def unknown_options(team: Team, services: Mapping[str, ChatCompletionClientBase] | None = None) -> list[Problem]:
-    """Every option that its connector does not know, at its place; `services` are those that the caller brings."""
+def wrong_options(team: Team, services: Mapping[str, ChatCompletionClientBase] | None = None) -> list[Problem]:
+    """Every option that its connector does not take, at its place; `services` are those that the caller brings."""
     found = []
     for name, route, options in _options(team):
         made = (services or {}).get(name)
@@ -26,11 +31,24 @@ def unknown_options(team: Team, services: Mapping[str, ChatCompletionClientBase]
         else:
             continue
         known = _known(cls)
-        for option in options if known else ():
+        for option, value in options.items() if known else ():
             if option not in known:
                 message = f"{cls.__name__} has no option '{option}'{nearest(option, known, list_all=False)}"
                 found.append(team.problem((*route, option, KEY), message))
+            elif problem := _problem(cls, option, value):
+                found.append(team.problem((*route, option), f"{cls.__name__} does not take this {option}: {problem}"))
     return found
+
+
+def _problem(cls: Any, option: str, value: object) -> str:
+    """What a connector has against the value of an option; "" if nothing."""
+    try:
+        cls.get_prompt_execution_settings_class(None)(**{option: value})
+    except ValidationError as error:
+        return error.errors()[0]["msg"]
+    except Exception as error:  # a connector's own checks, of whatever kind
+        return one_line(str(error), 200)
+    return ""
 
 
 def _options(team: Team) -> Iterator[tuple[str, Route, Mapping[str, Any]]]:

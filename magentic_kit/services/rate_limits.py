@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import anyio
 
 
 class Pace:
-    """When the next call to a service may be made, by this process's clock."""
+    """When the next call to a service may be made, by this process's clock, or another that counts seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._per_call = self._per_token = 0.0  # seconds
-        self._next_call = self._paid_until = self._reopens = 0.0  # by the monotonic clock
+        self._next_call = self._paid_until = self._reopens = 0.0  # by the clock
 
     def limit(self, *, rpm: int | None, tpm: int | None) -> None:
         """Spreads calls evenly, so that no minute has more than `rpm` requests and, in the long run, `tpm` tokens."""
@@ -21,18 +23,18 @@ class Pace:
 
     async def enter(self) -> float:
         """Seconds to wait before this is asked again; 0 if the call may be made now, which then counts."""
-        wait = max(self._next_call, self._paid_until, self._reopens) - (now := time.monotonic())
+        wait = max(self._next_call, self._paid_until, self._reopens) - (now := self._clock())
         if wait <= 0:
             self._next_call = now + self._per_call
         return max(wait, 0.0)
 
     async def replied(self, tokens: int) -> None:
         """The service has answered."""
-        self._paid_until = max(self._paid_until, time.monotonic()) + tokens * self._per_token
+        self._paid_until = max(self._paid_until, self._clock()) + tokens * self._per_token
 
     async def refused(self, seconds: float) -> None:
         """The service has asked for so much time."""
-        self._reopens = max(self._reopens, time.monotonic() + seconds)
+        self._reopens = max(self._reopens, self._clock() + seconds)
 
 
 class Throttle:
@@ -42,8 +44,9 @@ class Throttle:
     alone, by all, for as long as it asks for; each reply makes room for one more.
     """
 
-    def __init__(self, pace: Pace | None = None) -> None:
+    def __init__(self, pace: Pace | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.pace = pace or Pace()
+        self._clock = clock
         self.in_flight = 0
         self._room = math.inf
         self._wave_ends = 0.0  # refusals until then are of the same wave
@@ -53,7 +56,7 @@ class Throttle:
     @property
     def closed_for(self) -> float:
         """Seconds for which the service has asked to be left alone, as far as this process knows."""
-        return max(0.0, self._wave_ends - time.monotonic())
+        return max(0.0, self._wave_ends - self._clock())
 
     async def enter(self) -> None:
         """Waits until the next call may be made; first come, first served. `leave` has to follow."""
@@ -76,7 +79,7 @@ class Throttle:
 
     async def refused(self, seconds: float) -> None:
         """The service has asked for so much time."""
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._wave_ends:
             self._room = max(1, (self.in_flight + 1) // 2)
         self._wave_ends = max(self._wave_ends, now + seconds)

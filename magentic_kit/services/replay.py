@@ -12,6 +12,7 @@ from semantic_kernel.contents import ChatHistory
 from magentic_kit.errors import ReplayError, ServiceError
 from magentic_kit.events import ModelCallFailed, ModelCallFinished, effective
 from magentic_kit.runlog.reader import read_log
+from magentic_kit.runlog.redaction import has_mask
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services.reply import InProcessChatCompletion
 
@@ -50,4 +51,8 @@ class ReplayChatCompletion(InProcessChatCompletion):
             raise ServiceError(reply.error, service=call.service, status=reply.status)
         if reply is None:
             raise ReplayError(call.name, "the log has no reply to this call")
+        if has_mask(reply.tool_calls):
+            raise ReplayError(
+                call.name, "a function's recorded arguments have a secret, which is not stored with a run"
+            )
         return reply

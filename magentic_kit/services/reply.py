@@ -26,7 +26,11 @@ from semantic_kernel.contents.utils.finish_reason import FinishReason
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ServiceError
-from magentic_kit.runlog.replay import Request
+from magentic_kit.runlog.requests import Request
+from magentic_kit.services.call_pieces import CallPieces
+from magentic_kit.services.endings import ending_of
+from magentic_kit.services.errors import not_a_completion
+from magentic_kit.services.providers import address_key
 from magentic_kit.services.reasoning import ReasoningSplitter, split_reasoning
 from magentic_kit.services.usage import cached_of, larger, usage_of
 from magentic_kit.text import sendable
@@ -93,7 +97,7 @@ class Reply:
     def require_whole(self, service: ChatCompletionClientBase, name: str) -> None:
         """Raises `ServiceError` when the stream ended before the reply did, which connectors take for its end."""
         if not self._pieces:
-            problem = "answered with something that is not a chat completion; check base_url"
+            problem = not_a_completion(address_key(service))
         elif _gives_finish_reason(service) and not self.finish_reason:
             problem = f"the reply was cut off after {len(self.text)} characters"
         else:
@@ -103,27 +107,25 @@ class Reply:
 
     def tool_calls(self) -> list[dict[str, Any]]:
         """The function calls, whole, as events have them."""
-        merged: list[FunctionCallContent] = []
-        for piece in self._calls:
-            if merged and (not piece.id or piece.id == merged[-1].id) and piece.index == merged[-1].index:
-                merged[-1] = merged[-1] + piece
-            else:
-                merged.append(piece)
-        return [{"id": c.id, "index": c.index, "name": c.name, "arguments": c.arguments} for c in merged]
+        pieces = CallPieces()
+        for call in self._calls:
+            pieces.add({"id": call.id, "index": call.index, "name": call.name, "arguments": call.arguments})
+        return [{**call, "index": index} for index, call in enumerate(pieces.take())]
 
     def _add_call(self, call: FunctionCallContent) -> None:
         if isinstance(call.arguments, str):
             call.arguments = sendable(call.arguments)
-        elif not call.id and isinstance(call.arguments, Mapping):
-            call.id, call.index = f"{self._call}.{len(self._calls)}", len(self._calls)
+        elif isinstance(call.arguments, Mapping):  # a whole call, whatever its id says
+            call.index = len(self._calls)
+            if not call.id or call.id in {known.id for known in self._calls}:
+                call.id = f"{self._call}.{call.index}"
         if call.name and (name := self._normalise(call.name)) != call.name:
             call.name = name
             call.plugin_name, call.function_name = name.split("-", 1)
         self._calls.append(call)
 
     def _add_end(self, content: ChatMessageContent) -> None:
-        if content.finish_reason:
-            self.finish_reason = str(content.metadata.get("ended") or content.finish_reason.value)
+        self.finish_reason = ending_of(content) or self.finish_reason
         # A connector may count the prompt in the first piece and the completion in the last.
         prompt, completion = usage_of(content.metadata)
         self.usage = ev.Usage(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import yaml
 
 from magentic_kit.errors import ConfigError, Problem
 from magentic_kit.team.problems import KEY, Route, clip, get, label, nearest
-from magentic_kit.team.stored import NO_VARIABLE, Find, Piece, Stored, store
+from magentic_kit.team.references_in_text import HOW_TO_GIVE, ReferencesInText
+from magentic_kit.team.stored import Find, Piece, Stored, store
 from magentic_kit.team.yaml_nodes import (
     MAX_DEPTH,
     MAX_VALUES,
@@ -29,27 +29,22 @@ from magentic_kit.team.yaml_nodes import (
 )  # fmt: skip
 from magentic_kit.text import one_line
 
-_FILES: list[Route] = [("agents", "team"), ("services", "script"), ("plugins", "spec")]
-_FOLDERS: list[Route] = [("services", "log"), ("plugins", "root"), ("plugins", "cwd")]
-_EXISTS: dict[Route, Callable[[Any], bool]] = dict.fromkeys(_FILES, os.path.isfile)
-_EXISTS.update(dict.fromkeys(_FOLDERS, os.path.isdir))
-_REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?")
-_GIVE = "set {} in the environment or .env, or give the value by --set"
+_FILES: list[Route] = [("agents", "team"), ("services", "script"), ("plugins", "spec"), ("answer", "schema")]
+_FOLDERS: list[Route] = [("services", "log"), ("plugins", "root"), ("plugins", "cwd"), ("agents", "skills")]
+_EXISTS = dict.fromkeys(_FILES, os.path.isfile) | dict.fromkeys(_FOLDERS, os.path.isdir)
 
 
-class Document:
+class Document(ReferencesInText):
     """A team's data, the places of its values, and what was found wrong with it so far."""
 
     def __init__(self, team: Path | Mapping[str, Any], base_dir: Path, env: Mapping[str, str]) -> None:
         """Reads the team. Raises `ConfigError` if there is nothing to speak of; smaller problems are noted."""
-        self.base_dir, self.env = base_dir, env
+        super().__init__(env)
+        self.base_dir = base_dir
         self.places: dict[Route, Place] = {}
-        self.problems: list[Problem] = []
         self.warned: set[Problem] = set()
         self._pieces: dict[Route, list[Piece]] = {}
-        self._lacking: dict[Route, Problem] = {}
         self._named: dict[Route, bytes | str] = {}
-        self._broken: set[Route] = set()
         self._count = 0
         root = compose(team) if isinstance(team, Path) else node_of(dict(team), "team")
         self.data: Any = self._read(root, ())
@@ -59,12 +54,6 @@ class Document:
         while route not in self.places:
             route = route[:-1]
         return Problem(*self.places[route], one_line(message, 300))
-
-    def report(self, route: Route, message: str) -> None:
-        """Note a problem, unless the value or something around it has one already: that is problem enough."""
-        if not any(route[:n] in self._broken for n in range(len(route) + 1)):
-            self.problems.append(self.problem(route, message))
-            self._broken.add(route)
 
     def override(self, dotted: str, value: Any) -> None:
         """Put a value at a dotted path, agents by name, making the mappings on the way to it."""
@@ -89,6 +78,21 @@ class Document:
         self.places[(*route, KEY)] = (place, 0, 0)
         at[route[-1]] = self._read(node_of(value, place), route)
 
+    def add_agents(self, agents: Mapping[str, str]) -> None:
+        """Add the agents, as name -> description, that the data does not have."""
+        members = get(self.data, "agents")
+        if members is None and isinstance(self.data, dict):
+            members = self.data["agents"] = []
+            self.places["agents",] = self.places[()]
+        if not isinstance(members, list):
+            return
+        present = {get(agent, "name", kind=str) for agent in members}
+        for name, description in agents.items():
+            if name in present:
+                continue
+            entry = {"name": name, "type": "python", "description": description}
+            members.append(self._read(node_of(entry, f"agents={name}"), ("agents", len(members))))
+
     @property
     def shown(self) -> dict[Route, str]:
         """The text of each value that is to be shown differently: with its secrets as `${NAME}`."""
@@ -101,7 +105,7 @@ class Document:
         they are not stored, and whoever reads the team back has to set the variables that are named there.
         """
         stored = store(self.data, self._pieces, find) if find else self.found
-        problem = f"this secret is not stored with a run; to resume, {_GIVE}"
+        problem = f"this secret is not stored with a run; to resume, {HOW_TO_GIVE}"
         problems = [self.problem(route, problem.format(name)) for name, route in stored.missing.items()]
         return dump(self._copy(self.data, (), stored.texts, {})), problems
 
@@ -146,7 +150,10 @@ class Document:
         if isinstance(node, yaml.SequenceNode):
             return [self._read(item, (*route, n)) for n, item in enumerate(node.value)]
         data: dict[str, Any] = {}
-        for key, (key_node, value) in self._pairs(node, route).items():
+        pairs = self._pairs(node, route)
+        if route[:-1] == ("agents",) and "type" in pairs:
+            self._agent_types[route] = str(pairs["type"][1].value)
+        for key, (key_node, value) in pairs.items():
             self.places[(*route, key, KEY)] = place_of(key_node) or self.places[route]
             data[key] = self._read(value, (*route, key))
         return data
@@ -192,7 +199,8 @@ class Document:
         except ValueError as error:
             self.report(route, f"{clip(node.value)} cannot be read as {error}")
             return None
-        exists = _EXISTS.get(route[:1] + route[2:])
+        named = route[:3] if route[2:3] == ("skills",) else route
+        exists = _EXISTS.get(named if len(named) == 2 else named[:1] + named[2:])
         if exists and isinstance(value, str) and "://" not in value:
             return self._path(route, value, exists)
         return value
@@ -209,34 +217,6 @@ class Document:
             self._broken.add(route)
             return name
         return str(path.resolve())
-
-    def _filled(self, text: str, route: Route) -> Iterator[Piece]:
-        """The parts of the text, with its `${NAME}` filled in."""
-        at = 0
-        for match in _REFERENCE.finditer(text):
-            yield Piece(text[at : match.start()])
-            at = match.end()
-            name, default = match.groups()
-            if match[0] == "$${":
-                yield Piece("${")
-            elif not name:
-                self.report(route, "${ should begin a reference such as ${NAME}; write $${ for the characters")
-            else:
-                yield self._variable(name, default and default.removeprefix(":-"), route)
-        yield Piece(text[at:])
-
-    def _variable(self, name: str, default: str | None, route: Route) -> Piece:
-        value = self.env.get(name)
-        if value or (value is not None and not default):
-            return Piece(value, name, default)
-        if default is None:
-            message = f"environment variable {name} is not set; set it or write ${{{name}:-default}}"
-            if name.startswith(NO_VARIABLE):
-                message = f"the secret that stood here is not stored with a run; {_GIVE.format(name)}"
-            if not any(route[:n] in self._broken for n in range(len(route) + 1)):
-                self._lacking[route] = self.problem(route, message)
-            self.report(route, message)
-        return Piece(default or "", name, default, unset=True)
 
     def _find(self, route: Route, name: Any, exists: Callable[[Any], bool]) -> Path:
         """The file or folder that is named at `route`. Raises `ConfigError` if there is none."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from magentic_kit.errors import ConfigError, Problem
-from magentic_kit.team.agents import AgentConfig
+from magentic_kit.team.agents import AgentConfig, KnownAgents
 from magentic_kit.team.document import Document
 from magentic_kit.team.models import TeamConfig
 from magentic_kit.team.problems import Route
@@ -93,6 +93,7 @@ def load_team(
     env: Mapping[str, str] | None = None,
     known_services: Collection[str] = (),
     known_plugins: Mapping[str, Collection[str]] = {},
+    known_agents: KnownAgents = KnownAgents(),
     above: tuple[Path, ...] = (),
     thorough: bool = False,
 ) -> Team:
@@ -100,8 +101,9 @@ def load_team(
 
     Paths in it count from `base_dir` (default: the file's folder, or the current one). `overrides` are values by
     dotted path, agents by name (`agents.Writer.instructions`). `env` fills `${NAME}` (default: the environment).
-    `known_services` and `known_plugins` (name -> its functions) count as defined in the team. Teams that are its
-    members are checked too; `above` are the files that it is itself a member of. With `thorough`, what the team names
+    `known_services` and `known_plugins` (name -> its functions) count as defined in the team; of `known_agents`, those
+    that the file does not have are added to it. Teams that are its members are checked too; `above` are the files that
+    it is itself a member of. With `thorough`, what the team names
     is looked into too: Python code, which is not imported, data files and scripts.
     """
     team = Path(team) if isinstance(team, str) else team
@@ -109,13 +111,21 @@ def load_team(
     if base_dir is None:
         base_dir = team.parent if isinstance(team, Path) else Path.cwd()
     source = Document(team, base_dir, os.environ if env is None else env)
-    return _checked(source, path, overrides, known_services, known_plugins, above, thorough=thorough)
+    if known_agents.are_members:
+        source.add_agents(known_agents.agents)
+    return _checked(source, path, overrides, known_services, known_plugins, known_agents, above, thorough=thorough)
 
 
-def vary_team(team: Team, overrides: Mapping[str, Any], *, known_plugins: Mapping[str, Collection[str]] = {}) -> Team:
+def vary_team(
+    team: Team,
+    overrides: Mapping[str, Any],
+    *,
+    known_plugins: Mapping[str, Collection[str]] = {},
+    known_agents: KnownAgents = KnownAgents(),
+) -> Team:
     """The team with other values by dotted path; that team stays as it is. Raises `ConfigError`."""
     source = deepcopy(team.source, {id(team.source.env): team.source.env})
-    return _checked(source, team.path, overrides, team.known_services, known_plugins, ())
+    return _checked(source, team.path, overrides, team.known_services, known_plugins, known_agents, ())
 
 
 def _checked(
@@ -124,6 +134,7 @@ def _checked(
     overrides: Mapping[str, Any],
     known_services: Collection[str],
     known_plugins: Mapping[str, Collection[str]],
+    known_agents: KnownAgents,
     above: tuple[Path, ...],
     *,
     thorough: bool = False,
@@ -134,7 +145,7 @@ def _checked(
     config, problems = validate(TeamConfig, source.data, source.shown)
     for route, message in problems:
         source.report(route, message)
-    warnings = check_references(source, known_services, known_plugins)
+    warnings = check_references(source, known_services, known_plugins, known_agents)
     if thorough:
         from magentic_kit.team.code_checks import check_code
         from magentic_kit.team.script_checks import check_scripts
@@ -153,6 +164,7 @@ def _checked(
                     env=source.env,
                     known_services=known_services,
                     known_plugins=known_plugins,
+                    known_agents=known_agents.elsewhere(),
                     above=above,
                     thorough=thorough,
                 )

@@ -1,5 +1,6 @@
 """The team file as pydantic models: manager, limits, and the team as a whole."""
 
+import warnings
 from typing import Literal
 
 from pydantic import Field
@@ -8,7 +9,7 @@ from magentic_kit.events import RunLimits
 from magentic_kit.team.agents import AgentConfig, ContextConfig, TeamInput
 from magentic_kit.team.plugins import Plugin
 from magentic_kit.team.services import Service
-from magentic_kit.team.values import Duration, Identifier, ListOf, Model, Names, Options, part
+from magentic_kit.team.values import Duration, FilePath, Identifier, ListOf, Model, Names, Options, part
 
 
 class ManagerPrompts(Model):
@@ -79,6 +80,17 @@ class ReviewConfig(Model):
     )
 
 
+with (
+    warnings.catch_warnings()
+):  # the key is the field's word for it; pydantic has a method of that name, long deprecated
+    warnings.simplefilter("ignore", UserWarning)
+
+    class AnswerConfig(Model):
+        """The form of the final answer."""
+
+        schema: FilePath = Field(description="File with the JSON Schema that the answer fits, as JSON or YAML.")  # type: ignore[assignment]
+
+
 class ReportConfig(Model):
     """What a run leaves behind besides its log."""
 
@@ -102,6 +114,7 @@ class TeamConfig(Model):
         min_length=1, description="The agents, each inline or {file: …} with overrides."
     )
     manager: ManagerConfig = part("How the manager works.")
+    answer: AnswerConfig | None = Field(default=None, description="The form of the final answer; default: text.")
     limits: Limits = part("When a run is ended.")
     review: ReviewConfig = part("What a person has to agree to.")
     report: ReportConfig = part("What to write after a run.")

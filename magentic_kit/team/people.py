@@ -15,7 +15,10 @@ from magentic_kit.events import ProgressLedger
 
 @dataclass(frozen=True, kw_only=True)
 class PlanReviewRequest:
-    """A plan to judge. `revision` counts from 1; after a stall, `progress` is the ledger that told of it."""
+    """A plan to judge. `revision` counts from 1; after a stall, `progress` is the ledger that told of it.
+
+    `id` names the question: a run that is resumed asks under the same name.
+    """
 
     task: str
     facts: str
@@ -23,6 +26,7 @@ class PlanReviewRequest:
     revision: int
     is_stalled: bool = False
     progress: ProgressLedger | None = None
+    id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +34,14 @@ class ToolReviewRequest:
     """A function call to judge before it is made.
 
     `changes` has, by the name of an argument, a unified diff of the file that the function would write, where it can
-    tell.
+    tell. `id` names the question, as for `PlanReviewRequest`.
     """
 
     agent: str
     function: str
     arguments: Mapping[str, Any]
     changes: Mapping[str, str] = field(default_factory=dict)
+    id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,15 @@ class ToolReview(_Review):
 
 @dataclass(frozen=True, kw_only=True)
 class HumanTurn:
-    """A turn of a person who is a member of the team; `heard` has (speaker, text) since its last turn."""
+    """A turn of a person who is a member of the team; `heard` has (speaker, text) since its last turn.
+
+    `id` names the question, as for `PlanReviewRequest`.
+    """
 
     name: str
     instructions: str
     heard: tuple[tuple[str, str], ...]
+    id: str = field(default="", compare=False)
 
 
 Reviewer = Callable[[PlanReviewRequest], PlanReview | Awaitable[PlanReview]]

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from magentic_kit.errors import ConfigError
+from magentic_kit.errors import ConfigError, Problem
+from magentic_kit.text import MASK
 
 _SECTIONS = ("Task", "Team", "Facts", "Plan")
 _HEADING = re.compile(rf"^(\\*)## ({'|'.join(_SECTIONS)})\s*$", re.MULTILINE)
@@ -32,7 +33,11 @@ class TaskLedger:
 
     @classmethod
     def from_markdown(cls, text: str, *, file: str) -> TaskLedger:
-        """The ledger in an edited file. Raises `ConfigError` if a section is missing, twice or empty."""
+        """The ledger in an edited file.
+
+        Raises `ConfigError` if a section is missing, twice or empty, or has the mask of a secret: agents would take
+        that for the secret itself.
+        """
         found = [match for match in _HEADING.finditer(text) if not match[1]]
         names = [match[2] for match in found]
         ends = [match.start() for match in found[1:]] + [len(text)]
@@ -41,5 +46,9 @@ class TaskLedger:
             if names.count(name) != 1 or not texts[name]:
                 told = "is there twice" if names.count(name) > 1 else "is missing or empty"
                 raise ConfigError.one(f"the section '## {name}' {told}", file=file)
+        for number, line in enumerate(text.splitlines(), 1):
+            if MASK in line:
+                problem = f"{MASK} stands where a secret was masked: write what is meant, or take it out"
+                raise ConfigError([Problem(file, number, line.index(MASK) + 1, problem)])
         plain = {name: _HEADING.sub(lambda m: m[0][1:], body) for name, body in texts.items()}
         return cls(task=plain["Task"], facts=plain["Facts"], plan=plain["Plan"])

@@ -36,13 +36,18 @@ class OpenAPIPlugin(BasePlugin):
 
     type: Literal["openapi"] = Field(description="Kind of plugin.")
     spec: str = Field(description="The document: a file, or an http(s) URL.")
+    start_timeout: Duration = Field(default=30.0, description="Time to read the document.")
     server: Url | None = Field(default=None, description="Server to ask in place of the document's own.")
     headers: dict[str, Text] = Field(default={}, description=_HEADERS)
+    query: dict[str, Text] = Field(default={}, description='Sent in every query, such as {api_key: "${KEY}"}.')
+    cookies: dict[str, Text] = Field(default={}, description="Sent as cookies with every request.")
 
 
 class _MCPPlugin(BasePlugin):
     type: Literal["mcp"] = Field(description="Kind of plugin.")
     start_timeout: Duration = Field(default=30.0, description="Time for the server to start.")
+    roots: Names | None = Field(default=None, description="Folders that the server is told of; default: the team's.")
+    sampling: int = Field(default=0, ge=0, description="Model calls that the server may ask for in a run, paid by you.")
 
 
 class MCPStdioPlugin(_MCPPlugin):

@@ -11,23 +11,45 @@ from fnmatch import filter as matching
 from typing import Any
 
 from magentic_kit.errors import Problem
+from magentic_kit.team.agents import AGENT_TYPES, KnownAgents
+from magentic_kit.team.answers import check_answer
 from magentic_kit.team.document import Document
 from magentic_kit.team.functions import functions_of
 from magentic_kit.team.problems import KEY, Route, clip, get, label, nearest
+from magentic_kit.team.skills import PLUGIN, check_skills
 from magentic_kit.team.templates import templates
+from magentic_kit.team.values import wire_name
 
 _TOOL = re.compile(r"(\w+)\.(\w+|\*)", re.ASCII)
-_ALLOWED = {"human": {"type", "name", "description", "instructions"}, "team": {"type", "name", "description", "team"}}
-"""Keys of agents that are no agents of SK's, by their type."""
+_ALLOWED = {
+    "human": {"type", "name", "description", "instructions"},
+    "team": {"type", "name", "description", "team", "mode"},
+    "python": {"type", "name", "description", "target", "args"},
+}
+"""Keys of agents that no spec of SK's describes, by their type."""
+_ELSEWHERE = {
+    "bedrock_agent": "BedrockAgent.create_and_prepare_agent",
+    "copilot_studio_agent": "CopilotStudioAgent",
+}
+"""Kinds of agents that SK's loader in Python does not know, and what makes them there."""
+_PAIRS = (("team", "team", "FILE"), ("target", "python", "package.module:name"))
+"""Keys and the only type of agents that has them."""
+_USUAL = ("", "chat_completion_agent")
+_CALLED = {"human": "person", "python": "Python object"}
 
 
 def check_references(
-    document: Document, known_services: Collection[str], known_plugins: Mapping[str, Collection[str]]
+    document: Document,
+    known_services: Collection[str],
+    known_plugins: Mapping[str, Collection[str]],
+    known_agents: KnownAgents = KnownAgents(),
 ) -> list[Problem]:
     """Reports every reference that leads nowhere to the document; returns the warnings."""
     data = document.data
-    _check_agents(document)
+    _check_agents(document, known_agents)
     _check_must_speak(document)
+    check_answer(document)
+    check_skills(document)
     _check_services(document, [*get(data, "services", kind=dict), *known_services])
     for template in templates(data):
         for message in template.problems():
@@ -37,7 +59,7 @@ def check_references(
         functions[name] = functions_of(plugin, document.base_dir)
     functions.update(known_plugins)
     _check_review(document, _check_tools(document, functions))
-    return _ignored_tools(document)
+    return _ignored(document)
 
 
 def choose_service(wanted: str | None, names: Collection[str]) -> str | None:
@@ -71,27 +93,39 @@ def _expect(document: Document, route: Route, what: str, name: Any, choices: Col
         document.report(route, f"{label(route, document.data)}: there is no {what} {clip(name)}{hint}")
 
 
-def _check_agents(document: Document) -> None:
+def _check_agents(document: Document, known: KnownAgents) -> None:
     taken: set[str] = set()
     for route, agent in _agents(document):
         name = get(agent, "name", kind=str)
         if name.casefold() == "manager":  # events.MANAGER, whose import takes longer than all these checks
             document.report((*route, "name"), f"no agent can be called {clip(name)}: that is the manager's name")
-        elif name and name.casefold() in taken:
+        elif name and wire_name(name).casefold() in taken:
             document.report((*route, "name"), f"there is an agent {clip(name)} already; names are unique, case aside")
-        taken.add(name.casefold())
-        _check_kind(document, route, agent)
+        taken.add(wire_name(name).casefold())
+        _check_kind(document, route, agent, known)
 
 
-def _check_kind(document: Document, route: Route, agent: Any) -> None:
+def _check_kind(document: Document, route: Route, agent: Any, known: KnownAgents) -> None:
     who, kind = label(route, document.data), get(agent, "type", kind=str)
+    types = (*AGENT_TYPES, *known.types)
+    if kind in _ELSEWHERE:
+        message = f"{who}: Semantic Kernel's loader has no {kind} in Python"
+        document.report(
+            (*route, "type"), f"{message}; write 'type: python' and a 'target:' that calls {_ELSEWHERE[kind]}"
+        )
+    elif kind and kind not in types:
+        document.report((*route, "type"), f"{who} type cannot be {clip(kind)}{nearest(kind, types)}")
     if kind in _ALLOWED:
         for key in agent:
             if key not in _ALLOWED[kind]:
-                what = "person" if kind == "human" else kind
+                what = _CALLED.get(kind, kind)
                 document.report((*route, key, KEY), f"{who} is a {what} and has no '{key}'")
-    if (kind == "team") != (get(agent, "team") is not None):
-        document.report((*route, "team"), f"{who}: 'type: team' and 'team: FILE' go together")
+    if kind != "team" and get(agent, "mode") is not None:
+        document.report((*route, "mode", KEY), f"{who} is no team and has no 'mode'")
+    for key, owner, value in _PAIRS:
+        is_given = key == "target" and get(agent, "name", kind=str) in known.agents
+        if (kind == owner) != (get(agent, key) is not None) and not is_given:
+            document.report((*route, key), f"{who}: 'type: {owner}' and '{key}: {value}' go together")
 
 
 def _check_must_speak(document: Document) -> None:
@@ -107,8 +141,10 @@ def _check_services(document: Document, names: list[str]) -> None:
         return
     routes: list[Route] = [("manager", "service")]
     for route, agent in _agents(document):
-        if get(agent, "type", kind=str) not in _ALLOWED:
-            routes.append((*route, "model", "connection", "service_id"))
+        service_route = (*route, "model", "connection", "service_id")
+        kind = get(agent, "type", kind=str) or "chat_completion_agent"
+        if kind == "chat_completion_agent" or get(document.data, *service_route) is not None:
+            routes.append(service_route)
     for service, entry in get(document.data, "services", kind=dict).items():
         others = [name for name in names if name != service]
         for n, wanted in enumerate(get(entry, "fallback", kind=list)):
@@ -125,6 +161,8 @@ def _check_services(document: Document, names: list[str]) -> None:
 def _check_tools(document: Document, functions: Mapping[str, Collection[str] | None]) -> set[str]:
     """Reports the tools that no plugin has; returns those that agents are offered."""
     offered: set[str] = set()
+    if any(get(agent, "skills", kind=list) for _, agent in _agents(document)):
+        offered.add(f"{PLUGIN}.read")
     for who, route, tool in _tools(document):
         name = get(tool, "id")
         match = _TOOL.fullmatch(name) if isinstance(name, str) else None
@@ -145,13 +183,20 @@ def _check_tools(document: Document, functions: Mapping[str, Collection[str] | N
     return offered
 
 
-def _ignored_tools(document: Document) -> list[Problem]:
-    """A warning for each tool of a kind that SK ignores."""
-    return [
-        document.problem(route, f"{who} has a tool of type {clip(get(tool, 'type'))}, which is ignored")
-        for who, route, tool in _tools(document)
-        if not _is_function(tool)
-    ]
+def _ignored(document: Document) -> list[Problem]:
+    """A warning for each tool of a kind that SK ignores, and for a connection that a service stands in for."""
+    ignored: list[Problem] = []
+    for who, route, tool in _tools(document):
+        if not _is_function(tool) and get(document.data, *route[:2], "type", kind=str) in _USUAL:
+            message = f"{who} has a tool of type {clip(get(tool, 'type'))}, which is ignored"
+            ignored.append(document.problem(route, message))
+    for route, agent in _agents(document):
+        for key in ("endpoint", "api_key"):
+            at = (*route, "model", "connection", key)
+            if get(document.data, *at) and get(agent, "type", kind=str) in _USUAL:
+                message = f"{label(at, document.data)} is ignored: a service of the team answers"
+                ignored.append(document.problem(at, message))
+    return ignored
 
 
 def _check_review(document: Document, offered: set[str]) -> None:

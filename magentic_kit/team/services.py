@@ -148,6 +148,9 @@ class NvidiaService(_KeyedService):
 
     provider: Literal["nvidia"] = Field(description="Kind of service.")
     base_url: str | None = Field(default=None, description="Server to ask; default: NVIDIA's own.")
+    dialect: ListOf[DialectName] = Field(
+        default=(), description="Forms of a request that the server takes; those that are missing are found."
+    )
 
 
 class PythonService(BaseService):

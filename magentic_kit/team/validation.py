@@ -28,6 +28,7 @@ _EXAMPLES = {
     "ManagerConfig": "{max_rounds: 20}",
     "ManagerPrompts": "{facts: …}",
     "Limits": "{deadline: 15m}",
+    "AnswerConfig": "{schema: answer.schema.json}",
     "ReviewConfig": "{plan: true}",
     "ReportConfig": "{formats: [md]}",
     "OpenAIService": "{provider: openai, model: gpt-4.1-mini}",

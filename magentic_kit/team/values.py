@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-AGENT_NAME = r"^[0-9A-Za-z_-]+$"
-"""What SK accepts as an agent's name."""
+AGENT_NAME = r"^[0-9A-Za-z_-]+(?: [0-9A-Za-z_-]+)*$"
+"""An agent's name; see `wire_name` for what SK accepts."""
 
 IDENTIFIER = r"^[0-9A-Za-z_]+$"
 """What SK accepts as a plugin's, function's or template variable's name."""
@@ -19,7 +19,7 @@ TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 URL = r"^https?://[^/][\s\S]*$"
 
 PATTERNS = {
-    AGENT_NAME: "a name of letters, digits, '-' and '_'",
+    AGENT_NAME: "a name of letters, digits, '-', '_' and single spaces",
     IDENTIFIER: "a name of letters, digits and '_'",
     TARGET: "package.module:Name, a Python object",
     URL: "an http(s) URL",
@@ -50,6 +50,11 @@ def parse_duration(text: str | float) -> float:
     if not 0 < seconds < math.inf:
         raise ValueError("should be a time above zero such as 90, 90s, 15m or 1h30m")
     return seconds
+
+
+def wire_name(name: str) -> str:
+    """An agent's name as Semantic Kernel and model services accept it: without spaces."""
+    return name.replace(" ", "_")
 
 
 def _number_as_text(value: Any) -> Any:

@@ -15,6 +15,7 @@ from semantic_kernel.filters.auto_function_invocation.auto_function_invocation_c
 )
 from semantic_kernel.filters.filter_types import FilterTypes
 
+from magentic_kit.runlog.call_names import call_name
 from magentic_kit.text import one_line
 from magentic_kit.tools.arguments import check_arguments
 from magentic_kit.tools.function_names import UnknownFunction, find_function
@@ -52,7 +53,7 @@ class AgentKernel(Kernel):
 
         SK finds `weather.look` by `look` alone, and is ended by an argument named `settings` (DESIGN.md, 21 and 22).
         """
-        log_name = f"{self._model_call()}.{_position(function_call, chat_history)}"
+        log_name = self._log_name(function_call, chat_history)
         name = function_call.name or ""
         if not self._permissions.is_unresolved(log_name):
             try:
@@ -62,7 +63,11 @@ class AgentKernel(Kernel):
                 _answer(function_call, text, chat_history)
                 return None
         call = LoggedCall(  # type: ignore[call-arg]  # the function's name is a part of it
-            id=function_call.id, index=function_call.index, name=name, arguments=function_call.arguments
+            id=function_call.id,
+            call_id=function_call.call_id,
+            index=function_call.index,
+            name=name,
+            arguments=function_call.arguments,
         )
         call._log_name = log_name
         problem = self._argument_problem(call)
@@ -75,6 +80,9 @@ class AgentKernel(Kernel):
         except (AttributeError, TypeError, ValueError) as error:
             _answer(function_call, f"Error: these arguments cannot be taken: {error}", chat_history)
             return None
+
+    def _log_name(self, call: FunctionCallContent, history: ChatHistory) -> str:
+        return f"{self._model_call()}.{_position(call, history)}"
 
     def _argument_problem(self, call: FunctionCallContent) -> str:
         """Why Semantic Kernel would refuse the arguments, which it tells the model alone; "" if it would not."""
@@ -95,6 +103,23 @@ class AgentKernel(Kernel):
         if missing:
             return f"it lacks the required arguments {', '.join(missing)}"
         return ""
+
+
+class TurnKernel(AgentKernel):
+    """SK's kernel for an agent whose turn is one step, and is made again if a crash has left it unfinished.
+
+    Its calls are named by what they are, so that one that is the same as before the crash is taken from the log.
+    """
+
+    _made: dict[str, dict[str, int]] = PrivateAttr(default_factory=dict)
+
+    def has_called(self, turn: str) -> bool:
+        """Whether a function was called in the turn."""
+        return bool(self._made.get(turn))
+
+    def _log_name(self, call: FunctionCallContent, history: ChatHistory) -> str:
+        turn = self._model_call()
+        return call_name(turn, call.name or "", call.arguments, self._made.setdefault(turn, {}))
 
 
 def _answer(call: FunctionCallContent, text: str, history: ChatHistory) -> None:

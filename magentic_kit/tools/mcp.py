@@ -10,25 +10,26 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import anyio
-from mcp import ClientSession, McpError, StdioServerParameters, stdio_client
+from mcp import ClientSession, McpError, StdioServerParameters, stdio_client, types
 from semantic_kernel.connectors.mcp import MCPSsePlugin, MCPStreamableHttpPlugin
 from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelPlugin
 
 from magentic_kit.text import one_line
-from magentic_kit.tools.mcp_tools import listed_tools, result_text, tools_plugin
+from magentic_kit.tools.mcp_client import ClientSide, ServerHost
+from magentic_kit.tools.mcp_extras import add_prompts_and_resources
+from magentic_kit.tools.mcp_tools import listed_tools, returned, tools_plugin
 from magentic_kit.tools.openapi import openapi_plugin
+from magentic_kit.tools.remote_functions import ConnectedPlugin
 from magentic_kit.tools.stderr import telling_line
 from magentic_kit.tools.threads import in_stoppable_thread
 
 if TYPE_CHECKING:
     from magentic_kit.team.plugins import MCPPlugin, OpenAPIPlugin
-
-_START, _END = 30.0, 3.0
-"""Seconds for a service without `start_timeout` to start, and for any to end before it is killed."""
 
 _IDLE = 86_400.0
 """Seconds for which an HTTP stream of a server may be silent; calls are bounded by their callers."""
@@ -45,28 +46,36 @@ class PluginServers:
     After `open()`, `plugins` holds those that started and `failures` one line on each that did not.
     """
 
-    def __init__(self, configs: Mapping[str, OpenAPIPlugin | MCPPlugin]) -> None:
+    TIME_TO_END = 3.0
+    """Seconds for all to end before they are killed."""
+
+    def __init__(self, configs: Mapping[str, OpenAPIPlugin | MCPPlugin], host: ServerHost | None = None) -> None:
+        """`host` is what MCP servers may ask of their client; by default roots alone, in the current folder."""
         self.plugins: dict[str, KernelPlugin] = {}
         self.failures: dict[str, str] = {}
+        self.left_out: dict[str, tuple[str, ...]] = {}
+        """In words what of a plugin that started cannot be offered."""
         self._configs = configs
+        self._host = host or ServerHost(root=Path())
         self._servers: dict[asyncio.Task[None], _Server] = {}
 
     async def open(self) -> None:
         """Starts all at once, each within its own time; what fails is an entry in `failures`."""
         if not self._servers:
-            servers = [_Server(name, config) for name, config in self._configs.items()]
+            servers = [_Server(name, config, self._host) for name, config in self._configs.items()]
             self._servers = {asyncio.create_task(server.run()): server for server in servers}
         for server in self._servers.values():
             await server.ready.wait()
             if server.plugin:
                 self.plugins[server.name] = server.plugin
+                self.left_out[server.name] = server.left_out
             else:
                 self.failures[server.name] = server.failure
 
-    async def close(self) -> None:
-        """Ends all at once; a child process that is still there after about 3 s is killed."""
+    async def close(self, *, seconds: float = TIME_TO_END) -> None:
+        """Ends all at once; a child process that is still there after so many seconds is killed."""
         for server in self._servers.values():
-            server.end()
+            server.end(seconds)
         if self._servers:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(self._servers)
@@ -78,27 +87,30 @@ class _Server:
     A task each, since a lost HTTP server cancels the scope it was entered in and all that was entered after it.
     """
 
-    def __init__(self, name: str, config: OpenAPIPlugin | MCPPlugin) -> None:
+    def __init__(self, name: str, config: OpenAPIPlugin | MCPPlugin, host: ServerHost) -> None:
         self.name = name
         self.plugin: KernelPlugin | None = None
+        self.left_out: tuple[str, ...] = ()
         self.failure = ""
         self.ready, self._stop = asyncio.Event(), asyncio.Event()
-        self._config = config
+        self._config, self._host = config, host
         self._life = anyio.CancelScope()
+        self._time_to_end = PluginServers.TIME_TO_END
         self._calls: set[anyio.CancelScope] = set()
 
     async def run(self) -> None:
         """Starts the plugin, keeps it until `end()`, and ends it. Raises nothing: see `failure`."""
-        seconds = getattr(self._config, "start_timeout", _START)
+        seconds = self._config.start_timeout
         with tempfile.TemporaryFile("a+", encoding="utf-8", errors="replace") as self._stderr:
             try:
                 with self._life:
                     self._life.deadline = anyio.current_time() + seconds
-                    async with self._connected() as plugin:
-                        self.plugin, self._life.deadline = plugin, math.inf
+                    async with self._connected() as connected:
+                        self.plugin, self.left_out = connected
+                        self._life.deadline = math.inf
                         self.ready.set()
                         await self._stop.wait()
-                        self._life.deadline = anyio.current_time() + _END
+                        self._life.deadline = anyio.current_time() + self._time_to_end
                 if not self.plugin:
                     self.failure = self._with_stderr(f"no answer within {seconds:g} s")
             except Exception as error:
@@ -109,13 +121,14 @@ class _Server:
                 for scope in self._calls:
                     scope.cancel()
 
-    def end(self) -> None:
-        """Lets `run` come to its end; a start that is under way is given up."""
+    def end(self, seconds: float) -> None:
+        """Lets `run` come to its end within so many seconds; a start that is under way is given up."""
+        self._time_to_end = seconds
         self._stop.set()
         if not self.plugin:
             self._life.cancel()
 
-    def _connected(self) -> AbstractAsyncContextManager[KernelPlugin]:
+    def _connected(self) -> AbstractAsyncContextManager[ConnectedPlugin]:
         config = self._config
         if config.type == "openapi":
             return openapi_plugin(self.name, config)
@@ -127,26 +140,35 @@ class _Server:
     # the plugin are lost, and so is all that a `$ref` points at.
 
     @asynccontextmanager
-    async def _mcp(self, config: MCPPlugin) -> AsyncIterator[KernelPlugin]:
+    async def _mcp(self, config: MCPPlugin) -> AsyncIterator[ConnectedPlugin]:
+        client = ClientSide(self.name, config, self._host)
         try:
-            async with _transport(self.name, config, self._stderr) as streams, ClientSession(*streams[:2]) as session:
+            async with (
+                _transport(self.name, config, self._stderr) as streams,
+                client.session(*streams[:2]) as session,
+            ):
                 await session.initialize()
-                tools = await listed_tools(session)
-                call = partial(self._call, session)
+                tools: list[types.Tool] = []
+                capabilities = session.get_server_capabilities()
+                if capabilities is None or capabilities.tools:
+                    tools = await listed_tools(session)
+                call = partial(self._call, client, session)
                 # In a thread, which stops after a tool if the start is given up: schemas are of any size.
-                yield await in_stoppable_thread(tools_plugin(self.name, config.description, tools, call))
+                connected = await in_stoppable_thread(tools_plugin(self.name, config.description, tools, call))
+                await add_prompts_and_resources(connected.plugin, session)
+                yield connected
         finally:
             self._stderr.seek(0)
             if (pid := self._stderr.readline().strip()).isdigit():
                 with suppress(OSError):  # what a server started is in its process group and may outlive it
                     os.killpg(int(pid), signal.SIGKILL)
 
-    async def _call(self, session: ClientSession, tool: str, arguments: dict[str, Any]) -> str:
+    async def _call(self, client: ClientSide, session: ClientSession, tool: str, arguments: dict[str, Any]) -> str:
         if not self.failure:
             with anyio.CancelScope() as scope:
                 self._calls.add(scope)
                 try:
-                    return result_text(await session.call_tool(tool, arguments))
+                    return returned(await client.call(session, tool, arguments))
                 except (McpError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
                     if isinstance(error, McpError) and error.error.message != "Connection closed":
                         raise

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from typing import Any
 
 from mcp import ClientSession, types
+from semantic_kernel.contents import ImageContent
 from semantic_kernel.exceptions import FunctionExecutionException
-from semantic_kernel.filters.functions.function_invocation_context import FunctionInvocationContext
-from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
+from semantic_kernel.functions import KernelPlugin
 
 from magentic_kit.tools.function_names import function_name
+from magentic_kit.tools.remote_functions import ConnectedPlugin, Parameter, are_schemas, remote_function
+from magentic_kit.tools.results import TextWithContents
 from magentic_kit.tools.schemas import SchemaReferences
 
 MAX_TOOLS = 1_000
 """Tools of one server, and pages that they are listed on. A list that never ends would keep a run from starting."""
 
 CallTool = Callable[[str, dict[str, Any]], Awaitable[str]]
-"""Calls a tool by its name with its arguments, and returns its result as text."""
+"""Calls a tool by its name with its arguments, and returns its result as text, which may have images besides."""
 
 
 async def listed_tools(session: ClientSession) -> list[types.Tool]:
@@ -38,20 +41,27 @@ async def listed_tools(session: ClientSession) -> list[types.Tool]:
 
 def tools_plugin(
     name: str, description: str, tools: list[types.Tool], call: CallTool
-) -> Generator[None, None, KernelPlugin]:
+) -> Generator[None, None, ConnectedPlugin]:
     """Makes a plugin of tools, a function with each step. Raises `ValueError` for one whose schema is none."""
     references = SchemaReferences()
     plugin = KernelPlugin(name=name, description=description)
+    left_out: list[str] = []
     for tool in tools:
         yield
+        if tool.execution is not None and tool.execution.taskSupport == "required":
+            left_out.append(f"{tool.name}: it runs as a task alone, which MCP has taken back")
+            continue
         # All at once, so that they have one budget; what `$defs` beside them hold is not sent otherwise.
         properties = references.inlined(tool.inputSchema.get("properties", {}), tool.inputSchema)
         required = tool.inputSchema.get("required", [])
-        if not isinstance(required, list) or not _are_schemas(properties):
+        if not isinstance(required, list) or not are_schemas(properties):
             raise ValueError(f"the input schema of the tool {tool.name} is not valid")
-        function = _function(name, tool, properties, required, call)
+        parameters = [Parameter(one, schema, one in required) for one, schema in properties.items()]
+        function = remote_function(
+            name, function_name(tool.name), tool.description, parameters, partial(call, tool.name)
+        )
         plugin.functions[function.name] = function
-    return plugin
+    return ConnectedPlugin(plugin, tuple(left_out))
 
 
 def result_text(result: types.CallToolResult) -> str:
@@ -73,30 +83,11 @@ def result_text(result: types.CallToolResult) -> str:
     return text
 
 
-def _function(
-    plugin: str, tool: types.Tool, properties: Mapping[str, Any], required: list[Any], call: CallTool
-) -> KernelFunctionFromMethod:
-    async def call_tool(**arguments: Any) -> str:
-        return await call(tool.name, arguments)
-
-    return _ModelArguments(  # type: ignore[call-arg]  # pydantic's inherited signature
-        method=kernel_function(name=function_name(tool.name), description=tool.description)(call_tool),
-        plugin_name=plugin,
-        # Not validated, as SK refuses parameter names such as `filter.name`.
-        parameters=[
-            KernelParameterMetadata.model_construct(name=name, is_required=name in required, schema_data=schema)
-            for name, schema in properties.items()
-        ],
+def returned(result: types.CallToolResult) -> TextWithContents:
+    """A tool's result: its text, and the images that it has besides. Raises as `result_text`."""
+    text = TextWithContents(result_text(result))
+    images = [block for block in result.content if isinstance(block, types.ImageContent)]
+    text.contents = tuple(
+        ImageContent(data=image.data, data_format="base64", mime_type=image.mimeType) for image in images
     )
-
-
-class _ModelArguments(KernelFunctionFromMethod):
-    """A function that gets the model's arguments; SK puts its own for those named kernel, service or arguments."""
-
-    def gather_function_parameters(self, context: FunctionInvocationContext) -> dict[str, Any]:
-        names = {parameter.name for parameter in self.parameters}
-        return {name: value for name, value in context.arguments.items() if name in names}
-
-
-def _are_schemas(properties: Any) -> bool:
-    return isinstance(properties, dict) and all(isinstance(schema, dict | bool) for schema in properties.values())
+    return text

@@ -1,10 +1,12 @@
-"""From an OpenAPI document to a plugin, with Semantic Kernel's importer and past what it trips over."""
+"""From an OpenAPI document to a plugin.
+
+Semantic Kernel's importer sends arrays, objects and booleans as Python's `repr`, JSON bodies alone, and no cookies.
+"""
 
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -12,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
-from semantic_kernel.connectors.openapi_plugin import OpenAPIFunctionExecutionParameters
-from semantic_kernel.connectors.openapi_plugin.openapi_manager import create_functions_from_openapi
+from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions.kernel_plugin import KernelPlugin
 
-from magentic_kit.team.bounded_yaml import load_yaml
+from magentic_kit.team.bounded_yaml import MAX_VALUES, yaml_steps
 from magentic_kit.text import one_line
-from magentic_kit.tools.function_names import function_name
-from magentic_kit.tools.schemas import SchemaReferences
+from magentic_kit.tools.openapi_operations import Operations
+from magentic_kit.tools.openapi_requests import SentOperation
+from magentic_kit.tools.remote_functions import ConnectedPlugin, remote_function
 from magentic_kit.tools.threads import in_daemon_thread, in_stoppable_thread
 
 if TYPE_CHECKING:
@@ -28,11 +30,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 16_000_000
 """Size of a document."""
 
-_METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
-
 
 @asynccontextmanager
-async def openapi_plugin(name: str, config: OpenAPIPlugin) -> AsyncIterator[KernelPlugin]:
+async def openapi_plugin(name: str, config: OpenAPIPlugin) -> AsyncIterator[ConnectedPlugin]:
     """The operations of a service while its HTTP client is open; calls are bounded by their callers.
 
     An answer that is no success raises `httpx.HTTPStatusError` with its status and the start of its body.
@@ -72,31 +72,34 @@ def _file(path: str) -> bytes:
 
 def _plugin(
     name: str, config: OpenAPIPlugin, raw: bytes, client: httpx.AsyncClient
-) -> Generator[None, None, KernelPlugin]:
-    """Makes the plugin of the document in `raw`, a function with each step."""
-    document = _loaded(raw, config.spec)
+) -> Generator[None, None, ConnectedPlugin]:
+    """Makes the plugin of the document in `raw`, a function with each step. Raises `ValueError` if there is none."""
+    document = yield from _loaded(raw, config.spec)
     del raw
-    server = _server(document, config)
-    trusted = [] if "{" in server["url"] else [server["url"]]  # the team file chose it, on whichever network it is
-    settings = OpenAPIFunctionExecutionParameters.model_validate(
-        {"http_client": client, "server_url_validation_allowed_base_urls": trusted}
-    )
+    client.base_url = httpx.URL(_server(document, config))
+    given = {("query", one) for one in config.query} | {("cookie", one) for one in config.cookies}
+    given |= {("header", one) for one in config.headers}
+    operations = Operations(document, frozenset(given))
     plugin = KernelPlugin(name=name, description=config.description or None)
-    operations: deque[tuple[str, dict[str, Any]]] = deque()
-    for operation in _operations(document):
+    for operation in operations:
         yield
-        operations.append(operation)
-    del document  # large ones would double the memory that the functions take
-    while operations:
-        yield
-        path, by_method = operations.popleft()
-        part = {"openapi": "3.0.0", "servers": [server], "paths": {path: by_method}}
-        for function in create_functions_from_openapi(name, openapi_parsed_spec=part, execution_settings=settings):
-            function.metadata.additional_properties = None  # the operation as a whole, which every copy would copy
-            for parameter in function.parameters:
-                parameter.schema_data = (parameter.schema_data or {}).get("x-whole", parameter.schema_data)
-            plugin.functions[function.name] = function  # where `KernelPlugin(functions=…)` copies all
-    return plugin
+        call = partial(_send, client, operation.sent, config)
+        function = remote_function(name, operation.name, operation.description, operation.parameters, call)
+        plugin.functions[function.name] = function  # where `KernelPlugin(functions=…)` copies all
+    if not plugin.functions:
+        lacking = f": {operations.left_out[0]}" if operations.left_out else ""
+        raise ValueError(f"no operation of {config.spec} can be called{lacking}")
+    return ConnectedPlugin(plugin, tuple(operations.left_out))
+
+
+async def _send(
+    client: httpx.AsyncClient, operation: SentOperation, config: OpenAPIPlugin, arguments: dict[str, Any]
+) -> str:
+    try:
+        response = await client.request(**operation.request(arguments, config.query, config.cookies))
+    except (httpx.HTTPError, ValueError) as error:
+        raise FunctionExecutionException(f"{operation.method} {operation.path} failed") from error
+    return response.text
 
 
 async def _raise_with_body(response: httpx.Response) -> None:
@@ -106,66 +109,46 @@ async def _raise_with_body(response: httpx.Response) -> None:
         raise httpx.HTTPStatusError(said, request=response.request, response=response)
 
 
-def _loaded(raw: bytes, source: str) -> dict[str, Any]:
+def _loaded(raw: bytes, source: str) -> Generator[None, None, dict[str, Any]]:
     """The OpenAPI document in `raw`, as JSON has it. Raises `ValueError` or `yaml.YAMLError`."""
     if len(raw) > MAX_BYTES:
         raise ValueError(f"{source} is larger than {MAX_BYTES:,} bytes")
-    try:
-        root = json.loads(raw) if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else load_yaml(raw)
-    except RecursionError:
-        raise ValueError(f"{source} is nested too deep") from None
-    if not isinstance(root, dict) or not str(root.get("openapi")).startswith("3") or not root.get("paths"):
+    if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+        root = _json(raw, source)
+    else:
+        root = yield from yaml_steps(raw)
+    if isinstance(root, dict) and str(root.get("swagger")).startswith("2"):
+        raise ValueError(f"{source} is a Swagger 2.0 document; convert it to OpenAPI 3, as by editor.swagger.io")
+    if not isinstance(root, dict) or not str(root.get("openapi")).startswith("3"):
         raise ValueError(f"{source} is not an OpenAPI 3 document")
+    if not root.get("paths") and root.get("webhooks"):
+        raise ValueError(f"{source} describes webhooks alone, which call you: it has nothing to call")
+    if not isinstance(root.get("paths"), dict) or not root["paths"]:
+        raise ValueError(f"{source} has no paths, and so nothing to call")
     return root
 
 
-def _server(root: dict[str, Any], config: OpenAPIPlugin) -> dict[str, Any]:
-    """The server to ask, as the document describes it. Raises `ValueError` if there is none."""
+def _json(raw: bytes, source: str) -> Any:
+    # An empty list takes 20 times as much memory as text. Commas in texts count too, which honest documents survive.
+    if sum(map(raw.count, (b",", b"[", b"{"))) > 3 * MAX_VALUES:
+        raise ValueError(f"{source} has more than {3 * MAX_VALUES:,} values")
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError(f"{source} is nested too deep") from None
+
+
+def _server(root: dict[str, Any], config: OpenAPIPlugin) -> str:
+    """The server to ask, its variables filled in. Raises `ValueError` if there is none."""
     first: dict[str, Any] = (root.get("servers") or [{"url": "/"}])[0]
-    url = config.server
-    if not url:
-        url = first["url"] if "://" in first["url"] else urljoin(config.spec, first["url"])
+    url = config.server or str(first.get("url", "/"))
+    if not config.server:
+        for name, variable in (first.get("variables") or {}).items():
+            value = str(variable.get("default", ""))
+            url = url.replace(f"${{{name}}}", value).replace(f"{{{name}}}", value)
+        if "{" in url:
+            raise ValueError(f"{config.spec} leaves open what stands in its server {url}; set `server`")
+        url = url if "://" in url else urljoin(config.spec, url)
     if "://" not in url:
         raise ValueError(f"{config.spec} names no server; set `server`")
-    return first | {"url": url}
-
-
-def _operations(root: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each path with one of its operations, by method, as far as SK's importer can use it."""
-    references = SchemaReferences()
-    for path, item in root["paths"].items():
-        for method in _METHODS:
-            if method in item and (operation := _operation(method, path, item, root, references)):
-                yield path, {method: operation}
-
-
-def _operation(
-    method: str, path: str, item: dict[str, Any], root: dict[str, Any], references: SchemaReferences
-) -> dict[str, Any] | None:
-    """One operation, its path's parameters included; None if its body is no JSON object, as SK would send `{}`."""
-    operation = item[method]
-    given = references.inlined([*item.get("parameters", ()), *operation.get("parameters", ())], root)
-    body = references.inlined(operation.get("requestBody") or {}, root)
-    schema = body.get("content", {}).get("application/json", {}).get("schema", {})
-    if body and not schema.get("properties"):
-        return None
-    for key, property in schema.get("properties", {}).items():
-        schema["properties"][key] = _whole(property)
-    for parameter in given:  # SK shows the model its schema only
-        told = {key: parameter[key] for key in ("description",) if key in parameter}
-        parameter["schema"] = _whole(told | parameter.get("schema", {"type": "string"}))
-    return {
-        "operationId": function_name(operation.get("operationId") or f"{method}{path}"),
-        "summary": "\n\n".join(filter(None, (operation.get("summary"), operation.get("description")))),
-        "parameters": list({(one["name"], one["in"]): one for one in given}.values()),
-        "requestBody": body or None,
-        "responses": {},  # SK would take from them the type of what it sends
-    }
-
-
-def _whole(schema: dict[str, Any]) -> dict[str, Any]:
-    # SK would make an object's properties parameters of their own, and refuses a list of types.
-    plain = isinstance(schema.get("type"), str) and schema["type"] != "object" and "properties" not in schema
-    if plain:
-        return schema
-    return {"x-whole": schema}
+    return url

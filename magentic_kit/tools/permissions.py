@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, PrivateAttr
+from pydantic import PrivateAttr
 from semantic_kernel.contents import FunctionCallContent
 from semantic_kernel.filters.auto_function_invocation.auto_function_invocation_context import (
     AutoFunctionInvocationContext,
@@ -21,14 +20,22 @@ from semantic_kernel.functions.kernel_function import KernelFunction
 
 from magentic_kit import events as ev
 from magentic_kit.errors import RunStopped
+from magentic_kit.runlog.attachments import RETURNED
 from magentic_kit.runlog.control import RunControl, StepTimeout
 from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
+from magentic_kit.runlog.redaction import has_mask
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.team.people import People, ToolReview, ToolReviewRequest, ask
 from magentic_kit.team.plugins import Plugin
-from magentic_kit.text import sendable
+from magentic_kit.text import MASK
 from magentic_kit.tools.arguments import check_arguments
+from magentic_kit.tools.results import ContentStore, ToolResult, result_of
 from magentic_kit.tools.threads import in_daemon_thread
+
+_MASKED = (
+    f"its arguments have {MASK} where a secret was, which is not stored with a run; "
+    "call it again with the real value if you know it"
+)
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,13 @@ class ToolPermissions:
         plugins: Mapping[str, Plugin],
         patterns: Sequence[str],
         people: People,
+        store: ContentStore,
     ) -> None:
         self._emitter, self._control, self._steps = emitter, control, steps
         self._plugins = plugins
         self._patterns = patterns
         self._people = people
+        self._store = store
         self._approved: set[str] = set()
 
     def refuse(self, call: str, who: str, name: str, content: FunctionCallContent, reason: str) -> str:
@@ -85,33 +94,37 @@ class ToolPermissions:
         """Makes the call of an agent, or takes its recorded result, and sets the result."""
         function, content = invocation.function, invocation.function_call_content
         name = content._log_name if isinstance(content, LoggedCall) else ""
-        text = await self._result(_Call(name, who, f"{function.plugin_name}.{function.name}"), invocation)
+        text, contents = await self._result(_Call(name, who, f"{function.plugin_name}.{function.name}"), invocation)
         most = self._control.limits.result_chars
-        if most is not None and len(text) > most:
-            # Redacted first: the log has it so, and where to cut must not depend on that.
-            text = self._emitter.redactor.text(text)
-            text = f"{text[:most]}\n[cut here: the result has {len(text)} characters]"
-        invocation.function_result = FunctionResult(function=function.metadata, value=text)
+        if most is not None:
+            # As the log has it: a resumed run must cut the same results, and in the same place.
+            logged = self._emitter.redactor.text(text)
+            if len(logged) > most:
+                text = f"{logged[:most]}\n[cut here: the result has {len(logged)} characters]"
+        metadata = {RETURNED: contents} if contents else {}
+        invocation.function_result = FunctionResult(function=function.metadata, value=text, metadata=metadata)
 
-    async def _result(self, call: _Call, invocation: AutoFunctionInvocationContext) -> str:
+    async def _result(self, call: _Call, invocation: AutoFunctionInvocationContext) -> ToolResult:
         match self._steps.find("tool review", call.name):
             case ev.ToolReviewed(decision="approve_for_run", function=function):
                 self._approved.add(function)
         match recorded := self._steps.find("tool", call.name):
             case ev.ToolCallFinished():
                 self._emitter.emit(replace(recorded, reused=True))
-                return recorded.result
+                return ToolResult(recorded.result, tuple(map(self._store.restore, recorded.attachments)))
             case ev.ToolCallFailed():
                 self._emitter.emit(recorded)
-                return _failure(recorded.error)
+                return ToolResult(_failure(recorded.error))
             case ev.ToolCallDenied():
                 self._emitter.emit(recorded)
-                return _denial(recorded.reason)
+                return ToolResult(_denial(recorded.reason))
         content = invocation.function_call_content
         arguments = dict((content.to_kernel_arguments() if content else None) or {})
+        if self._steps.has_log and has_mask(arguments):  # the function would take the mask for the secret
+            return ToolResult(self._deny(call, _MASKED, arguments))
         review = await self._review(call, arguments, invocation.function)
         if review.decision == "deny":
-            return self._deny(call, review.reason or "a person denied this call", arguments)
+            return ToolResult(self._deny(call, review.reason or "a person denied this call", arguments))
         self._control.check()  # what does not begin must not look as if it had
         self._emitter.emit(
             ev.ToolCallStarted(call=call.name, who=call.who, function=call.function, arguments=arguments)
@@ -119,7 +132,7 @@ class ToolPermissions:
         await self._emitter.synced()
         return await self._invoke(call, invocation)
 
-    async def _invoke(self, call: _Call, invocation: AutoFunctionInvocationContext) -> str:
+    async def _invoke(self, call: _Call, invocation: AutoFunctionInvocationContext) -> ToolResult:
         plugin = self._plugins.get(invocation.function.plugin_name or "")
         seconds = (plugin and plugin.timeout) or self._control.limits.tool_timeout
         began = time.monotonic()
@@ -127,7 +140,7 @@ class ToolPermissions:
         try:
             with self._control.step(seconds=seconds):
                 result = await invocation.function.invoke(invocation.kernel, invocation.arguments)
-            text = result_text(result.value if result else None)
+            returned = result_of(result.value if result else None)
         except RunStopped:
             raise  # whether the function has had its effect is not known: the call stays unfinished
         except StepTimeout:
@@ -138,19 +151,27 @@ class ToolPermissions:
                 raise
             return await self._fail(call, began, _innermost(error))
         took = time.monotonic() - began
+        attachments = [self._store.keep(content) for content in returned.contents]
         self._emitter.emit(
-            ev.ToolCallFinished(call=call.name, who=call.who, function=call.function, seconds=took, result=text)
+            ev.ToolCallFinished(
+                call=call.name,
+                who=call.who,
+                function=call.function,
+                seconds=took,
+                result=returned.text,
+                attachments=attachments,
+            )
         )
         await self._emitter.synced()
-        return text
+        return returned
 
-    async def _fail(self, call: _Call, began: float, error: str) -> str:
+    async def _fail(self, call: _Call, began: float, error: str) -> ToolResult:
         took = time.monotonic() - began
         self._emitter.emit(
             ev.ToolCallFailed(call=call.name, who=call.who, function=call.function, seconds=took, error=error)
         )
         await self._emitter.synced()
-        return _failure(error)
+        return ToolResult(_failure(error))
 
     def _deny(self, call: _Call, reason: str, arguments: dict[str, Any] | None) -> str:
         self._emitter.emit(
@@ -170,7 +191,13 @@ class ToolPermissions:
             review = ToolReview.deny("nobody is there to approve this call")
         else:
             changes = await _changes(function, arguments)
-            request = ToolReviewRequest(agent=call.who, function=call.function, arguments=arguments, changes=changes)
+            request = ToolReviewRequest(
+                agent=call.who,
+                function=call.function,
+                arguments=arguments,
+                changes=changes,
+                id=f"{self._emitter.run_id}/{call.name}",
+            )
             with self._control.asking():
                 review = await ask(self._people.approver, request)
         self._emitter.emit(
@@ -206,18 +233,6 @@ def _failure(error: str) -> str:
 
 def _denial(reason: str) -> str:
     return f"Denied: {reason}"
-
-
-def result_text(value: Any) -> str:
-    """A tool's result as the text that the model is given."""
-    if isinstance(value, str):
-        return sendable(value)
-    if isinstance(value, BaseModel):
-        return value.model_dump_json()
-    if value is None or isinstance(value, dict | list | tuple | bool | int | float):
-        with suppress(TypeError, ValueError):
-            return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
 
 
 def _innermost(error: BaseException) -> str:

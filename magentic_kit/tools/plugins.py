@@ -20,7 +20,10 @@ from magentic_kit.team.agents import AgentConfig
 from magentic_kit.team.loading import Team
 from magentic_kit.team.plugins import Plugin
 from magentic_kit.team.problems import nearest
+from magentic_kit.team.skills import PLUGIN, load_skills
 from magentic_kit.team.targets import module_object
+from magentic_kit.tools.builtin.skills import SkillsPlugin
+from magentic_kit.tools.remote_functions import ONLY_BY_NAME
 from magentic_kit.tools.threads import in_daemon_thread
 
 if TYPE_CHECKING:
@@ -105,7 +108,11 @@ class Tools:
                 problems.append(self._team.problem(place, message))
         if problems:
             raise ConfigError(problems)
-        return _chosen(self._plugins, config.functions)
+        chosen = _chosen(self._plugins, config.functions)
+        if config.skills:
+            about = "Instructions for certain work."
+            chosen.append(as_plugin(PLUGIN, SkillsPlugin(load_skills(config.skills)), description=about))
+        return chosen
 
     def connected(self, patterns: Sequence[str], servers: PluginServers) -> tuple[list[KernelPlugin], list[str]]:
         """What an agent lists of connected plugins, and in words what of it is missing."""
@@ -121,6 +128,8 @@ class Tools:
     def repeatable(self, function: str) -> bool:
         """Whether `plugin.function` may be called again when nobody knows whether a call had its effect."""
         name, _, function = function.partition(".")
+        if name == PLUGIN and name not in self._plugins:
+            return True
         plugin = self._team.config.plugins.get(name)
         return plugin is not None and any(fnmatch.fnmatchcase(function, pattern) for pattern in plugin.repeatable)
 
@@ -132,6 +141,9 @@ def _chosen(plugins: Mapping[str, KernelPlugin], patterns: Sequence[str]) -> lis
         name, _, wanted = pattern.partition(".")
         if name in plugins:
             for function in fnmatch.filter(plugins[name].functions, wanted):
+                marks = plugins[name].functions[function].metadata.additional_properties or {}
+                if function != wanted and marks.get(ONLY_BY_NAME):
+                    continue
                 chosen.setdefault(name, {})[function] = plugins[name].functions[function]
     return [
         KernelPlugin(name=name, description=plugins[name].description, functions=list(functions.values()))

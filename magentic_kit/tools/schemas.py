@@ -51,6 +51,13 @@ class SchemaReferences:
                 holder[key] = node
         return result[0]
 
+    def inlined_at_top(self, node: Schema, root: Mapping[str, Any]) -> Schema:
+        """What `node` refers to, with the references inside it left as they are; `node` if it refers to nothing."""
+        if not isinstance(node, dict):
+            return node
+        self._left_here = min(MAX_ADDED_TO_ONE, self._left)
+        return self._followed(node, root, ())[0]
+
     def _followed(
         self, node: dict[str, Any], root: Mapping[str, Any], within: tuple[str, ...]
     ) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from magentic_kit.runlog.usage import sum_known
 from magentic_kit.text import printable
-from magentic_kit.views.environment import TEMPLATES, environment_of
+from magentic_kit.views.environment import environment_of, read_template
 from magentic_kit.views.html import sha256
 
 _TEXT_LIMIT = 600  # characters of an answer or an error; results.jsonl has all of it
@@ -45,7 +45,7 @@ def batch_html(name: str, tasks: int, rows: Sequence[BatchRow]) -> str:
     environment = environment_of(
         autoescape=True, finalize=lambda value: value if isinstance(value, Markup) else printable(str(value))
     )
-    style = (TEMPLATES / "report.css").read_text("utf-8")
+    style = read_template("report.css")
     checks = [problem for row in rows for _, problem in row.checks]
     return environment.get_template("batch.html.j2").render(
         name=name,

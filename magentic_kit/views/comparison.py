@@ -17,7 +17,7 @@ def comparison(before: RunRecord, after: RunRecord) -> Iterator[str]:
 
     A line of a text begins with `-`, `+` or a space, so that none passes for one of ours.
     """
-    yield from _table(_figures(before), _figures(after))
+    yield from _table(figures(before), figures(after))
     texts = (
         ("plan", _plan(before), _plan(after)),
         ("rounds", _rounds(before), _rounds(after)),
@@ -28,7 +28,8 @@ def comparison(before: RunRecord, after: RunRecord) -> Iterator[str]:
         yield from _difference(name, old, new)
 
 
-def _figures(record: RunRecord) -> dict[str, str]:
+def figures(record: RunRecord) -> dict[str, str]:
+    """The figures of a run in words, by what they count."""
     outcome = record.outcome or "unfinished"
     tokens, cached = record.tokens, record.totals["cached_tokens"]
     return {

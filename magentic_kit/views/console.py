@@ -136,6 +136,10 @@ class Console(Lines):
                 self._line(f"{event.by} answers in place of {event.service}: {event.error}", "yellow")
             case ev.ContextShortened():
                 self._line(f"{event.who}: too long for the model, {event.left_out} messages are left out", "yellow")
+            case ev.FunctionsLeftOut():
+                self._line(f"{event.plugin}: {len(event.reasons)} left out, such as {event.reasons[0]}", "yellow")
+            case ev.ServerMessage() if self._verbosity == "full":
+                self._line(f"{event.plugin}: {event.level}: {event.text}", "dim")
             case ev.TextCallCorrected():
                 names = ", ".join(one_line(name, 60) for name in event.functions)
                 self._line(f"{event.who}: wrote calls as text ({names}) and is asked to call by the API", "yellow")

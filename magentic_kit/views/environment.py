@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,16 @@ from magentic_kit.text import count, duration, money, one_line
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def environment_of(**options: Any) -> jinja2.Environment:
-    """The environment of a report's template; `options` as for `jinja2.Environment`."""
+@cache
+def read_template(name: str) -> str:
+    """The text of a style sheet or a script that stands beside the templates."""
+    return (TEMPLATES / name).read_text("utf-8")
+
+
+def environment_of(*folders: Path, **options: Any) -> jinja2.Environment:
+    """The environment of templates of reports, and of `folders` besides; `options` as for `jinja2.Environment`."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([TEMPLATES, *folders]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -8,7 +8,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -21,7 +23,7 @@ from magentic_kit import events as ev
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.usage import savings, tokens_of
 from magentic_kit.text import count, printable
-from magentic_kit.views.environment import TEMPLATES, environment_of
+from magentic_kit.views.environment import environment_of, read_template
 
 _MOST_BYTES = 5_000_000
 _BUDGETS = (800_000, 200_000, 50_000)  # characters of all texts, and of all results; the next if a page is too big
@@ -59,15 +61,52 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).en
 _MARKDOWN.validateLink = lambda url: url.lower().startswith(("http://", "https://"))  # type: ignore[method-assign]
 
 
+@dataclass(frozen=True)
+class TextLimits:
+    """Characters to which each text is cut, and each tool's arguments and result."""
+
+    text: int = _TEXT_LIMIT
+    result: int = _RESULT_LIMIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveState:
+    """Where a run stands that is under way: a word, a sentence, and its seconds so far."""
+
+    status: str
+    sentence: str
+    seconds: float | None = None
+
+
 def html(record: RunRecord) -> str:
     """The page, under 5 MB: results and texts are cut, the longest first, with a word about where the rest is."""
-    data = record.to_dict()
-    results, texts = sorted(_lengths(data.pop("tool_calls"))), sorted(_lengths(data))
-    for budget in _BUDGETS:
-        page = _render(record, _fair_share(texts, budget, _TEXT_LIMIT), _fair_share(results, budget, _RESULT_LIMIT))
+    for limits in text_limits(record):
+        page = page_environment(limits).get_template("report.html.j2").render(page_context(record))
         if len(page.encode()) < _MOST_BYTES:
             break
     return page
+
+
+def text_limits(record: RunRecord) -> Iterator[TextLimits]:
+    """Yields limits for the page of a run, each stricter than the one before."""
+    data = record.to_dict()
+    results, texts = sorted(_lengths(data.pop("tool_calls"))), sorted(_lengths(data))
+    for budget in _BUDGETS:
+        yield TextLimits(_fair_share(texts, budget, _TEXT_LIMIT), _fair_share(results, budget, _RESULT_LIMIT))
+
+
+class ReportParts:
+    """The parts of a run's page, each an element whose id is its name."""
+
+    def __init__(self, record: RunRecord, limits: TextLimits, live: LiveState | None, *, run_link: str) -> None:
+        template = page_environment(limits).get_template("parts.html.j2")
+        self._macros: Any = template.make_module(page_context(record, live, run_link=run_link))
+
+    def render(self, name: str) -> str:
+        """Returns a part: `head`, `answer`, `timeline`, `tokens`, `plan`, `loose`, `errors`, or `round-N`."""
+        if name.startswith("round-"):
+            return str(self._macros.round(int(name.removeprefix("round-"))))
+        return str(getattr(self._macros, name.replace("-", "_"))())
 
 
 def changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -83,12 +122,13 @@ def changes(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]
             yield from ((tag, text) for tag, text in (("del", before), ("ins", after)) if text)
 
 
-@lru_cache(maxsize=4)
-def _template(text_limit: int, result_limit: int) -> jinja2.Template:
+@lru_cache(maxsize=8)
+def page_environment(limits: TextLimits, *folders: Path) -> jinja2.Environment:
+    """The environment of pages with texts of these limits, and with the templates of `folders` besides the report's."""
     environment = environment_of(
-        autoescape=True, finalize=lambda value: value if isinstance(value, Markup) else printable(str(value))
+        *folders, autoescape=True, finalize=lambda value: value if isinstance(value, Markup) else printable(str(value))
     )
-    cut, result = partial(_cut, limit=text_limit), partial(_cut, limit=result_limit)
+    cut, result = partial(_cut, limit=limits.text), partial(_cut, limit=limits.result)
     environment.filters |= {
         "cut": cut,
         "reasons": _reasons,
@@ -97,27 +137,45 @@ def _template(text_limit: int, result_limit: int) -> jinja2.Template:
         "arguments": lambda data: result(json.dumps(data, ensure_ascii=False, indent=2, default=str)),
         "changes": lambda old, new: changes(*([f"{line}\n" for line in cut(t).splitlines()] for t in (old, new))),
     }
-    return environment.get_template("report.html.j2")
+    return environment
 
 
-def _render(record: RunRecord, text_limit: int, result_limit: int) -> str:
+def page_context(
+    record: RunRecord, live: LiveState | None = None, *, run_link: str = "../RUN/report.html"
+) -> dict[str, Any]:
+    """What the templates of a run's page are rendered with.
+
+    `live` is where the run stands, None if it has ended; `run_link` the address of another run's page, with `RUN` for
+    its id.
+    """
     pixels = min(max(_PIXELS, 24 * len(record.turns)), 20_000)
-    style, script = ((TEMPLATES / f"report.{suffix}").read_text("utf-8") for suffix in ("css", "js"))
+    style, script = (read_template(f"report.{suffix}") for suffix in ("css", "js"))
     tools = zip((span for span in record.timeline.spans if span.kind == "tool"), record.tool_calls, strict=False)
-    return _template(text_limit, result_limit).render(
-        record=record,
-        stalled=ev.stalled,
-        numbers=sorted({ledger.round for ledger in record.rounds} | {turn.round for turn in record.turns}),
-        turns=list(enumerate(record.turns, 1)),
-        tools=list(tools),
-        savings=savings(record.windows),
-        most=max([1, *(tokens_of(sums) or 0 for sums in record.usage.values())]),
-        pixels=pixels,
-        width="100%" if pixels == _PIXELS else pixels,
-        style=Markup(style),
-        script=Markup(script),
-        hashes={"style": sha256(style), "script": sha256(script)},
-    )
+    timeline = record.timeline
+    if live and timeline.began:
+        timeline = replace(timeline, last=max(timeline.last, ev.seconds(ev.now())))
+    return {
+        "record": record,
+        "live": live,
+        "run_link": run_link,
+        "chart": timeline,
+        "stalled": ev.stalled,
+        "numbers": round_numbers(record),
+        "turns": list(enumerate(record.turns, 1)),
+        "tools": list(tools),
+        "savings": savings(record.windows),
+        "most": max([1, *(tokens_of(sums) or 0 for sums in record.usage.values())]),
+        "pixels": pixels,
+        "width": "100%" if pixels == _PIXELS else pixels,
+        "style": Markup(style),
+        "script": Markup(script),
+        "hashes": {"style": sha256(style), "script": sha256(script)},
+    }
+
+
+def round_numbers(record: RunRecord) -> list[int]:
+    """The numbers of the rounds that a page shows."""
+    return sorted({ledger.round for ledger in record.rounds} | {turn.round for turn in record.turns})
 
 
 def _markdown(text: str) -> Markup:

@@ -234,7 +234,7 @@ def test_a_live_run_is_followed_from_another_terminal_to_its_end(tmp_path: Path)
     for event in events[10:]:
         journal.write(event)
     seen += follower.stderr.read()
-    follower.wait(30)
+    follower.communicate(timeout=30)
     journal.close()
     assert (seen, follower.returncode) == (GOLDEN[sample.satisfied], 0)
 

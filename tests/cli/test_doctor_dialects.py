@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.openai_server import Reply, Request, ledger
+from support.openai_server import Reply, Request, error, ledger
 from support.real_servers import (
     RealServer,
     call_delta,
@@ -63,6 +63,23 @@ def test_a_dialect_is_found_and_advised(name: str, tmp_path: Path, capsys: pytes
         code, out = doctor(server, tmp_path, capsys)
     assert code == 0, out
     assert "dialect: [" in out and dialect in out
+
+
+FAULTS = {
+    "an overloaded server": (error(503, "overloaded"), "try again later"),
+    "too many requests": (error(429, "slow down", retry_after=0), "try again later"),
+    "a template that raises": (error(500, "Value is not callable: null at row 58"), "see the server's own log"),
+    "no credit": (error(402, "Insufficient Balance"), "add credit"),
+    "a model that is not there": (openai_words(404, "The model `m` does not exist"), "check the model's name"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_advice_is_what_may_help(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reply, advice = FAULTS[name]
+    with RealServer(lambda request: reply) as server:
+        code, out = doctor(server, tmp_path, capsys)
+    assert code == 1 and advice in " ".join(out.split()), out
 
 
 def test_a_model_that_writes_calls_as_text_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import pexpect
 import pytest
 import yaml
+from support.needs import lacking
 from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall
 
 from magentic_kit import TeamFactory
@@ -36,7 +37,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     """The environment of a fresh shell that has uv, and neither this project's commands nor its packages."""
     uv = shutil.which("uv")
     if uv is None:
-        pytest.skip("needs uv")
+        lacking("uv", "pip install uv")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "uv").write_text(f'#!/bin/sh\nexec {uv} "$@"\n')
     (tmp_path / "bin" / "uv").chmod(0o755)

@@ -93,6 +93,16 @@ def test_a_complaint_holds_no_escape_sequence_but_its_own_colour(tmp_path: Path)
     assert child.read().decode().startswith("\x1b[31mthere are no runs in ␛]52;c;ZXZpbA==␇;")
 
 
+def test_a_complaint_does_not_quote_a_key(tmp_path: Path) -> None:
+    key = "sk-proj-Ab12Cd34Ef56Gh78"
+    write_scripted_team(tmp_path, answer="a")
+    with (tmp_path / "team.yaml").open("a") as file:
+        file.write(f"manager: {{service: {key}}}\n")
+    done = run_command("validate", "team.yaml", cwd=tmp_path)
+    assert done.returncode == 2 and b"there is no service '[secret]'" in done.stderr, done
+    assert key.encode() not in done.stdout + done.stderr
+
+
 def write_scripted_team(folder: Path, *, answer: str) -> None:
     script = {
         "manager": {"facts": "f", "plan": "事実 → 計画", "ledger": [{"ledger": {"satisfied": True}}], "answer": answer}

@@ -162,6 +162,7 @@ def test_a_reader_of_events_who_leaves_ends_the_run_in_order(tmp_path: Path) -> 
         left.set()
         printed = process.stderr.read()
         assert process.wait(60) == 130
+        process.stderr.close()
     assert last_event(tmp_path)["outcome"] == "cancelled"
     assert "Traceback" not in printed and "BrokenPipe" not in printed
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from support.cluster import brain
+from support.needs import lacking
 from support.openai_server import OpenAIServer
 from support.postgres import Postgres, installed
 
@@ -22,7 +23,7 @@ _NUMBERS = count()
 def postgres() -> Iterator[Postgres]:
     """A server whose database `template` has our tables."""
     if not installed():
-        pytest.skip("no PostgreSQL here: apt-get install postgresql")
+        lacking("PostgreSQL", "apt-get install postgresql")
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
         started = Postgres(Path(folder))
         create(started, "template", "template1")

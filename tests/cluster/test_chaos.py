@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from support.cluster import MODEL_CALLS, Process, at_work, brain, check_done_once, ended, states, team, wait_for
+from support.cluster import MODEL_CALLS, Process, at_work, brain, check_done_once, ended, state, states, team, wait_for
 from support.openai_server import OpenAIServer, Request
 from support.postgres import Postgres
 
@@ -27,30 +27,34 @@ from magentic_kit.cluster.database import Database
 def test_sixty_runs_outlive_a_kill_a_freeze_and_a_restart(
     tmp_path: Path, postgres: Postgres, database: Database, url: str, server: OpenAIServer
 ) -> None:
-    effects, factory = tmp_path / "effects", team(tmp_path, server)
+    effects = tmp_path / "effects"
+    database.submit(team(tmp_path, server, review={"plan": True}), "reviewed", id="reviewed")
+    factory = team(tmp_path, server)
     for n in range(60):
         database.submit(factory, f"job-{n}", id=f"run-{n}")
         if n % 10 == 0:
             database.submit(factory, f"job-{n}", id=f"run-{n}")
     with ExitStack() as stack:
-        killed, frozen, steady = (
-            stack.enter_context(Process(url, tmp_path, name, "--concurrency", "4"))
-            for name in ("killed", "frozen", "steady")
-        )
-        wait_for(lambda: len(server.requests) > 60, 300)
+        workers = [stack.enter_context(Process(url, tmp_path, name, "--concurrency", "4")) for name in "abc"]
+        wait_for(lambda: len(server.requests) > 60 and state(database, "reviewed") == "waiting", 300)
+        # The one that is killed has the run that waits for a person, too.
+        waits = database.entry("reviewed").worker
+        killed, frozen, steady = sorted(workers, key=lambda worker: f"-{worker.process.pid}-" not in waits)
         killed.signal(signal.SIGKILL, database)
         frozen.signal(signal.SIGSTOP, database)
         wait_for(lambda: not frozen.holds(database))  # others have taken its runs over, or parked them
         postgres.control("restart", "-m", "immediate")
         assert "queued" in states(database), "this is the middle"
         frozen.process.send_signal(signal.SIGCONT)
+        command = [sys.executable, "-m", "magentic_kit", "answer", "reviewed", "approve", "--database", url]
+        subprocess.run(command, check=True)
         wait_for(lambda: all(frozen.knows(id) for id in frozen.lost))
         wait_for(lambda: ended(database, effects, frozen), 180)
         assert "given up: another worker has taken" in frozen.told
         for worker in (frozen, steady):
             worker.process.send_signal(signal.SIGTERM)
             assert worker.process.wait(20) == 0, worker.told
-    check_done_once(database, server, effects, 60, killed.lost | frozen.lost)
+    check_done_once(database, server, effects, 61, killed.lost | frozen.lost)
     # Any machine derives the log and the reports.
     command = [sys.executable, "-m", "magentic_kit", "result", "run-7", "--database", url, "--out", tmp_path]
     told = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -73,13 +77,13 @@ def test_a_run_that_waits_for_a_person_outlives_its_worker(
         killed.signal(signal.SIGKILL, database)
     with Process(url, tmp_path, "steady") as steady:
         wait_for(lambda: not states(database) & {"queued", "running"})
-        assert "parked" in states(database), "a tool was under way in one of them"
+        assert "waiting" in states(database), "a tool was under way in one of them"
         steady.process.kill()
     for entry in database.entries():
-        if entry.state == "parked":
+        if entry.state == "waiting":
             done = entry.note.split("text='")[1].partition("'")[0] in effects.read_text().split()
             word = ["--skip-tool", "noted by hand"] if done else ["--repeat-tool"]
-            command = [sys.executable, "-m", "magentic_kit", "settle", entry.id, *word, "--database", url]
+            command = [sys.executable, "-m", "magentic_kit", "answer", entry.id, *word, "--database", url]
             subprocess.run(command, check=True)
     with Process(url, tmp_path, "late"):
         wait_for(lambda: ended(database, effects))

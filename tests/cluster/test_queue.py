@@ -6,16 +6,18 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import run as call
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 import yaml
 from support.cluster import at_work, brain, state, states, team, wait_for
-from support.openai_server import OpenAIServer, Reply
+from support.openai_server import OpenAIServer, Reply, Request
 
 from magentic_kit import ConfigError
 from magentic_kit.cli import app
@@ -62,28 +64,45 @@ def test_each_run_is_taken_once_in_the_order_of_priority_and_age(
     assert first > time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(began + 2))
 
 
-def test_a_run_is_cancelled_wherever_it_is(database: Database, tmp_path: Path) -> None:
-    with OpenAIServer(lambda request: Reply(hang="before") if request.task == "hang" else brain(request)) as server:
+def test_a_run_is_cancelled_wherever_it_is_and_goes_on(
+    database: Database, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hung = list[str]()
+
+    def hang_once(request: Request) -> Any:
+        if request.task != "hang" or hung:
+            return brain(request)
+        hung.append(request.task)
+        return Reply(hang="before")
+
+    with OpenAIServer(hang_once) as server:
         factory = team(tmp_path, server)
         (tmp_path / "broken").mkdir()
         broken = team(tmp_path / "broken", server)
         (tmp_path / "broken" / "notes.py").unlink()
-        database.submit(broken, id="parked")
+        database.submit(broken, id="waiting")
         database.submit(factory, "job", id="done")
         database.submit(factory, "hang", id="running")
         with at_work(database):
-            wait_for(lambda: state(database, "parked") == "parked" and state(database, "done") == "satisfied")
+            wait_for(lambda: state(database, "waiting") == "waiting" and state(database, "done") == "satisfied")
             wait_for(lambda: server.hanging)
             database.submit(factory, id="queued", delay=60)
-            cancelled = [database.cancel(id) for id in ("running", "parked", "done", "queued")]
+            cancelled = [database.cancel(id) for id in ("running", "waiting", "done", "queued")]
             assert cancelled == ["cancelled", "cancelled", "satisfied", "cancelled"]
             wait_for(lambda: not server.hanging)
         with pytest.raises(ConfigError, match="there is no run 'nope'"):
             database.cancel("nope")
-        # DBOS takes nothing more from a run that is cancelled; what it had done is there.
+        # DBOS takes nothing more from a run that is cancelled: whoever reads the log gives it its end.
         record, run_dir = derive(database, "running", tmp_path / "out", ["json"])
         assert record.outcome == "cancelled" and read_log(run_dir)[0] == database.history("running").log()
         assert '"outcome": "cancelled"' in (run_dir / "result.json").read_text()
+        assert app.run(["show", "running", "--database", url]) == 0
+        assert "cancelled" in capsys.readouterr().err
+        database.answer("running", "retry")
+        with at_work(database):
+            wait_for(lambda: state(database, "running") == "satisfied")
+        derive(database, "running", tmp_path / "out", ["json"])
+        assert read_log(run_dir)[0] == database.history("running").log()
 
 
 def test_runs_that_ended_long_ago_are_deleted_with_their_logs(
@@ -94,17 +113,17 @@ def test_runs_that_ended_long_ago_are_deleted_with_their_logs(
     (tmp_path / "broken").mkdir()
     broken = team(tmp_path / "broken")
     (tmp_path / "broken" / "notes.py").unlink()
-    database.submit(broken, id="parked")
+    database.submit(broken, id="waiting")
     with at_work(database):
-        wait_for(lambda: state(database, "done") == "satisfied" and state(database, "parked") == "parked")
+        wait_for(lambda: state(database, "done") == "satisfied" and state(database, "waiting") == "waiting")
     assert app.run(["purge", "--older-than", "1", "--database", url]) == 0 and not capsys.readouterr().out
     assert app.run(["purge", "--older-than", "0", "--database", url]) == 0
-    assert capsys.readouterr().out == "done\n" and {entry.id for entry in database.entries()} == {"queued", "parked"}
+    assert capsys.readouterr().out == "done\n" and {entry.id for entry in database.entries()} == {"queued", "waiting"}
     with pytest.raises(ConfigError, match="there is no run 'done'"):
         database.history("done")
     with database.engine.connect() as connection:
         logs = connection.execute(sa.text("SELECT DISTINCT workflow_uuid FROM dbos.streams")).scalars().all()
-    assert logs == ["parked"]
+    assert logs == ["waiting"]
 
 
 # -- limits
@@ -175,16 +194,20 @@ def test_the_commands_say_how_a_run_stands(
     assert command("status") == (0, "run\tqueued")
     (tmp_path / "notes.py").rename(tmp_path / "elsewhere.py")
     with at_work(database):
-        wait_for(lambda: state(database, "run") == "parked")
+        wait_for(lambda: state(database, "run") == "waiting")
         entry = database.entry("run")
         code, line = command("status", "run")
-        assert code == 0 and line == f"run\tparked\t{entry.worker}\t{entry.note}" and "notes" in line
+        assert code == 0 and line == f"run\twaiting\t{entry.worker}\t{entry.note}" and "notes" in line
         assert command("result", "run")[0] == 1
         database.limit(concurrency=1)
         for n in range(3):
             command("submit", str(tmp_path / "team.yaml"), "--id", f"more-{n}", "--delay", "60")
-    assert command("settle", "run", "--skip-tool", "done by hand")[0] == 0
-    assert database.entry("run").words == {"*": "done by hand"}
+    code, shown = command("inbox")
+    assert code == 0 and shown.startswith("run: problem (") and entry.note in shown
+    assert shown.endswith("magentic-kit answer run retry") and command("inbox", "run") == (0, shown)
+    with pytest.raises(ConfigError, match="the answer should be retry"):
+        command("answer", "run", "--skip-tool", "done by hand")
+    assert command("answer", "run", "retry")[0] == 0
     assert command("cancel", "r*") == (0, "cancelled")
     assert command("cancel", "more-[01]", "more-2") == (0, "cancelled\ncancelled\ncancelled")
     assert command("limits", "--concurrency", "0") == (0, "no limits")
@@ -236,7 +259,8 @@ def test_the_commands_of_the_example_run_in_their_order(
                 assert done.returncode == 0, done.stderr
                 outputs.append(done.stdout)
     assert outputs[0] == "monday\n" and outputs[1].startswith("monday\tsatisfied")
-    assert outputs[2] == "the answer of Which region grew fastest?\n" and '"monday"' in outputs[3]
+    assert not outputs[2], "the console is no output"
+    assert outputs[3] == "the answer of Which region grew fastest?\n" and '"monday"' in outputs[4]
     assert (tmp_path / "runs" / "monday" / "report.html").exists()
 
 
@@ -249,3 +273,5 @@ def test_the_container_example_starts_what_there_is() -> None:
     last = (EXAMPLE / "Dockerfile").read_text().splitlines()[-1]
     program, command = json.loads(last.removeprefix("CMD "))
     assert program == "magentic-kit" and command in COMMANDS
+    if shutil.which("docker") and call(["docker", "compose", "version"], capture_output=True).returncode == 0:
+        call(["docker", "compose", "-f", EXAMPLE / "compose.yaml", "config", "--quiet"], check=True)

@@ -12,7 +12,9 @@ from support.openai_server import OpenAIServer, Reply
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.cluster.database import QUEUE, Database
+from magentic_kit.cluster.adoption import Liveness
+from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.entry import QUEUE
 from magentic_kit.cluster.queued import derive
 from magentic_kit.runlog.reader import read_log
 
@@ -44,10 +46,10 @@ def test_a_team_that_cannot_run_here_waits_for_a_person(
     (tmp_path / "notes.py").rename(tmp_path / "elsewhere.py")
     sys.modules.pop("notes", None)
     with at_work(database):
-        wait_for(lambda: state(database, "run") == "parked")
+        wait_for(lambda: state(database, "run") == "waiting")
         assert "notes" in database.entry("run").note
         (tmp_path / "elsewhere.py").rename(tmp_path / "notes.py")
-        database.settle("run", {})
+        database.answer("run", "retry")
         wait_for(lambda: state(database, "run") == "satisfied")
 
 
@@ -96,9 +98,9 @@ def test_a_run_that_lost_its_worker_anywhere_is_finished(
     leave_behind(database, tmp_path, logs)
     with at_work(database, concurrency=8):
         wait_for(lambda: not states(database) & {"queued", "running"})
-        assert {entry.id for entry in database.entries() if entry.state == "parked"} == unknown
+        assert {entry.id for entry in database.entries() if entry.state == "waiting"} == unknown
         for id in unknown:
-            database.settle(id, {"*": None})
+            database.answer(id, calls={"*": None})
         wait_for(lambda: states(database) == {"satisfied"})
     assert len(server.requests) - paid == due, "what was finished is not paid for again"
     answers = {ev.to_dict(database.history(entry.id).log()[-1])["answer"] for entry in database.entries()}
@@ -125,14 +127,14 @@ def test_a_tool_of_unknown_outcome_is_not_repeated_silently(
     leave_behind(database, tmp_path, {"run": {"": log[: began + 1]}})
     with at_work(database):
         if word:
-            wait_for(lambda: state(database, "run") == "parked")
+            wait_for(lambda: state(database, "run") == "waiting")
             note = database.entry("run").note
             assert "nobody knows whether notes.add(text='job/two'), called by Writer, had its effect" in note
             assert (tmp_path / "effects").read_text() == ""
-            database.settle("run", {"Writer#7.0": None})  # which is none of those
-            wait_for(lambda: database.history("run").takes == 3 and state(database, "run") == "parked")
+            database.answer("run", calls={"Writer#7.0": None})  # which is none of those
+            wait_for(lambda: database.history("run").takes == 3 and state(database, "run") == "waiting")
             assert f"--call {next(iter(word))}" in database.entry("run").note
-            database.settle("run", word)
+            database.answer("run", calls=word)
         wait_for(lambda: state(database, "run") == "satisfied")
     assert (tmp_path / "effects").read_text().split() == noted
     assert ("noted by hand" in str(server.requests[-1].messages)) == ("noted by hand" in str(word))
@@ -143,17 +145,17 @@ def test_a_persons_word_holds_once(database: Database, tmp_path: Path, server: O
     log = whole_log(database, tmp_path, server)
     began = next(e.seq for e in log if isinstance(e, ev.ToolCallStarted))
     database.submit(team(tmp_path, server), "job", id="run")
-    with pytest.raises(Exception, match="run 'run' is queued: nobody has to settle it"):
-        database.settle("run", {"*": None})
+    with pytest.raises(Exception, match="run 'run' is queued: nobody is asked anything"):
+        database.answer("run", calls={"*": None})
     leave_behind(database, tmp_path, {"run": {"": log[: began + 1]}})
     with at_work(database):
-        wait_for(lambda: state(database, "run") == "parked")
-    database.settle("run", {"*": None})
+        wait_for(lambda: state(database, "run") == "waiting")
+    database.answer("run", calls={"*": None})
     abandon(database, tmp_path, {"run": [[{"worker": "lost"}]]})  # who may have made the call once more
     with at_work(database):
-        wait_for(lambda: state(database, "run") == "parked")
+        wait_for(lambda: state(database, "run") == "waiting")
         assert (tmp_path / "effects").read_text() == ""
-        database.settle("run", {"*": "by hand"})
+        database.answer("run", calls={"*": "by hand"})
         wait_for(lambda: state(database, "run") == "satisfied")
 
 
@@ -187,9 +189,9 @@ def test_a_team_inside_a_run_that_lost_its_worker_goes_on_too(
     parked = f"run-{tool + 1}"
     with at_work(database):
         wait_for(lambda: not states(database) & {"queued", "running"})
-        assert [entry.id for entry in database.entries() if entry.state == "parked"] == [parked]
+        assert [entry.id for entry in database.entries() if entry.state == "waiting"] == [parked]
         assert f"{inner}/Analyst#0.0: nobody knows whether notes.add(" in database.entry(parked).note
-        database.settle(parked, {f"{inner}/Analyst#0.0": "noted by hand"})
+        database.answer(parked, calls={f"{inner}/Analyst#0.0": "noted by hand"})
         wait_for(lambda: states(database) == {"satisfied"})
     assert len(server.requests) - paid == due, "what was finished is not paid for again"
     derive(database, parked, tmp_path / "out", ["json"])
@@ -201,5 +203,18 @@ def test_a_run_that_costs_every_worker_its_life_is_parked(database: Database, tm
     database.submit(team(tmp_path), "job", id="run")
     abandon(database, tmp_path, {"run": [[{"worker": f"lost-{n}"}] for n in range(5)]})
     with at_work(database, lease=0.5):
-        wait_for(lambda: state(database, "run") == "parked")
+        wait_for(lambda: state(database, "run") == "waiting")
         assert database.entry("run").note == "5 workers were lost with it"
+
+
+def test_a_worker_that_comes_back_has_time_to_show_that_it_lives(database: Database, tmp_path: Path) -> None:
+    database.submit(team(tmp_path), "job", id="run")
+    taken = {"run": [[{"worker": "lost"}]]}
+    abandon(database, tmp_path, taken)
+    adopter = Liveness(database, "adopter", lease=1.0, patience=1.0, lost=print)
+    with database.engine.connect() as session:
+        while state(database, "run") == "running":
+            adopter._adopt(session)
+        abandon(database, tmp_path, taken)  # by a worker of the same name, whose lock is free once more
+        adopter._adopt(session)
+    assert state(database, "run") == "running"

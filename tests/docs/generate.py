@@ -28,6 +28,7 @@ SECTIONS = {  # model -> heading of its part
     "Price": "price",
     "ManagerConfig": "manager",
     "ManagerPrompts": "prompts",
+    "AnswerConfig": "answer",
     "Limits": "limits",
     "ReviewConfig": "review",
     "ReportConfig": "report",

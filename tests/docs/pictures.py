@@ -1,18 +1,23 @@
-"""Makes the README's pictures from a real run: what a terminal shows of it, and its report in Chromium."""
+"""Makes the README's pictures from real runs: what a terminal shows, the report and the live page in Chromium."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
 
 import pexpect
 import pyte
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
@@ -62,14 +67,40 @@ def style_of(colour: str, bold: bool, italic: bool, underline: bool) -> Style:
     return Style(color=f"#{named}" if hexadecimal else named, bold=bold, italic=italic, underline=underline)
 
 
-def screenshot(page: Path, target: Path) -> None:
-    """The top of the report, as a browser shows it."""
+@contextmanager
+def browser_view() -> Iterator[Page]:
+    """A window of Chromium."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), chromium_sandbox=False)
-        view = chromium.new_page(viewport={"width": 1000, "height": 1000}, device_scale_factor=1.25)
+        yield chromium.new_page(viewport={"width": 1000, "height": 1000}, device_scale_factor=1.25)
+        chromium.close()
+
+
+def screenshot(page: Path, target: Path) -> None:
+    """The top of the report, as a browser shows it."""
+    with browser_view() as view:
         view.goto(page.as_uri())
         view.screenshot(path=target)
-        chromium.close()
+
+
+def live_screenshot(folder: Path, target: Path) -> None:
+    """The live page of a run that asks whether a file may be written."""
+    shutil.copytree(ROOT / "configs", folder / "own")  # its notes are read and written
+    command = [sys.executable, "-m", "magentic_kit", "ui", "own/plan_review.yaml", "--no-open", "--port", "0"]
+    server = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+    with browser_view() as view:
+        view.goto(address)
+        view.click("text=workshop")
+        view.click("button[value=run]")
+        view.click(".ask [value=approve]")
+        view.wait_for_selector("text=May Foreman call")
+        view.wait_for_selector("#now .meters")
+        view.mouse.move(0, 0)
+        view.screenshot(path=target, animations="disabled")
+    server.send_signal(signal.SIGINT)
+    server.wait()
 
 
 if __name__ == "__main__":
@@ -77,4 +108,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         screen = run_in_terminal(Path(folder))
         (IMAGES / "console.svg").write_text(as_svg(screen), encoding="utf-8")
+        live_screenshot(Path(folder), IMAGES / "live.png")
         screenshot(next(Path(folder).glob("runs/*/report.html")), IMAGES / "report.png")

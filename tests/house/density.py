@@ -8,6 +8,7 @@ import statistics
 import sys
 import tokenize
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "magentic_kit"
@@ -77,6 +78,7 @@ def modules(folder: Path = PACKAGE) -> list[Path]:
     return sorted(path for path in folder.rglob("*.py") if "templates" not in path.parts)
 
 
+@cache
 def density(folder: Path = PACKAGE) -> dict[str, float]:
     """Each construct per 100 code lines of all modules below a folder, and `code lines` themselves."""
     total: Counter[str] = Counter()

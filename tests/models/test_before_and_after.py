@@ -75,10 +75,18 @@ async def test_a_manager_that_was_satisfied_before_anybody_spoke_is_told(tmp_pat
     assert "before any agent had spoken" in (result.run_dir / "report.md").read_text("utf-8")
 
 
-async def test_a_plugin_that_could_not_be_started_is_told_at_the_end() -> None:
+GONE: dict[str, dict[str, Any]] = {
+    "an MCP program that is not there": {"type": "mcp", "transport": "stdio", "command": "no-such-program-anywhere"},
+    "an MCP program that ends at once": {"type": "mcp", "transport": "stdio", "command": "false"},
+    "an MCP server that nobody runs": {"type": "mcp", "transport": "http", "url": "http://127.0.0.1:9/mcp"},
+}
+
+
+@pytest.mark.parametrize("name", GONE)
+async def test_a_plugin_that_could_not_be_started_is_told_at_the_end(name: str) -> None:
     with RealServer(brain()) as server:
         made = team(server.base_url)
-        made["plugins"] = {"gone": {"type": "mcp", "transport": "stdio", "command": "no-such-program-anywhere"}}
+        made["plugins"] = {"gone": GONE[name]}
         made["agents"][0]["tools"] = [{"id": "gone.*"}]
         async with TeamFactory.from_dict(made) as factory:
             result = await factory.run("t", out=None)

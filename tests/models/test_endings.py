@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.openai_server import Reply, error, ledger
-from support.real_servers import RealServer, brain, call_delta, delta, events, openai_words, team
+from support.real_servers import RealServer, brain, call_delta, completion, delta, events, openai_words, team
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
@@ -29,6 +29,11 @@ ENDINGS: dict[str, tuple[Reply, str]] = {
     "Azure: cut by `content_filter`": (FILTERED, "cut by the provider's content filter"),
     "Gemini: cut by `SAFETY`": (SAFETY, "cut by the provider's content filter"),
     "OpenAI: a refusal in place of content": (REFUSED, "is a refusal"),
+    "a refusal in one JSON body": (completion(None, refusal="I cannot help with that."), "is a refusal"),
+    "a refusal as a part of the content": (
+        events(delta(content=[{"type": "refusal", "refusal": "I cannot help with that."}]), delta("stop")),
+        "is a refusal",
+    ),
 }
 
 
@@ -120,6 +125,26 @@ async def test_a_manager_that_refuses_every_ledger_fails_the_run_by_its_words() 
     assert "Ada has looked." in result.answer, "what was said last is not lost"
 
 
+NO_LEDGERS: dict[str, Reply] = {
+    "nobody's name": Reply(ledger("Eve", "Your turn, Eve.")),
+    "words alone": Reply("Ada should speak next."),
+    "a ledger that is cut off": Reply(ledger("Ada", "x")[:100], finish_reason="length"),
+    "nothing": Reply(""),
+}
+
+
+@pytest.mark.parametrize("name", NO_LEDGERS)
+async def test_a_manager_that_gives_no_ledger_in_three_attempts_ends_the_run_with_the_last_word(name: str) -> None:
+    answering = brain()
+    for turn in (1, 2, 3):
+        answering.on("manager", "ledger", turn, NO_LEDGERS[name])
+    with RealServer(answering) as server:
+        result, log = await run(server)
+    assert result.outcome == "failed" and result.error["kind"] == "ledger"
+    assert len([event for event in log if isinstance(event, ev.LedgerRejected)]) == 3
+    assert "Ada has looked." in result.answer
+
+
 REFUSALS: dict[str, Reply] = {
     "Azure: a content filter": openai_words(
         400, "The response was filtered due to the prompt triggering", code="content_filter"
@@ -191,11 +216,24 @@ async def run_tools(answers: Any, **changes: Any) -> tuple[Any, list[ev.AnyEvent
     return result, log, server
 
 
-async def test_an_agent_that_has_used_up_its_rounds_of_calls_says_so_and_keeps_the_results() -> None:
-    call = events(call_delta("math-calculate", '{"expression": "6 * 7"}', index=0, id="a"))
+SIX = call_delta("math-calculate", '{"expression": "6 * 7"}', index=0, id="a")
+USED_UP: dict[str, tuple[Reply, str]] = {
+    "a call again and again": (events(SIX), "42"),
+    "words beside each call": (events(delta(content="I go on."), SIX), "42"),
+    "two calls at once": (events(SIX, call_delta("math-calculate", '{"expression": "5 + 5"}', index=1, id="b")), "10"),
+    "a call that fails each time": (
+        events(call_delta("math-calculate", '{"expression": "1 / 0"}', index=0, id="a")),
+        "division",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", USED_UP)
+async def test_an_agent_that_has_used_up_its_rounds_of_calls_says_so_and_keeps_the_results(name: str) -> None:
+    call, last = USED_UP[name]
     result, _, server = await run_tools(call, limits={"tool_rounds": 2, "retries": 0})
     assert result.outcome == "satisfied", result.error
-    assert "limits.tool_rounds" in result.record.turns[0].note and "42" in result.record.turns[0].note
+    assert "limits.tool_rounds" in result.record.turns[0].note and last in result.record.turns[0].note
     assert any("limits.tool_rounds" in str(request.messages) for request in server.requests)
 
 

@@ -145,7 +145,7 @@ TAGS = st.sampled_from(
 PARTS = st.lists(TAGS | st.text(alphabet="ab <>/{}", max_size=8), max_size=12).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=PARTS, cuts=st.lists(st.integers(0, 100), max_size=10))
 def test_a_text_is_split_the_same_whatever_way_it_is_cut(text: str, cuts: list[int]) -> None:
     places = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
@@ -153,7 +153,7 @@ def test_a_text_is_split_the_same_whatever_way_it_is_cut(text: str, cuts: list[i
     assert streamed(pieces) == streamed([text])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     thought=st.text(alphabet="ab {}\n", max_size=30),
     text=st.text(alphabet="ab {}\n", max_size=30),

@@ -136,6 +136,33 @@ COPES: dict[str, tuple[Refusal, str, dict[str, Any]]] = {
         ),
         *("no_parallel_tool_calls", {"parallel_tool_calls": True}),
     ),
+    "a gateway: no parallel_tool_calls, status 422": (
+        *(when(has("parallel_tool_calls"), fastapi_words("parallel_tool_calls")), "no_parallel_tool_calls"),
+        {"parallel_tool_calls": True},
+    ),
+    "LiteLLM: unsupported parameters": (
+        when(
+            has("parallel_tool_calls"),
+            openai_words(
+                400, "UnsupportedParamsError: the provider does not support parameters: ['parallel_tool_calls']"
+            ),
+        ),
+        *("no_parallel_tool_calls", {"parallel_tool_calls": True}),
+    ),
+    "Groq: json_object beside functions": (
+        when(
+            agents_only(has("response_format")),
+            openai_words(400, "response_format` json_object cannot be combined with tool/function calling"),
+        ),
+        *("no_response_format_with_tools", {"response_format": {"type": "json_object"}}),
+    ),
+    "Cerebras: functions beside response_format": (
+        when(
+            agents_only(has("response_format")),
+            openai_words(400, '"tools" is incompatible with "response_format"', code="wrong_api_format"),
+        ),
+        *("no_response_format_with_tools", {"response_format": {"type": "json_object"}}),
+    ),
     "Gemini: no response_format beside functions": (
         when(
             agents_only(has("response_format")),
@@ -153,6 +180,17 @@ COPES: dict[str, tuple[Refusal, str, dict[str, Any]]] = {
     "a local server: max_tokens in place of max_completion_tokens": (
         *(when(has("max_completion_tokens"), fastapi_words("max_completion_tokens")), "max_tokens"),
         {"max_completion_tokens": 500},
+    ),
+    "older Azure: max_tokens in place of max_completion_tokens": (
+        when(
+            has("max_completion_tokens"),
+            openai_words(400, "Unrecognized request argument supplied: max_completion_tokens"),
+        ),
+        *("max_tokens", {"max_completion_tokens": 500}),
+    ),
+    "Kimi: only one temperature": (
+        when(has("temperature"), openai_words(400, "invalid temperature: only 1 is allowed for this model")),
+        *("no_temperature", {"temperature": 0.2}),
     ),
     "gpt-5: only the default temperature": (
         when(
@@ -173,6 +211,15 @@ COPES: dict[str, tuple[Refusal, str, dict[str, Any]]] = {
         when(
             has_role("developer"),
             openai_words(400, "unknown variant `developer`, expected one of `system`, `user`, `assistant`, `tool`"),
+        ),
+        *("instructions_as_system", {}),
+    ),
+    "older Azure: no role developer": (
+        when(
+            has_role("developer"),
+            openai_words(
+                400, "'developer' is not one of ['system', 'assistant', 'user', 'function', 'tool'] - 'messages.0.role'"
+            ),
         ),
         *("instructions_as_system", {}),
     ),

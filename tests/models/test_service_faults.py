@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,33 @@ async def test_the_end_with_its_answer_is_inside_the_deadline_and_its_grace() ->
             result = await factory.run("t", out=None)
     assert (result.outcome, result.reason) == ("limited", "deadline")
     assert result.seconds <= 6
+
+
+SLOW_TO_END: dict[str, tuple[str, bool]] = {
+    "an MCP server that does not end by itself": ("stubborn", False),
+    "an MCP server that starts others": ("family", False),
+    "an MCP server that never answers": ("mute", False),
+    "an MCP server and a model that hangs in the answer": ("stubborn", True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW_TO_END)
+async def test_what_is_slow_to_end_is_ended_inside_the_grace_too(name: str) -> None:
+    fault, hangs = SLOW_TO_END[name]
+    hang = Reply("a b c", hang="in_stream")
+    answering = brain().on("Ada", "turn", None, hang)
+    if hangs:
+        answering.on("manager", "answer", None, hang)
+    with OpenAIServer(answering) as server:
+        made = team(server.base_url, limits={"deadline": 6})
+        command = [str(Path(__file__).parents[1] / "support/mcp_server.py"), "stdio", "0", fault, "slow-to-end"]
+        made["plugins"] = {"it": {"type": "mcp", "transport": "stdio", "command": sys.executable, "args": command}}
+        made["agents"][0]["tools"] = [{"id": "it.*"}]
+        async with TeamFactory.from_dict(made) as factory:
+            result = await factory.run("t", out=None)
+    assert (result.outcome, result.reason) == ("limited", "deadline")
+    assert result.seconds <= 8
 
 
 async def test_a_call_is_bounded_as_a_whole_and_its_silence_apart() -> None:

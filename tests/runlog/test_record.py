@@ -133,9 +133,9 @@ def test_a_round_stalls_without_progress_or_in_a_loop_unless_it_is_the_end(satis
 
 def test_the_data_has_its_documented_keys_in_a_stable_order():
     keys = (
-        "v run_id team task inputs outcome reason answer error notes limit started finished seconds config_hash "
-        "versions participants limits plans plan_reviews tool_reviews rounds turns tool_calls errors retries usage "
-        "totals windows reused stalls resets scripted seconds_exclude"
+        "v run_id team task inputs attachments follows outcome reason answer value error notes limit started finished "
+        "seconds config_hash versions participants limits plans plan_reviews tool_reviews rounds turns tool_calls "
+        "errors retries usage totals windows reused stalls resets scripted seconds_exclude"
     )
     for run in RUNS:
         assert " ".join(RunRecord.of(run()).to_dict()) == keys

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support import sample_events as sample
@@ -22,6 +23,7 @@ from magentic_kit.views.report import write_reports
 
 RUNS = [sample.satisfied, sample.limited, sample.failed_in_the_plan, sample.cancelled, sample.hostile]
 LOGS = [[ev.to_dict(event) for event in run() if event.logged] for run in RUNS]
+DEMO = Path(__file__).parents[2] / "configs" / "sales_analysis.yaml"
 CLI = [sys.executable, "-m", "magentic_kit"]
 
 
@@ -40,7 +42,7 @@ def shown(events, mode, verbosity="normal"):
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("tens", range(5))
+@pytest.mark.parametrize("tens", [*range(5), *(pytest.param(n, marks=pytest.mark.slow) for n in range(5, 10))])
 def test_a_changed_log_gives_one_clear_error_or_a_right_result(tens, tmp_path):
     read = 0
     for seed in range(100 * tens, 100 * tens + 100):
@@ -67,10 +69,9 @@ def test_a_changed_log_gives_one_clear_error_or_a_right_result(tens, tmp_path):
 def real_run(tmp_path_factory):
     """The events of a whole run of the demo, and its directory."""
     import asyncio
-    from pathlib import Path
 
     async def demo():
-        async with TeamFactory.from_yaml(Path(__file__).parents[2] / "configs" / "sales_analysis.yaml") as factory:
+        async with TeamFactory.from_yaml(DEMO, overrides={"services.default.delay": "1ms"}) as factory:
             return await factory.run(out=tmp_path_factory.mktemp("runs"))
 
     run_dir = asyncio.run(demo()).run_dir
@@ -82,7 +83,7 @@ def without_sums(events):
     return [{name: value for name, value in event.items() if name != "sum"} for event in events]
 
 
-@pytest.mark.parametrize("tens", range(2))
+@pytest.mark.parametrize("tens", [*range(2), *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 5))])
 async def test_a_changed_log_is_gone_on_with_or_refused_in_words(tens, real_run, tmp_path, caplog):
     events, original = real_run
     for seed in range(20 * tens, 20 * tens + 20):
@@ -121,6 +122,16 @@ def test_one_damaged_directory_takes_no_other_with_it(tmp_path):
     assert any(re.search(r"/whole +satisfied ", line) for line in lines)
     for name in ("fifo", "device", "directory", "sparse"):
         assert any(re.search(f"/{name} +damaged ", line) for line in lines), name
+    assert not [control for control in FORBIDDEN if control in listed.stdout.decode()]
+
+
+@pytest.mark.slow
+def test_a_list_of_a_thousand_changed_logs_has_them_all(tmp_path):
+    for seed in range(1_000):
+        write_log(tmp_path / f"run-{seed:03}", mutated(LOGS[seed % len(LOGS)], seed))
+    listed = subprocess.run([*CLI, "list", str(tmp_path)], capture_output=True, timeout=180)
+    assert listed.returncode == 0 and b"Traceback" not in listed.stderr
+    assert sum("/run-" in line for line in listed.stdout.decode().splitlines()) == 1_000
     assert not [control for control in FORBIDDEN if control in listed.stdout.decode()]
 
 

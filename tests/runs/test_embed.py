@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import importlib.util
 import inspect
 import io
 import json
@@ -19,26 +18,25 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import uvicorn
 import yaml
 from mcp import ClientSession, StdioServerParameters, stdio_client, types
 from mcp.client.streamable_http import streamable_http_client
-from support import sample_events
-from support.openai_server import OpenAIServer, Reply, TeamBrain
 from semantic_kernel import Kernel
 from semantic_kernel.agents import ChatCompletionAgent, SequentialOrchestration
 from semantic_kernel.agents.runtime import InProcessRuntime
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.functions import KernelArguments
+from support import sample_events
+from support.openai_server import OpenAIServer, Reply, TeamBrain
+from support.ports import listens
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.team.loading import load_team
-from magentic_kit.views.display import make_console
 from magentic_kit.runlog.reader import read_log
+from magentic_kit.team.loading import load_team
 from magentic_kit.testing import ScriptedChatCompletion
+from magentic_kit.views.display import make_console
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = """
@@ -376,7 +374,7 @@ async def over_http(command: list[str], folder: Path) -> AsyncIterator[ClientSes
         port = free.getsockname()[1]
     process = subprocess.Popen([sys.executable, *command, "--http", f"127.0.0.1:{port}"], cwd=folder)
     try:
-        await reached(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 30)
+        await reached(lambda: listens(port), 30)
         async with (
             streamable_http_client(f"http://127.0.0.1:{port}/mcp") as (read, write, _),
             ClientSession(read, write) as session,

@@ -25,7 +25,7 @@ REQUEST = httpx.Request("POST", "http://127.0.0.1/v1/chat/completions")
 
 
 def fault(error: BaseException) -> ServiceError:
-    return as_service_error(error, service="default", describe="gpt-5 at http://host/v1")
+    return as_service_error(error, service="default", describe="gpt-5 at http://host/v1", address="base_url")
 
 
 def line(text: str) -> str:
@@ -75,7 +75,7 @@ STATUSES: dict[str, tuple[BaseException, int, bool, str]] = {
     ),
     "no such model": (
         openai_error(404, "no model 'gpt-5'"),
-        *(404, False, "404 Not Found: no model 'gpt-5'; check the model's name and base_url"),
+        *(404, False, "404 Not Found: no model 'gpt-5'; check the model's name"),
     ),
     "timeout of a proxy": (openai_error(408), 408, True, "408 Request Timeout: no"),
     "conflict": (openai_error(409), 409, True, "409 Conflict: no"),
@@ -114,7 +114,7 @@ STATUSES: dict[str, tuple[BaseException, int, bool, str]] = {
     ),
     "ollama": (
         Shaped("model 'x' not found (status code: 404)", status_code=404),
-        *(404, False, "404 Not Found: model 'x' not found (status code: 404); check the model's name and base_url"),
+        *(404, False, "404 Not Found: model 'x' not found (status code: 404); check the model's name"),
     ),
     "bedrock": (
         boto(429, "ThrottlingException", "Too many requests"),
@@ -125,6 +125,40 @@ STATUSES: dict[str, tuple[BaseException, int, bool, str]] = {
         *(500, True, "500 Internal Server Error: (None) boom"),
     ),
 }
+
+
+NOT_FOUND: dict[str, tuple[Any, str]] = {
+    "OpenAI": (
+        {"message": "The model `m` does not exist or you do not have access to it.", "code": "model_not_found"},
+        "the model's name",
+    ),
+    "Ollama": ({"message": 'model "qwen3:8b" not found, try pulling it first'}, "the model's name"),
+    "vLLM": ({"message": "The model `m` does not exist.", "type": "NotFoundError"}, "the model's name"),
+    "Azure": (
+        {"code": "DeploymentNotFound", "message": "The API deployment for this resource does not exist."},
+        "the model's name",
+    ),
+    "Gemini": ({"message": "models/m is not found for API version v1beta"}, "the model's name"),
+    "a server without such a route": ({"message": "Not Found"}, "base_url and the model's name"),
+    "a page of a proxy": ("<html><body>404 page not found</body></html>", "base_url and the model's name"),
+    "FastAPI": ({"detail": "Not Found"}, "base_url and the model's name"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FOUND)
+def test_what_a_404_advises_blames_an_address_only_if_nobody_knows_the_model(name: str) -> None:
+    body, advice = NOT_FOUND[name]
+    assert str(fault(in_semantic_kernel(openai_error(404, body)))).endswith(f"; check {advice}")
+
+
+def test_a_message_whose_first_line_only_opens_it_is_told_with_what_follows() -> None:
+    told = str(fault(openai_error(500, "1 validation error:\n  body.response_format.type\n    should be 'text'")))
+    assert told == line("500 Internal Server Error: 1 validation error: body.response_format.type should be 'text'")
+
+
+def test_no_address_is_blamed_where_the_team_file_has_none() -> None:
+    told = as_service_error(openai_error(404, "Not Found"), service="default", describe="m", address="")
+    assert str(told) == "service 'default' (m): 404 Not Found: Not Found; check the model's name"
 
 
 @pytest.mark.parametrize("name", STATUSES)

@@ -10,17 +10,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from support import durable
 import pytest
-from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall, error
 from semantic_kernel.functions import kernel_function
+from support import durable
+from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall, error
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
 from magentic_kit.runlog.reader import read_log
+from magentic_kit.runlog.redaction import RedactedStream, Redactor
 from magentic_kit.team.people import PlanReview, ToolReview
 from magentic_kit.team.plan import TaskLedger
-from magentic_kit.runlog.redaction import RedactedStream, Redactor
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from typing import Any
 import pexpect
 import pytest
 import yaml
-from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall, ledger
 from semantic_kernel.functions import kernel_function
+from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall, ledger
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
@@ -452,3 +452,27 @@ async def test_a_run_of_a_given_plan_resumes_with_it(tmp_path: Path) -> None:
             again = await f.resume(first.run_dir or "").result()
         assert (first.outcome, again.outcome) == ("limited", "satisfied")
         assert "plan" not in {request.purpose for request in server.requests}
+
+
+async def test_an_approval_in_the_log_of_another_run_lets_no_call_be_made(tmp_path: Path) -> None:
+    store, asked = Store(), []
+
+    def approve_all(request: ToolReviewRequest) -> ToolReview:
+        return ToolReview.approve_for_run()
+
+    def deny(request: ToolReviewRequest) -> ToolReview:
+        asked.append(request.function)
+        return ToolReview.deny("not I")
+
+    def stop(event: ev.AnyEvent) -> None:
+        if isinstance(event, ev.ToolReviewed):
+            run.cancel()  # approved, and not begun
+
+    with OpenAIServer(buying(ORDER)) as server:
+        changes = team(server.base_url, **REVIEW)
+        async with TeamFactory.from_dict(changes, plugins={"store": store}) as factory:
+            run = factory.start("t", out=tmp_path, approver=approve_all, sinks=[stop])
+            first = await run.result()
+            assert first.run_dir is not None and store.orders == []
+            await factory.run("t", out=None, reuse=first.run_dir, approver=deny)
+    assert asked == ["store.order"] and store.orders == []

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from support import durable
 import pytest
+from support import durable
 from support.durable import MODEL_CALLS, TOOL_CALLS, child, effects, write_team
 from support.openai_server import Answer, OpenAIServer, Request, TeamBrain, error
 
@@ -21,7 +21,8 @@ from magentic_kit.runlog.record import RunRecord
 
 STARTED = ev.RunStarted(seq=0, team="t", task="t", agents={}, manager={})
 WHOLE = {"outcome": "satisfied", "answer": durable.brain.__doc__ and "done: all checked"}
-EVENTS = 55  # more lines than the log of a run has: the matrix ends where the log does
+EVENTS, EVENTS_WITH_WINDOWS = 43, 51
+"""Lines of the log of a whole run: each is a point to kill it at."""
 
 
 @pytest.fixture
@@ -68,11 +69,20 @@ def matrix(points: range) -> list[Any]:
 
 def kill_and_resume(at: int, folder: Path, server: OpenAIServer) -> None:
     write_team(folder, server.base_url)
-    if child(folder, kill_at=at) is None:
-        assert finish(folder) == WHOLE
+    assert child(folder, kill_at=at) is None
+    assert finish(folder) == WHOLE
     check_paid_once(folder, server, kills=1)
     # An effect can only be there twice if nobody could know of it, and the person chose to repeat the call.
     assert set(effects(folder)) == {"one", "two", "three"} and len(effects(folder)) <= TOOL_CALLS + 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "events"), [({}, EVENTS), ({"context": {"messages": 4, "summarize": True}}, EVENTS_WITH_WINDOWS)]
+)
+async def test_the_matrix_has_each_line_of_the_log(
+    changes: dict[str, Any], events: int, tmp_path: Path, server: OpenAIServer
+) -> None:
+    assert len(read_log(await whole_run(tmp_path, server, **changes))[0]) == events
 
 
 @pytest.mark.parametrize("at", matrix(range(0, EVENTS, 6)))
@@ -86,11 +96,11 @@ def test_a_run_killed_anywhere_goes_on(at: int, tmp_path: Path, server: OpenAISe
     kill_and_resume(at, tmp_path, server)
 
 
-@pytest.mark.parametrize("at", matrix(range(20, 70, 7)))
+@pytest.mark.parametrize("at", matrix(range(20, EVENTS_WITH_WINDOWS, 7)))
 def test_a_killed_run_with_windows_goes_on(at: int, tmp_path: Path, server: OpenAIServer) -> None:
     write_team(tmp_path, server.base_url, context={"messages": 4, "summarize": True})
-    if child(tmp_path, kill_at=at) is None:
-        assert finish(tmp_path) == WHOLE
+    assert child(tmp_path, kill_at=at) is None
+    assert finish(tmp_path) == WHOLE
     log = ev.effective(read_log(run_dir(tmp_path))[0])
     summaries = [e for e in log if isinstance(e, ev.ModelCallFinished) and e.purpose == "summary"]
     assert {event.who for event in summaries} == {"manager", "Analyst", "Writer"}
@@ -135,9 +145,9 @@ async def test_a_log_is_read_once_on_a_resume(tmp_path: Path, server: OpenAIServ
     watching = [True]
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:  # which Python calls for as long as it runs
-        if watching and event == "open" and str(arguments[0]) == str(log):
-            if arguments[2] & os.O_ACCMODE == os.O_RDONLY:  # it is opened once more, to be written
-                opened.append(str(arguments[0]))
+        is_log = watching and event == "open" and str(arguments[0]) == str(log)
+        if is_log and arguments[2] & os.O_ACCMODE == os.O_RDONLY:  # it is opened once more, to be written
+            opened.append(str(arguments[0]))
 
     async with TeamFactory.from_run(log.parent, overrides={"manager.max_rounds": 9}) as factory:
         sys.addaudithook(watch)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.openai_server import OpenAIServer, Reply, TeamBrain
 from semantic_kernel import Kernel
 from semantic_kernel.agents import MagenticOrchestration
 from semantic_kernel.agents.runtime import InProcessRuntime
 from semantic_kernel.functions import kernel_function
+from support.openai_server import OpenAIServer, Reply, TeamBrain
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev

@@ -22,7 +22,8 @@ from semantic_kernel.contents import AuthorRole, ChatHistory, ChatMessageContent
 from support.openai_server import OpenAIServer, TeamBrain
 
 from magentic_kit.errors import ConfigError
-from magentic_kit.services.connectors import build_service, in_dialect
+from magentic_kit.services.connectors import build_service
+from magentic_kit.services.mixins import adapted
 from magentic_kit.services.openai_client import azure_client, http_client, openai_client
 from magentic_kit.services.pool import Pool
 from magentic_kit.team.models import TeamConfig
@@ -52,7 +53,7 @@ async def test_the_words_of_one_read_are_one_piece(name: str, transport: str, mo
         monkeypatch.setattr(openai, "DefaultAioHttpClient", no_aiohttp)
     with replying(stream(*map(chunk, ("one ", "two ", "three")), "[DONE]")) as url:
         async with CLIENTS[name](url) as client:
-            service = in_dialect(OpenAIChatCompletion(ai_model_id="m", async_client=client))
+            service = adapted(OpenAIChatCompletion(ai_model_id="m", async_client=client))
             history = ChatHistory(messages=[ChatMessageContent(AuthorRole.USER, content="go")])
             chunks = service.get_streaming_chat_message_contents(history, OpenAIChatPromptExecutionSettings())
             assert [str(chunk) async for [chunk] in chunks if str(chunk)] == ["one two three"]

@@ -25,7 +25,7 @@ from semantic_kernel.contents import (
 from semantic_kernel.functions import kernel_function
 from semantic_kernel.kernel import Kernel
 
-from magentic_kit.services.connectors import in_dialect
+from magentic_kit.services.mixins import adapted
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 HEAD = {"id": "c", "created": 0, "model": "m"}
@@ -113,7 +113,7 @@ async def test_a_request_has_the_same_bytes(history: Any, tools: bool, streamed:
     with recording() as (url, bodies):
         async with openai.AsyncOpenAI(api_key="k", base_url=url) as client:
             plain = OpenAIChatCompletion(ai_model_id="m", async_client=client)
-            for service in (plain, in_dialect(plain.model_copy())):
+            for service in (plain, adapted(plain.model_copy())):
                 settings = OpenAIChatPromptExecutionSettings(**options)
                 if streamed:
                     async for _ in service.get_streaming_chat_message_contents(history(), settings, kernel=kernel):

@@ -85,7 +85,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "unknown key": ("nmae: x\n", "team.yaml:1:1: unknown key 'nmae' in the team; did you mean 'name'?"),
     "unknown key with nothing near": (
         "zzzzzz: x\n",
-        "team.yaml:1:1: unknown key 'zzzzzz' in the team; there is name, description, task, inputs, services, plugins, agents, manager, limits, review, report",
+        "team.yaml:1:1: unknown key 'zzzzzz' in the team; there is name, description, task, inputs, services, plugins, agents, manager, answer, limits, review, report",
     ),
     "duplicate key": (
         "name: x\nname: y\n",
@@ -199,12 +199,12 @@ WRONG: dict[str, tuple[str, ...]] = {
     "MCP over stdio with a URL": (
         plugin("type: mcp, transport: stdio, url: 'http://x'"),
         "team.yaml:1:14: plugins.p needs 'command': Program to start",
-        "team.yaml:1:44: unknown key 'url' in plugins.p; there is description, timeout, repeatable, type, start_timeout, transport, command, args, env, cwd",
+        "team.yaml:1:44: unknown key 'url' in plugins.p; there is description, timeout, repeatable, type, start_timeout, roots, sampling, transport, command, args, env, cwd",
     ),
     "MCP over HTTP with a command": (
         plugin("type: mcp, transport: http, command: x"),
         "team.yaml:1:14: plugins.p needs 'url': Address of the server",
-        "team.yaml:1:43: unknown key 'command' in plugins.p; there is description, timeout, repeatable, type, start_timeout, transport, url, headers",
+        "team.yaml:1:43: unknown key 'command' in plugins.p; there is description, timeout, repeatable, type, start_timeout, roots, sampling, transport, url, headers",
     ),
     "MCP at no URL": (
         plugin("type: mcp, transport: sse, url: localhost"),
@@ -311,17 +311,52 @@ WRONG: dict[str, tuple[str, ...]] = {
         "agents: [{description: d}]\n",
         "team.yaml:1:10: agents[0] needs 'name': Unique name; the manager addresses the agent by it",
     ),
-    "agent's name has a space": (
-        "agents: [{name: My Agent, description: d}]\n",
-        "team.yaml:1:17: agent 'My Agent' name should be a name of letters, digits, '-' and '_', not 'My Agent'",
+    "agent's name has a dot": (
+        "agents: [{name: My.Agent, description: d}]\n",
+        "team.yaml:1:17: agent 'My.Agent' name should be a name of letters, digits, '-', '_' and single spaces, "
+        "not 'My.Agent'",
+    ),
+    "agents whose names are one without spaces": (
+        "agents: [{name: My Agent, description: d}, {name: My_Agent, description: d}]\n",
+        "team.yaml:1:51: there is an agent 'My_Agent' already; names are unique, case aside",
     ),
     "agent of another type": (
-        agent("type: azure_assistant"),
-        "team.yaml:1:42: agent 'A' type cannot be 'azure_assistant'; there is chat_completion_agent, human, team",
+        agent("type: azure_asistant"),
+        "team.yaml:1:42: agent 'A' type cannot be 'azure_asistant'; did you mean 'azure_assistant'?",
+    ),
+    "agent of a type that SK's loader does not have": (
+        agent("type: bedrock_agent"),
+        "team.yaml:1:42: agent 'A': Semantic Kernel's loader has no bedrock_agent in Python; write 'type: python' and a "
+        "'target:' that calls BedrockAgent.create_and_prepare_agent",
+    ),
+    "agent in Python without a target": (
+        agent("type: python"),
+        "team.yaml:1:10: agent 'A': 'type: python' and 'target: package.module:name' go together",
+    ),
+    "agent with a target of another type": (
+        agent("target: 'm:f'"),
+        "team.yaml:1:44: agent 'A': 'type: python' and 'target: package.module:name' go together",
+    ),
+    "agent in Python with tools": (
+        agent("type: python, target: 'm:f', tools: []"),
+        "team.yaml:1:65: agent 'A' is a Python object and has no 'tools'",
     ),
     "agent whose type is a mapping": (
         agent("type: {}"),
-        "team.yaml:1:42: agent 'A' type cannot be a mapping; there is chat_completion_agent, human, team",
+        "team.yaml:1:42: agent 'A' type should be text, not a mapping",
+    ),
+    "template of .NET": (
+        agent("template: {format: liquid}"),
+        "team.yaml:1:55: agent 'A' template.format cannot be 'liquid', which only SK for .NET has: write jinja2, whose "
+        "{{name}} means the same",
+    ),
+    "placeholder whose variable is not set": (
+        agent("model: {id: '${OpenAI:ChatModelId}'}"),
+        "team.yaml:1:48: ${OpenAI:ChatModelId} is the environment variable OPENAI_CHAT_MODEL_ID, which is not set",
+    ),
+    "placeholder that SK does not have": (
+        agent("model: {id: '${OpenAl:ChatModelId}'}"),
+        "team.yaml:1:48: Semantic Kernel has no placeholder ${OpenAl:ChatModelId}; did you mean 'OpenAI'?",
     ),
     "provider that is a list": (
         "services: {default: {provider: [openai]}}\n",

@@ -24,7 +24,8 @@ from support.openai_server import OpenAIServer, Reply, Request, ledger, text_of
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
-from magentic_kit.cluster.database import OUTCOMES, Database, Entry
+from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.entry import OUTCOMES, Entry
 from magentic_kit.cluster.worker import Worker
 
 MODEL_CALLS, NOTES = 13, ("one", "two", "three")
@@ -185,21 +186,22 @@ class Process:
         return sum(line.startswith("taken") and "another" not in line for line in said) * 2 == len(said)
 
 
-def settle_as_a_person(database: Database, effects: Path, frozen: Process | None = None) -> int:
+def answer_as_a_person(database: Database, effects: Path, frozen: Process | None = None) -> int:
     """Looks whether the effect is there and says so, once a worker that may still be about it has been seen to."""
-    parked = [entry for entry in database.entries() if entry.state == "parked"]
-    for entry in parked:
+    waiting = database.waiting()
+    for entry in waiting:
         if frozen is not None and not frozen.knows(entry.id):
             continue
         found = re.search(r"nobody knows whether notes.add\(text='([^']+)'\)", entry.note)
         assert found, entry.note
-        database.settle(entry.id, {"*": f"noted {found[1]}" if found[1] in effects.read_text().split() else None})
-    return len(parked)
+        done = found[1] in effects.read_text().split()
+        database.answer(entry.id, calls={"*": f"noted {found[1]}" if done else None})
+    return len(waiting)
 
 
 def ended(database: Database, effects: Path, frozen: Process | None = None) -> bool:
     """Whether all runs have; those that wait for a person get their answer."""
-    return settle_as_a_person(database, effects, frozen) == 0 and states(database) <= set(OUTCOMES)
+    return answer_as_a_person(database, effects, frozen) == 0 and states(database) <= set(OUTCOMES)
 
 
 def check_done_once(database: Database, server: OpenAIServer, effects: Path, runs: int, disturbed: set[str]) -> None:

@@ -109,7 +109,7 @@ def play(folder: str, kill_at: int | None, kill_in_stream: int | None, resume: b
 
 
 _CHILDREN = multiprocessing.get_context("forkserver")
-_CHILDREN.set_forkserver_preload(["magentic_kit.factory", "semantic_kernel.connectors.ai.open_ai"])
+_CHILDREN.set_forkserver_preload(["tests.support.preloaded"])  # from the checkout, where tests are run
 
 
 def child(

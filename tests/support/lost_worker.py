@@ -9,41 +9,31 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import DBOS
 
-from magentic_kit.cluster.database import APPLICATION, QUEUE, STREAM, VERSION, WORKFLOW
+from magentic_kit.cluster.adoption import Liveness
+from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.history import STREAM
+from magentic_kit.cluster.workflow import RunWorkflow, State
 
 
-def main(url: str, values: dict[str, list[object]]) -> None:
-    config: DBOSConfig = {
-        "name": APPLICATION,
-        "system_database_url": url,
-        "executor_id": "lost",
-        "application_version": VERSION,
-        "serializer": DBOSPortableJSONSerializer(),
-        "log_level": "ERROR",
-    }
-    DBOS(config=config)
-    DBOS.listen_queues([QUEUE])
-
-    @DBOS.workflow(name=WORKFLOW)
-    async def run(spec: str) -> None:
-        await DBOS.run_step_async({"name": "carry out"}, leave_behind)
-
-    async def leave_behind() -> None:
+async def main(url: str, values: dict[str, list[object]]) -> None:
+    async def leave_behind(*_: Any) -> State:
         assert DBOS.workflow_id is not None
         for value in values[DBOS.workflow_id]:
             await DBOS.write_stream_async(STREAM, json.dumps(value))
         print(DBOS.workflow_id, flush=True)
         await asyncio.sleep(3600)
+        raise AssertionError
 
-    async def wait() -> None:
-        DBOS.launch()
-        await asyncio.sleep(3600)
-
-    asyncio.run(wait())
+    database = Database(url)
+    database.limit()
+    Liveness(database, "lost", lease=1.0, patience=60.0, lost=print).start()
+    RunWorkflow(database, "lost", leave_behind).launch()
+    await asyncio.sleep(3600)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(Path(sys.argv[2]).read_text()))
+    asyncio.run(main(sys.argv[1], json.loads(Path(sys.argv[2]).read_text())))

@@ -15,14 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pyte
+from support.forked import own_terminal
 
 COMMAND = [sys.executable, "-m", "magentic_kit"]
 PROMPT = "\n> "
-
-
-def _own_terminal() -> None:
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class Person:
@@ -53,7 +49,7 @@ class Person:
             stdin=self._line,
             stdout=subprocess.DEVNULL if to_pipe else self._line,
             stderr=self._line,
-            preexec_fn=_own_terminal,
+            preexec_fn=own_terminal,
         )
 
     def __enter__(self) -> Person:

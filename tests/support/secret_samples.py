@@ -65,7 +65,7 @@ class Box:
 '''
 
 
-def write_team(folder: Path, base_url: str) -> Path:
+def write_team(folder: Path, base_url: str, **changes: Any) -> Path:
     """Writes the team and its plugin into the folder."""
     (folder / "box.py").write_text(BOX)
     data = {
@@ -114,7 +114,7 @@ def write_team(folder: Path, base_url: str) -> Path:
         ],
     }
     path = folder / "team.yaml"
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps(data | changes))
     return path
 
 
@@ -132,16 +132,12 @@ def everything() -> str:
     return " and ".join([*BY_LOOKS, *(form for secret in SECRETS for form in sorted(forms(secret)))])
 
 
-def brain() -> TeamBrain:
-    """A model that looks, fails, and tells all."""
-    calls = [ToolCall("box-look", {"code": everything()}), ToolCall("box-fail")]
-    turns = [Reply(f"I look: {everything()}", tool_calls=calls), f"I saw {everything()}"]
+def brain(text: str) -> TeamBrain:
+    """A model that looks, fails, and says the text wherever it can."""
+    calls = [ToolCall("box-look", {"code": text}), ToolCall("box-fail")]
+    turns = [Reply(f"I look: {text}", tool_calls=calls), f"I saw {text}"]
     return TeamBrain(
-        rounds=[("Solo", everything())],
-        agents={"Solo": turns},
-        facts=everything(),
-        plan=everything(),
-        answer=f"The answer: {everything()}",
+        rounds=[("Solo", text)], agents={"Solo": turns}, facts=text, plan=text, answer=f"The answer: {text}"
     )
 
 

@@ -81,7 +81,7 @@ def test_a_missing_file_is_one_problem(tmp_path: Path) -> None:
         ("agents.B.instructions", "x", "agents has no 'B'; there is A"),
         ("agents.A.model.connection.service_id", "x", "agent 'A' model.connection.service_id: there is no service 'x'; there is default"),
         ("services.fast.provider", "opnai", "services.fast.provider cannot be 'opnai'; did you mean 'openai'?"),
-        ("", 1, "unknown key '' in the team; there is name, description, task, inputs, services, plugins, agents, manager, limits, review, report"),
+        ("", 1, "unknown key '' in the team; there is name, description, task, inputs, services, plugins, agents, manager, answer, limits, review, report"),
     ],
 )  # fmt: skip
 def test_a_bad_override_is_told_where_it_was_given(folder: Path, path: str, value: Any, problem: str) -> None:

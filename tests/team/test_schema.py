@@ -45,6 +45,8 @@ NOT_IN_THE_FILE_ALONE = {
     # references from one part to another
     "no services", "unknown service", "no default service", "manager's unknown service", "must_speak names nobody",
     "agent called manager", "two agents of one name", "two agents but for case", "person with a model",
+    "agents whose names are one without spaces", "agent with a target of another type", "agent in Python with tools",
+    "agent in Python without a target", "placeholder that SK does not have", "placeholder whose variable is not set",
     "a person's window", "tool without plugin", "tool without id", "tool of an unknown plugin", "tool of no plugin",
     "unknown function", "method that is no function", "function by its Python name",
     "function of files that may not be written", "function that arithmetic does not have",

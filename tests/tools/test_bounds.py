@@ -55,6 +55,10 @@ def test_documents_that_expand_are_bounded_or_refused_in_one_sentence(tmp_path: 
         "numbers to the base 60": f"{HEAD}\na: 1{':1' * 500_000}" + PATH % "[]",
         "deep YAML": f"{HEAD}\na: {'[' * 900}{']' * 900}" + PATH % "[]",
         "deep JSON": '{"openapi": "3.0.0", "paths": ' + '{"a":' * 100_000 + "1" + "}" * 100_001,
+        "dense YAML": f"{HEAD}\na: {{{'a: 1, ' * 880_000}}}" + PATH % "[]",
+        "dense lists": f"{HEAD}\na: [{'[], ' * 1_000_000}]" + PATH % "[]",
+        "dense numbers": f"{HEAD}\na: [{', '.join(f'{n}.5' for n in range(700_000))}]" + PATH % "[]",
+        "dense JSON": '{"openapi": "3.0.0", "a": [' + "[]," * 5_000_000 + "0]}",
         "digits": '{"openapi": "3.0.0", "a": ' + "9" * 1_000_000 + "}",
         "too long": "a" * 17_000_000,
     }
@@ -68,6 +72,9 @@ def test_documents_that_expand_are_bounded_or_refused_in_one_sentence(tmp_path: 
     assert "stands before or inside of what it names" in outcomes["in itself"]
     assert "nested deeper than 100 levels" in outcomes["deep YAML"]
     assert "is nested too deep" in outcomes["deep JSON"]
+    for name in ("dense YAML", "dense lists", "dense numbers"):
+        assert "the document has more than 400,000 keys and values" in outcomes[name]
+    assert "has more than 1,200,000 values" in outcomes["dense JSON"]
     assert "Error: " in outcomes["digits"]
     assert "is larger than 16,000,000 bytes" in outcomes["too long"]
 
@@ -157,16 +164,23 @@ def test_folders_without_end_are_neither_made_nor_walked(tmp_path: Path) -> None
     assert results[5].endswith("[only the first 500; narrow the pattern]")
 
 
+def bombs_and_large_documents() -> list[str]:
+    """Documents that are refused or take a second to load."""
+    texts = [json.dumps(bombs.document(**make("#/components/schemas"))) for make in bombs.SCHEMAS.values()]
+    texts += [bombs.alias_bomb(HEAD) + PATH % "*a9", f"{HEAD}\na: [{'[], ' * 1_000_000}]" + PATH % "[]"]
+    return [*texts, *bombs.large_document(4_000_000), *bombs.large_document(4_000_000)]
+
+
 @pytest.fixture
 def documents() -> Iterator[tuple[str, list[str]]]:
-    """A service that answers any address with a document that takes a second to load; and who asked so far."""
-    body, asked = bombs.large_document(4_000_000)[0].encode(), []
+    """A service that answers the address `/N` with the document of that number; and who asked so far."""
+    bodies, asked = [text.encode() for text in bombs_and_large_documents()], []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(bodies[int(self.path[1:])])
             asked.append(self.path)
 
         def log_message(self, *_: Any) -> None:
@@ -177,6 +191,12 @@ def documents() -> Iterator[tuple[str, list[str]]]:
     yield f"http://127.0.0.1:{service.server_port}", asked
     service.shutdown()
     service.server_close()
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used of the processor so far; Linux tells."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def interrupted(team: dict[str, Any], folder: Path, busy: Callable[[], bool]) -> list[dict[str, Any]]:
@@ -190,10 +210,13 @@ def interrupted(team: dict[str, Any], folder: Path, busy: Callable[[], bool]) ->
         assert process.poll() is None and time.monotonic() < hang, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    began = time.monotonic()
+    before = time.monotonic(), processor_seconds(process.pid)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # until then the kernel keeps its account
+    took = time.monotonic() - before[0], processor_seconds(process.pid) - before[1]
     _, stderr = process.communicate(timeout=180)
-    print(f"ended {time.monotonic() - began:.2f} s after Ctrl-C")
+    print("ended {:.2f} s after Ctrl-C, {:.2f} s of the processor".format(*took))
     assert process.returncode == 130, stderr
+    assert took[1] < 1, "of the processor, since others may be at work as well"
     log = next((folder / "runs").glob("*/events.jsonl")).read_text()
     return [json.loads(line) for line in log.splitlines()]
 
@@ -204,7 +227,10 @@ def team_of(server: OpenAIServer, tool: str, plugins: dict[str, Any]) -> dict[st
     return {"name": "bounds", "services": {"default": service}, "plugins": plugins, "agents": [agent]}
 
 
-def test_ctrl_c_ends_a_run_that_loads_large_documents(tmp_path: Path, documents: tuple[str, list[str]]) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_ctrl_c_ends_a_run_that_loads_bombs_and_large_documents(
+    tmp_path: Path, documents: tuple[str, list[str]]
+) -> None:
     url, asked = documents
     plugins = {f"p{n}": {"type": "openapi", "spec": f"{url}/{n}"} for n in range(10)}
     with OpenAIServer(TeamBrain(rounds=[], agents={}, answer="none")) as server:
@@ -213,6 +239,7 @@ def test_ctrl_c_ends_a_run_that_loads_large_documents(tmp_path: Path, documents:
     assert events[-1]["outcome"] == "cancelled"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ctrl_c_ends_a_run_in_an_endless_statement(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "a.db").close()
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"

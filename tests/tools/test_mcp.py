@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from semantic_kernel import Kernel
 from semantic_kernel.connectors.ai.function_calling_utils import kernel_function_metadata_to_function_call_format
 from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelArguments
+from support.ports import free_port, listens
 
 from magentic_kit.team.plugins import MCPHttpPlugin, MCPStdioPlugin, OpenAPIPlugin
 from magentic_kit.tools.mcp import PluginServers
@@ -50,7 +50,7 @@ def over_http() -> Iterator[Callable[[str], tuple[MCPHttpPlugin, subprocess.Pope
         )
         processes.append(process)
         path = "mcp" if transport == "http" else "sse"
-        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        until(lambda: listens(port))
         url, headers = f"http://127.0.0.1:{port}/{path}", {"X-Token": "secret"}
         return MCPHttpPlugin(type="mcp", transport=transport, url=url, headers=headers), process
 
@@ -72,12 +72,6 @@ def children() -> list[str]:
         ["ps", "-axww", "-o", "stat,args"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     return [line for line in lines if MARK in line and not line.startswith("Z")]
-
-
-def free_port() -> int:
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return int(it.getsockname()[1])
 
 
 def until(true: Callable[[], bool], seconds: float = 20) -> None:

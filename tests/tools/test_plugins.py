@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall, error
+from support.ports import free_port, listens
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
@@ -107,12 +107,10 @@ def shop() -> Iterator[str]:
 
 @pytest.fixture
 def mcp_over_http() -> Iterator[str]:
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        port = int(it.getsockname()[1])
+    port = free_port()
     process = subprocess.Popen([sys.executable, SERVER, "http", str(port), "", "http"], stderr=subprocess.DEVNULL)
     until = time.monotonic() + 20
-    while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < until:
+    while not listens(port) and time.monotonic() < until:
         time.sleep(0.05)
     yield f"http://127.0.0.1:{port}/mcp"
     process.kill()

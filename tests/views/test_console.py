@@ -392,9 +392,9 @@ def test_wide_characters_and_narrow_terminals_fit(columns, monkeypatch):
 def test_an_enormous_text_is_shown_in_bounded_time(text, size):
     pieces = (text[at : at + size] for at in range(0, len(text), size))
     stream = io.StringIO()
-    began = time.monotonic()
+    began = time.process_time()
     show(turn(text, deltas=tuple(pieces)), mode="rich", stream=stream)
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 30
     assert len(stream.getvalue()) > len(text) // 2
 
 

@@ -29,6 +29,7 @@ from magentic_kit.views.otel import OtelView, otel_views
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "configs" / "sales_analysis.yaml"
+AT_ONCE = {"services.default.delay": "1ms"}
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 
@@ -59,7 +60,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
 
 
 async def demo(*views: Any) -> Any:
-    async with TeamFactory.from_yaml(DEMO) as factory:
+    async with TeamFactory.from_yaml(DEMO, overrides=AT_ONCE) as factory:
         return await factory.run(views=views, out=None)
 
 
@@ -166,7 +167,6 @@ class Collector:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs magentic-kit[otel]")
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -221,7 +221,7 @@ def test_the_command_exports_the_run_with_semantic_kernel_s_spans_below_it(
 
 
 async def test_a_resumed_run_is_a_span_of_its_own_for_what_is_new(heard: Heard, tmp_path: Path) -> None:
-    async with TeamFactory.from_yaml(DEMO) as factory:
+    async with TeamFactory.from_yaml(DEMO, overrides=AT_ONCE) as factory:
         run = factory.start(views=[heard.view], out=tmp_path)
         async for event in run.events():
             if isinstance(event, ev.AgentMessage):

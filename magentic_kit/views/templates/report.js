@@ -1,8 +1,7 @@
 "use strict";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const search = document.getElementById("search"), found = document.getElementById("found");
-const fold = document.getElementById("fold"), readout = document.getElementById("readout");
-const rounds = all(".round"), turns = all("details.turn"), bars = all(".bar");
+const fold = document.getElementById("fold");
 const MOST_MARKS = 200; // in one round
 
 /* Search: rounds without the words are hidden, turns with them opened and every place marked. */
@@ -35,6 +34,7 @@ function filter() {
   before = words ? before ?? all("details").map((details) => [details, details.open]) : null;
   const marks = [];
   let hits = 0;
+  const rounds = all(".round");
   for (const round of rounds) {
     const places = words ? ranges(round, pattern) : [];
     round.hidden = words !== "" && !places.length;
@@ -54,7 +54,7 @@ function filter() {
   }
 }
 
-if (rounds.length) search.form.hidden = false;
+if (all(".round").length) search.form.hidden = false;
 search.form.addEventListener("submit", (event) => event.preventDefault());
 search.addEventListener("input", filter);
 document.addEventListener("keydown", (event) => {
@@ -73,7 +73,7 @@ document.addEventListener("keydown", (event) => {
 if (fold) {
   fold.hidden = false;
   fold.addEventListener("click", () => {
-    const open = turns.some((turn) => !turn.open);
+    const turns = all("details.turn"), open = turns.some((turn) => !turn.open);
     for (const turn of turns) turn.open = open;
     fold.textContent = open ? "Fold all" : "Open all";
   });
@@ -95,28 +95,28 @@ show();
 
 /* The timeline: what a bar says is shown below; arrow keys go along, Enter and a click go to the turn.
    A finger cannot point first: its first tap on a bar reads it, the second goes. */
-let read = null; // the bar that a finger tapped last
+let read = null; // the title of the bar that a finger tapped last
 
-for (const [index, bar] of bars.entries()) {
-  const tell = () => (readout.textContent = bar.firstElementChild.textContent);
-  const go = () => {
-    if (!bar.dataset.turn) return;
-    history.replaceState(null, "", `#turn-${bar.dataset.turn}`);
-    show();
-  };
-  bar.addEventListener("pointerenter", tell);
-  bar.addEventListener("focus", tell);
-  bar.addEventListener("click", (event) => {
-    const again = read === bar;
-    read = bar;
-    if (event.pointerType !== "touch" || again) go();
-    else tell();
-  });
-  bar.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (event.key === "Enter") go();
-    else if (step) bars[Math.min(Math.max(index + step, 0), bars.length - 1)].focus();
-    else return;
-    event.preventDefault();
-  });
+const tell = (bar) => (document.getElementById("readout").textContent = bar.firstElementChild.textContent);
+function go(bar) {
+  if (!bar.dataset.turn) return;
+  history.replaceState(null, "", `#turn-${bar.dataset.turn}`);
+  show();
 }
+for (const type of ["pointerover", "focusin", "click", "keydown"])
+  document.addEventListener(type, (event) => {
+    const bar = event.target.closest?.(".bar");
+    if (!bar) return;
+    if (type === "click") {
+      const again = read === bar.textContent;
+      read = bar.textContent;
+      if (event.pointerType !== "touch" || again) go(bar);
+      else tell(bar);
+    } else if (type === "keydown") {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key], bars = all(".bar");
+      if (event.key === "Enter") go(bar);
+      else if (step) bars[Math.min(Math.max(bars.indexOf(bar) + step, 0), bars.length - 1)].focus();
+      else return;
+      event.preventDefault();
+    } else tell(bar);
+  });

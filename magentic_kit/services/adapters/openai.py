@@ -17,6 +17,7 @@ from semantic_kernel.contents.streaming_reasoning_content import StreamingReason
 
 from magentic_kit.services.chat_stream import ErrorInReply, Piece, ReplyReader
 from magentic_kit.services.dialects import Dialect, Request, adapt, refused
+from magentic_kit.services.endings import set_ending
 
 _REFUSALS = (400, 403, 404, 405, 422, 500, 501)
 """Statuses that say why a request was refused; servers of local models say 500 where a chat template raises."""
@@ -49,7 +50,7 @@ class ChunkStream(AsyncStream[ChatCompletionChunk]):
         await self.response.aclose()
 
 
-class OpenAIWire(OpenAIChatCompletionBase):
+class OpenAIAdapter(OpenAIChatCompletionBase):
     """Put before the class of a connector that speaks OpenAI's protocol; `_dialect` is what is known of its server."""
 
     _dialect: Dialect = PrivateAttr(default_factory=Dialect)
@@ -115,7 +116,7 @@ class OpenAIWire(OpenAIChatCompletionBase):
         content = super()._create_streaming_chat_message_content(chunk, choice, *args)
         if reasoning := getattr(choice.delta, "reasoning_content", None):
             content.items.append(StreamingReasoningContent(text=reasoning, choice_index=0))
-        content.metadata["ended"] = getattr(choice, "ended", "")
+        set_ending(content, getattr(choice, "ended", ""))
         return content
 
 

@@ -100,7 +100,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PIECES | st.text(max_size=5), max_size=25).map("".join))
 def test_no_text_makes_the_parser_raise_anything_but_its_own_error(text: str) -> None:
     try:
@@ -111,7 +111,7 @@ def test_no_text_makes_the_parser_raise_anything_but_its_own_error(text: str) ->
         assert found.is_request_satisfied.answer in (True, False)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, len(L)))
 def test_a_ledger_cut_anywhere_is_refused_or_says_what_the_whole_one_says(at: int) -> None:
     try:
@@ -123,7 +123,7 @@ def test_a_ledger_cut_anywhere_is_refused_or_says_what_the_whole_one_says(at: in
     assert "go on".startswith(str(found.instruction_or_question.answer))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

@@ -15,7 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from magentic_kit.runlog.key_shapes import KEY_SHAPES, MAX_HEAD, PEM_SAMPLE, KeyShape
-from magentic_kit.runlog.redaction import MASK, RedactedStream, Redactor, redactor_of, redactor_of_all
+from magentic_kit.runlog.redaction import RedactedStream, Redactor, redactor_of, redactor_of_all
+from magentic_kit.text import MASK
 
 SECRETS = ["correct horse battery staple", 'pass"word\\1234', "hunter2", "p@ss/w0rd?&x", "sk-known-and longer", "abab"]
 REDACTOR = Redactor(SECRETS)
@@ -141,7 +142,7 @@ def fragments() -> st.SearchStrategy[str]:
     return st.one_of(whole, part, between, st.text(max_size=5))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.lists(fragments(), max_size=8).map("".join), st.lists(st.integers(0, 10_000), max_size=12))
 @example("the password is correct horse battery staple, really", [20, 24, 30, 38])
 @example("sk-known-and longer than sk-known-and long enough", list(range(60)))
@@ -153,7 +154,7 @@ def test_a_stream_shows_what_redaction_of_the_whole_shows(text: str, cuts: list[
     assert all(whole.startswith(so_far) for so_far in shown), "at no time does it show what is masked later"
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(st.text("ab ", min_size=4, max_size=7), min_size=1, max_size=4),
     st.text("ab ", max_size=60),
@@ -171,7 +172,7 @@ def test_letter_by_letter_a_secret_is_masked_too(text: str) -> None:
         assert in_pieces(REDACTOR, list(whole))[-1] == REDACTOR.text(whole)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.sampled_from(SAMPLES), st.integers(1, 20_000), st.integers(1, 700))
 def test_a_key_without_end_is_masked_and_held_in_bounds(sample: str, length: int, size: int) -> None:
     text = f"a {sample}{'A' * length} and more"

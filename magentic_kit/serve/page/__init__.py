@@ -1,0 +1,1 @@
+"""The live page: a team at work in a browser, reviewed, stopped and resumed there."""

@@ -1,0 +1,71 @@
+"""The live page as an ASGI app, behind its guards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from magentic_kit.serve.guard import Access, RequestGuard
+from magentic_kit.serve.page.decisions import Decisions
+from magentic_kit.serve.page.pages import Pages
+from magentic_kit.serve.page.registry import Runs, load_factories
+from magentic_kit.serve.page.rendering import Site
+from magentic_kit.serve.page.security import FORM, Keys, PageGuard
+from magentic_kit.serve.page.teams import Teams
+from magentic_kit.serve.page.uploads import FILES_FORM
+
+
+@asynccontextmanager
+async def page_app(
+    teams: Sequence[Path], *, out: Path, access: Access, keys: Keys, prefix: str = ""
+) -> AsyncIterator[ASGIApp]:
+    """Opens the page of these team files and of the runs under `out`; on leaving, its runs are cancelled."""
+    await load_factories()
+    runs = Runs(out, Site(prefix, keys.csrf))
+    pages = Pages(Teams(teams), runs)
+    app = Starlette(routes=_routes(pages, Decisions(pages, keys)), exception_handlers={HTTPException: _refuse})
+    try:
+        # The token is asked for by the page's own guard, which takes it from the address.
+        yield RequestGuard(PageGuard(app, keys), replace(access, token=None), bodies=(FORM, FILES_FORM))
+    finally:
+        await pages.drafts.close()
+        await runs.close()
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(str(error.detail), error.status_code)
+
+
+def _routes(pages: Pages, decisions: Decisions) -> list[Route]:
+    return [
+        Route("/", pages.home),
+        Route("/events", pages.home_events),
+        Route("/favicon.ico", _no_icon),
+        Route("/compare", pages.compare),
+        Route("/teams/{key}", pages.team),
+        Route("/teams/{key}/run", decisions.start, methods=["POST"]),
+        Route("/plans/{key}", pages.draft),
+        Route("/plans/{key}", decisions.carry_out, methods=["POST"]),
+        Route("/runs/{name}", pages.run),
+        Route("/runs/{name}/events", pages.run_events),
+        Route("/runs/{name}/questions/{number:int}", decisions.answer, methods=["POST"]),
+        Route("/runs/{name}/stop", decisions.stop, methods=["POST"]),
+        Route("/runs/{name}/resume", decisions.resume, methods=["POST"]),
+        Route("/runs/{name}/follow", decisions.follow, methods=["POST"]),
+        Route("/runs/{name}/again", pages.again),
+        Route("/runs/{name}/again", decisions.run_again, methods=["POST"]),
+    ]
+
+
+async def _no_icon(request: Request) -> Response:
+    return Response(status_code=204)

@@ -1,0 +1,67 @@
+"""Forms that bring files along, which are kept in a folder of their own until a run has taken them in."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO, NamedTuple
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message
+
+from magentic_kit.serve.page.questions import Form
+from magentic_kit.serve.page.security import Keys, check_secret
+
+FILES_FORM = "multipart/form-data"
+
+_LARGEST = 2**26
+"""Bytes of a form with its files."""
+_MOST_FILES = 20
+_LARGEST_FIELD = 2**21  # bytes
+_UNSAFE = re.compile(r"[^\w. ()-]")
+
+
+class SentForm(NamedTuple):
+    """The fields of a form, and the files that came with it; the folder goes with the last use of it."""
+
+    fields: Form
+    files: tuple[Path, ...]
+    folder: TemporaryDirectory[str]
+
+
+async def read_form_with_files(request: Request, keys: Keys) -> SentForm:
+    """Returns the fields and files of a form of this server. Raises `HTTPException` for any other."""
+    taken = 0
+
+    async def receive() -> Message:
+        nonlocal taken
+        message = await request.receive()
+        taken += len(message.get("body", b""))
+        if taken > _LARGEST:
+            raise HTTPException(413, f"a form and its files have at most {_LARGEST:,} bytes")
+        return message
+
+    bounded = Request(request.scope, receive)
+    folder = TemporaryDirectory(prefix="magentic-kit-")
+    async with bounded.form(max_files=_MOST_FILES, max_part_size=_LARGEST_FIELD) as data:
+        fields: dict[str, str] = {}
+        files: list[Path] = []
+        for name, value in data.multi_items():
+            if not isinstance(value, UploadFile):
+                fields[name] = value.replace("\r\n", "\n")
+            elif value.filename:
+                path = Path(folder.name, str(len(files)), _UNSAFE.sub("_", Path(value.filename).name)[-100:])
+                await asyncio.to_thread(_store, value.file, path)
+                files.append(path)
+    return SentForm(check_secret(fields, keys), tuple(files), folder)
+
+
+def _store(content: BinaryIO, path: Path) -> None:
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        shutil.copyfileobj(content, file)

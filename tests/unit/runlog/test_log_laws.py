@@ -1,0 +1,88 @@
+"""A log that was cut or changed anywhere is read as far as it is whole, or refused; never read as something else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import sample_events as sample
+from support.mutations import write_log
+
+from magentic_kit import events as ev
+from magentic_kit.errors import ConfigError, JournalError, KitError
+from magentic_kit.runlog.reader import LOG, read_log
+
+RUNS = [sample.satisfied, sample.limited, sample.hostile]
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, bytes, list[ev.AnyEvent]]]:
+    made = []
+    for run in RUNS:
+        folder = write_log(tmp_path_factory.mktemp("log"), [ev.to_dict(event) for event in run() if event.logged])
+        made.append((folder, (folder / LOG).read_bytes(), read_log(folder)[0]))
+    return made
+
+
+@given(data=st.data())
+def test_a_log_that_was_cut_is_whole_before_the_cut(
+    data: st.DataObject, logs: list[tuple[Path, bytes, list[ev.AnyEvent]]]
+) -> None:
+    folder, whole, events = data.draw(st.sampled_from(logs))
+    cut = data.draw(st.integers(0, len(whole)))
+    (folder / LOG).write_bytes(whole[:cut])
+    read, size = read_log(folder)
+    assert read == events[: whole[:cut].count(b"\n")]
+    assert size == whole[:cut].rfind(b"\n") + 1
+
+
+@given(data=st.data(), bits=st.integers(1, 255))
+def test_a_flipped_byte_is_never_read_as_something_else(
+    data: st.DataObject, bits: int, logs: list[tuple[Path, bytes, list[ev.AnyEvent]]]
+) -> None:
+    folder, whole, events = data.draw(st.sampled_from(logs))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    (folder / LOG).write_bytes(whole[:at] + bytes([whole[at] ^ bits]) + whole[at + 1 :])
+    try:
+        read, size = read_log(folder)
+    except JournalError as error:
+        line = whole[:at].count(b"\n") + 1
+        assert f"{LOG}:{line}: the log is damaged" in str(error) or f"{LOG}:{line + 1}: " in str(error)
+    else:  # the last line does not end any more: it was torn
+        assert at == len(whole) - 1 and read == events[:-1] and size == whole[:-1].rfind(b"\n") + 1
+
+
+@given(st.binary(max_size=300))
+def test_whatever_else_a_log_is_there_is_one_clear_error(data: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / LOG).write_bytes(data + b"\n")
+        with pytest.raises(KitError) as caught:
+            read_log(Path(folder))
+    assert f"{LOG}:1: the log is damaged" in str(caught.value)
+
+
+def test_lines_in_another_order_are_refused(tmp_path: Path) -> None:
+    events = [ev.to_dict(event) for event in sample.satisfied() if event.logged]
+    write_log(tmp_path, [events[0], events[2], events[1]])
+    with pytest.raises(JournalError, match=rf"{LOG}:2: the log is damaged"):
+        read_log(tmp_path)
+
+
+def test_a_line_needs_its_own_checksum(tmp_path: Path) -> None:
+    events = [ev.to_dict(event) for event in sample.satisfied() if event.logged]
+    lines = (write_log(tmp_path, events) / LOG).read_bytes().splitlines(keepends=True)
+    without = json.dumps(events[0]).encode() + b"\n"
+    for changed in (without, lines[0].replace(b'"sum": "', b'"sum": "0'), lines[0][:-14] + lines[1][-14:]):
+        (tmp_path / LOG).write_bytes(changed + b"".join(lines[1:]))
+        with pytest.raises(JournalError, match=rf"{LOG}:1: the log is damaged"):
+            read_log(tmp_path)
+
+
+def test_a_run_without_a_log_is_a_mistake_of_the_command_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        read_log(tmp_path)
