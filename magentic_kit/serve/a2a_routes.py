@@ -38,6 +38,7 @@ def a2a_routes(teams: ServedTeams, *, has_token: bool) -> list[Route]:
         card = _card(name, factory, has_token=has_token)
         tasks = RecentTasks()
         handler = DefaultRequestHandler(TeamExecutor(teams, name, tasks), tasks, card)
+        teams.closers.append(handler.aclose)
         routes += create_jsonrpc_routes(handler, f"/a2a/{name}", enable_v0_3_compat=True)
         routes.append(_card_route(f"/a2a/{name}{AGENT_CARD_WELL_KNOWN_PATH}", name, card))
         if len(teams.by_name) == 1:

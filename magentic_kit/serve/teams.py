@@ -68,6 +68,8 @@ class ServedTeams:
         """Is acquired for each run."""
         self.by_name: dict[str, TeamFactory] = {}
         self.runs: set[ServedRun] = set()
+        self.closers: list[Callable[[], Awaitable[None]]] = []
+        """Are called by `close` when all runs have ended."""
         for factory in factories:
             team = factory.blueprint.team
             name = function_name(team.config.name)
@@ -97,8 +99,10 @@ class ServedTeams:
         self.free.release()
 
     async def close(self) -> None:
-        """Cancels all runs, and waits for their ends."""
+        """Cancels all runs, waits for their ends, and closes what served them."""
         await asyncio.gather(*[run.cancel() for run in self.runs])
+        for close in self.closers:
+            await close()
 
 
 @dataclass(eq=False)
