@@ -45,8 +45,7 @@ class Run:
         blueprint.pool.use_loop(loop)
         self.run_id = run_id
         self.run_dir: Path | None = None
-        self._team, self._task, self._steps = blueprint.team, task, steps
-        self._runtime = options.runtime
+        self._team, self._task, self._steps, self._runtime = blueprint.team, task, steps, options.runtime
         self._queue: asyncio.Queue[ev.AnyEvent | None] = asyncio.Queue()
         self._emitter = RunEmitter(
             run_id,

@@ -63,6 +63,15 @@ def ending_in_words(outcome: str, reason: str, limit: tuple[str, str] | None, er
     }.get(outcome, "The log breaks off: the process ended before the run did.")
 
 
+def open_turn(turns: list[Turn], agent: str, round: int) -> Turn:
+    """The agent's turn that has not ended, made if there is none; of agents that speak at once, each has its own."""
+    for turn in reversed(turns):
+        if turn.agent == agent and turn.note == "unfinished":
+            return turn
+    turns.append(Turn(agent, round))
+    return turns[-1]
+
+
 Remarkable = ev.DialectFound | ev.ServiceReplaced | ev.ContextShortened | ev.TextCallCorrected
 """What a run got over by doing otherwise than it was asked to."""
 

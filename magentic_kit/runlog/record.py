@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from magentic_kit import events as ev
 from magentic_kit.errors import LimitReached, RunCancelled
-from magentic_kit.runlog.entries import Fault, ToolCall, Turn, ending_in_words, remark_of
+from magentic_kit.runlog.entries import Fault, ToolCall, Turn, ending_in_words, open_turn, remark_of
 from magentic_kit.runlog.timeline import Timeline
 from magentic_kit.runlog.usage import ModelCall, Tally, WindowSums, cost_text, tally, tokens_of, window_sums
 
@@ -156,7 +156,7 @@ class RunRecord:
             case ev.AgentStarted():
                 self.turns.append(Turn(event.agent, event.round, event.instruction))
             case ev.AgentMessage():
-                turn = self._open_turn(event)
+                turn = open_turn(self.turns, event.agent, event.round)
                 turn.text, turn.note = event.text, event.note
             case ev.LimitReached():
                 self.limit = (event.limit, event.detail)
@@ -179,13 +179,6 @@ class RunRecord:
         self.seconds, self.finished, self.notes = event.seconds, event.time, event.notes
         if event.error and all(event.error["message"] != fault.message for fault in self.errors):
             self._fault(event, "run", event.error["kind"], event.error["message"])
-
-    def _open_turn(self, event: ev.AgentMessage) -> Turn:
-        for turn in reversed(self.turns):  # of agents that speak at once, each has its own
-            if turn.agent == event.agent and turn.note == "unfinished":
-                return turn
-        self.turns.append(Turn(event.agent, event.round))
-        return self.turns[-1]
 
     def tally_of(self, who: str) -> Tally:
         """The `Tally` of one participant."""

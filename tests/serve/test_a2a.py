@@ -25,7 +25,7 @@ TOKEN = "a-token-of-this-test"
 @asynccontextmanager
 async def client(to: Served, *, streaming: bool = True, token: str = "") -> AsyncIterator[Client]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with httpx.AsyncClient(headers=headers, timeout=30) as web:
+    async with httpx.AsyncClient(headers=headers, timeout=60) as web:
         config = ClientConfig(streaming=streaming, httpx_client=web)
         kwargs = {"headers": headers}
         yield await create_client(f"{to.url}/a2a/desk-team", config, resolver_http_kwargs=kwargs)

@@ -23,7 +23,7 @@ def asked(text: str = "What is new?", **more: Any) -> RunAgentInput:
 
 async def post(to: Served, asks: RunAgentInput) -> list[Any]:
     """The events of one request, each valid by AG-UI's types and in an order that its clients accept."""
-    async with httpx.AsyncClient(base_url=to.url, timeout=30) as web:
+    async with httpx.AsyncClient(base_url=to.url, timeout=60) as web:
         body = asks.model_dump(by_alias=True, mode="json")
         async with web.stream("POST", "/ag-ui/desk-team", json=body) as response:
             if response.status_code != 200:
@@ -208,7 +208,7 @@ IMAGE = {"type": "image", "source": {"type": "data", "value": "", "mimeType": "i
 async def test_what_a_team_cannot_do_is_refused_and_starts_nothing(
     more: dict[str, Any], status: int, words: str, tmp_path: Path
 ) -> None:
-    async with served(tmp_path, inputs={"year": 1}) as to, httpx.AsyncClient(base_url=to.url) as web:
+    async with served(tmp_path, inputs={"year": 1}) as to, httpx.AsyncClient(base_url=to.url, timeout=60) as web:
         body = asked().model_dump(by_alias=True, mode="json") | more
         answer = await web.post("/ag-ui/desk-team", json=body)
         assert answer.status_code == status and words in answer.json()["error"]

@@ -76,7 +76,7 @@ async def test_who_may_not_use_the_server_is_refused_on_every_path(tmp_path: Pat
     statuses = {}
     async with (
         served(tmp_path, access=Access.of("127.0.0.1", token=TOKEN)) as to,
-        httpx.AsyncClient(base_url=to.url) as web,
+        httpx.AsyncClient(base_url=to.url, timeout=60) as web,
     ):
         usual = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", "Accept": "*/*"}
         for what, attempt in ATTEMPTS.items():
@@ -122,7 +122,7 @@ async def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         listening = socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(module.app, log_level="warning"))
         servers.append((server, asyncio.ensure_future(server.serve(sockets=[listening]))))
-        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=20)
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60)
 
     yield start
     for server, serving in servers:

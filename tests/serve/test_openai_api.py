@@ -184,7 +184,7 @@ async def test_what_a_team_cannot_do_is_refused_and_starts_nothing(
     content: Any, status: int, words: str, to_refuse: Served
 ) -> None:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    async with httpx.AsyncClient(base_url=to_refuse.url) as web:
+    async with httpx.AsyncClient(base_url=to_refuse.url, timeout=60) as web:
         answer = await web.post("/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
         assert (answer.status_code, answer.headers["x-should-retry"]) == (status, "false")
         assert words in answer.json()["error"]["message"]
@@ -207,7 +207,7 @@ async def test_inputs_are_given_beside_the_messages(tmp_path: Path) -> None:
 
 async def test_a_stream_ends_as_openais_does(tmp_path: Path) -> None:
     body = {"model": "desk-team", "messages": ASK, "stream": True}
-    async with served(tmp_path) as to, httpx.AsyncClient(base_url=to.url) as web:
+    async with served(tmp_path) as to, httpx.AsyncClient(base_url=to.url, timeout=60) as web:
         async with web.stream("POST", "/v1/chat/completions", json=body) as response:
             assert response.headers["content-type"].startswith("text/event-stream")
             events = [data async for data in sse(response)]

@@ -59,7 +59,7 @@ def total(numbers: list[int]) -> Total:
     return Total(sum=sum(numbers))
 
 
-@app.tool()
+@app.tool(structured_output=False)
 def picture() -> list[Any]:
     return ["a dot", Image(data=b"\x00" * 10, format="png")]
 
