@@ -13,7 +13,7 @@ COMMANDS = {
     "init": ("init:init", "Write a small team that runs at once, without a key."),
     "run": ("run:run", "Let a team work on a task."),
     "resume": ("run:resume", "Continue a run that stopped; nothing is paid twice."),
-    "chat": ("chat:chat", "Talk with a team: a run for each message, which knows those before."),
+    "chat": ("chat:chat", "Talk with a team; a run for each message."),
     "plan": ("run:plan", "Make a team's plan only, to edit and carry out later."),
     "batch": ("batch:batch", "Let a team work on many tasks, and check the answers."),
     "list": ("list:list_runs", "List runs: age, outcome, tokens, task."),

@@ -49,6 +49,7 @@ def browser() -> Iterator[Any]:
 def server(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Starts `magentic-kit ui` in the test's folder; it ends as a terminal ends it."""
     processes: list[subprocess.Popen[str]] = []
+    readers: list[threading.Thread] = []
 
     def start(*arguments: str) -> str:
         command = [sys.executable, "-m", "magentic_kit", "ui", *arguments, "--no-open", "--token-env", "PAGE_TOKEN"]
@@ -58,7 +59,8 @@ def server(tmp_path: Path) -> Iterator[Callable[..., str]]:
         assert process.stderr is not None
         for line in process.stderr:
             if found := re.search(r"http://\S+", line):
-                threading.Thread(target=process.stderr.read, daemon=True).start()
+                readers.append(threading.Thread(target=process.stderr.read, daemon=True))
+                readers[-1].start()
                 return found[0]
         raise AssertionError("the server did not start")
 
@@ -66,6 +68,10 @@ def server(tmp_path: Path) -> Iterator[Callable[..., str]]:
     for process in processes:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
+    for process, reader in zip(processes, readers, strict=True):
+        reader.join(30)
+        assert process.stderr is not None
+        process.stderr.close()
 
 
 class Window:

@@ -6,8 +6,9 @@ import asyncio
 import re
 import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import BinaryIO, NamedTuple
+from weakref import finalize
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -26,12 +27,20 @@ _LARGEST_FIELD = 2**21  # bytes
 _UNSAFE = re.compile(r"[^\w. ()-]")
 
 
+class UploadFolder:
+    """A folder for files that were sent; it is removed with the last use of this."""
+
+    def __init__(self) -> None:
+        self.name = mkdtemp(prefix="magentic-kit-")
+        finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+
+
 class SentForm(NamedTuple):
-    """The fields of a form, and the files that came with it; the folder goes with the last use of it."""
+    """The fields of a form, and the files that came with it."""
 
     fields: Form
     files: tuple[Path, ...]
-    folder: TemporaryDirectory[str]
+    folder: UploadFolder
 
 
 async def read_form_with_files(request: Request, keys: Keys) -> SentForm:
@@ -47,7 +56,7 @@ async def read_form_with_files(request: Request, keys: Keys) -> SentForm:
         return message
 
     bounded = Request(request.scope, receive)
-    folder = TemporaryDirectory(prefix="magentic-kit-")
+    folder = UploadFolder()
     async with bounded.form(max_files=_MOST_FILES, max_part_size=_LARGEST_FIELD) as data:
         fields: dict[str, str] = {}
         files: list[Path] = []

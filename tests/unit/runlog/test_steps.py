@@ -81,8 +81,38 @@ def test_a_call_that_broke_off_and_is_asked_otherwise_is_written_again() -> None
 
 
 def test_a_call_that_the_log_lacks_is_named() -> None:
-    with pytest.raises(ReplayError, match="the log has no such call"):
+    with pytest.raises(ReplayError) as caught:
         RecordedSteps().asked("Ada#9")
+    assert (caught.value.step, caught.value.diff) == ("Ada#9", "the log has no such call")
+
+
+def test_each_participant_has_a_conversation_of_its_own() -> None:
+    requests = Requests()
+    packed = requests.pack("Bob", OTHER)
+    of_bob = ev.ModelCallStarted(call="Bob#0", who="Bob", purpose="turn", service="s", model="m", request=packed)
+    longer = {**REQUEST, "messages": [*REQUEST["messages"], {"role": "user", "text": "And?"}]}
+    log = [asked("Ada#0", REQUEST, requests), of_bob, asked("Ada#1", longer, requests)]
+    steps = RecordedSteps(log)
+    assert [steps.asked(call) for call in ("Ada#0", "Bob#0", "Ada#1")] == [REQUEST, OTHER, longer]
+
+
+def test_what_was_found_of_a_service_is_known_again() -> None:
+    found = [
+        ev.DialectFound(service=service, name=name, refusal="400")
+        for service, name in (("a", "x"), ("b", "y"), ("a", "z"))
+    ]
+    assert RecordedSteps(found).dialects == {"a": ["x", "z"], "b": ["y"]}
+
+
+def test_a_name_that_release_0_1_left_to_semantic_kernel_is_left_to_it_again() -> None:
+    denied = [
+        ev.ToolCallDenied(**{**TOOL, "call": call}, reason=reason)
+        for call, reason in (("Ada#0.0", "this function is not offered to this agent"), ("Ada#0.1", "no"))
+    ]
+    steps = RecordedSteps(denied, strict=False)
+    assert [steps.is_unresolved(event.call) for event in denied] == [True, False]
+    steps.reply("Ada#1", REQUEST)  # which the log does not have: all is live from here
+    assert not steps.is_unresolved("Ada#0.0")
 
 
 def test_a_plan_review_belongs_to_its_plan() -> None:
@@ -120,7 +150,9 @@ def test_a_tool_call_of_unknown_outcome_is_settled_by_a_person_alone() -> None:
     steps = RecordedSteps(log, unknown_tools={"Ada#0.1": "done by hand", "*": None})
     settle(steps, lambda function: False)
     assert steps.find("tool", "Ada#0.0") is None, "it is to be made again"
-    assert steps.find("tool", "Ada#0.1").result == "done by hand"
+    assert steps.find("tool", "Ada#0.1") == ev.ToolCallFinished(
+        **{**TOOL, "call": "Ada#0.1"}, seconds=0.0, result="done by hand"
+    )
 
     with pytest.raises(UnknownToolError) as caught:
         settle(RecordedSteps(log, unknown_tools={"Ada#0.0": "x"}), lambda function: False)
@@ -128,9 +160,10 @@ def test_a_tool_call_of_unknown_outcome_is_settled_by_a_person_alone() -> None:
 
 
 def test_a_repeatable_function_needs_no_settling() -> None:
-    steps = RecordedSteps([STARTED], unknown_tools={"*": "never used"})
+    other = ev.ToolCallStarted(call="Ada#0.1", who="Ada", function="shop.buy", arguments={})
+    steps = RecordedSteps([STARTED, other], unknown_tools={"*": "bought"})
     settle(steps, lambda function: function == "notes.add")
-    assert steps.find("tool", "Ada#0.0") is None
+    assert steps.find("tool", "Ada#0.0") is None and steps.find("tool", "Ada#0.1").result == "bought"
 
 
 def test_answers_for_a_run_inside_a_call_lose_the_call_s_name() -> None:
@@ -174,6 +207,11 @@ def test_a_limit_has_to_be_raised_before_the_run_goes_on(
     else:
         with pytest.raises(ConfigError, match=f"ended by {limit} {before}: raise it with --{limit.replace('_', '-')}"):
             resumable([*log, ended("limited")], limits)
+
+
+def test_a_limit_that_is_not_known_here_holds_nobody_up() -> None:
+    log = [started(), ev.LimitReached(limit="max_something", detail="d")]
+    assert resumable(log, ev.RunLimits()) == (log[:1], False)
 
 
 @pytest.mark.parametrize(

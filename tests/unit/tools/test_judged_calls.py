@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from semantic_kernel.functions import KernelArguments, kernel_function
 from magentic_kit import events as ev
 from magentic_kit.errors import JournalError, LimitReached, RunCancelled
 from magentic_kit.runlog.control import RunControl
-from magentic_kit.runlog.emitter import PARENT_CALL, RunEmitter
+from magentic_kit.runlog.emitter import PARENT_CALL, ParentCall, RunEmitter
 from magentic_kit.runlog.redaction import Redactor
 from magentic_kit.runlog.replay import RecordedSteps
 from magentic_kit.services.contents import KeptContents
@@ -52,12 +53,11 @@ class Store:
 
     def __init__(self) -> None:
         self.done: list[str] = []
-        self.inside: list[str] = []
+        self.inside: list[ParentCall | None] = []
 
     @kernel_function
     def order(self, item: str) -> str:
-        parent = PARENT_CALL.get()
-        self.inside.append(parent.name if parent else "")
+        self.inside.append(PARENT_CALL.get())
         self.done.append(item)
         return f"ordered {item}"
 
@@ -160,7 +160,10 @@ async def test_a_call_that_nobody_reviews_is_logged_made_and_given_to_the_model(
     assert (started.call, started.who, started.function, started.arguments) == (*CALL.values(), LAMP)
     assert (finished.call, finished.who, finished.function, finished.result) == (*CALL.values(), "ordered lamp")
     assert 0 <= finished.seconds < 60 and not finished.reused
-    assert run.store.done == ["lamp"] and run.store.inside == ["Ada#0.0"] and not run.asked
+    assert run.store.done == ["lamp"] and not run.asked
+    (inside,) = run.store.inside
+    assert inside is not None
+    assert (inside.emitter, inside.steps, inside.name) == (run.emitter, run.steps, "Ada#0.0")
 
 
 @pytest.mark.parametrize("pattern", ["store.order", "store.*", "*", "*.ord?r", "store.[o]rder"])
@@ -248,7 +251,11 @@ async def test_a_run_that_was_cancelled_while_a_person_thought_begins_nothing() 
     [
         ("fail", "Error: KeyError: 'the innermost'"),
         ("leave", "Error: SystemExit: 3"),
-        ("give_up", "Error: CancelledError: "),
+        pytest.param(
+            "give_up",
+            "Error: CancelledError: ",
+            marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot tell who was cancelled"),
+        ),
     ],
 )
 async def test_what_a_function_raises_is_told_to_the_model(function: str, told: str) -> None:
@@ -384,7 +391,15 @@ async def test_a_persons_word_in_the_log_holds(decision: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "logged"),
-    [('{"item": "lamp"}', LAMP), (LAMP, LAMP), ("[1]", None), ("no JSON", None), ("[" * 100, None), (None, None)],
+    [
+        ('{"item": "lamp"}', LAMP),
+        (LAMP, LAMP),
+        ("[1]", None),
+        ("no JSON", None),
+        ("[" * 100, None),
+        ('{"a": ' + "[" * 100 + "]" * 100 + "}", None),
+        (None, None),
+    ],
 )
 def test_a_call_that_is_refused_is_logged_with_what_can_be_read_of_its_arguments(arguments: Any, logged: Any) -> None:
     run = Run()
