@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,14 +62,27 @@ async def make_agent(blueprint: TeamBlueprint, index: int, config: AgentConfig, 
     return made
 
 
-async def delete_created(agent: Agent) -> None:
-    """Deletes an agent that its provider keeps, and that was created for one run."""
+async def release_agent(config: AgentConfig, agent: Agent) -> None:
+    """Deletes an agent that its provider keeps and that was created for one run; closes a client made for it alone."""
+    try:
+        if not config.id:
+            await _delete_created(agent)
+    finally:
+        client: Any = getattr(agent, "client", None)
+        if client is not None and not config.target and config.model.connection.service_id is None:
+            await client.close()
+
+
+async def _delete_created(agent: Agent) -> None:
     client: Any = getattr(agent, "client", None)
     assistants = getattr(getattr(client, "beta", None), "assistants", None)
     if hasattr(getattr(client, "agents", None), "delete_agent"):
         await client.agents.delete_agent(agent.id)
     elif assistants is not None and hasattr(agent, "definition"):
-        await assistants.delete(agent.id)
+        with warnings.catch_warnings():  # openai calls the API of assistants deprecated; SK's agents are built on it
+            warnings.simplefilter("ignore", DeprecationWarning)
+            deletion = assistants.delete(agent.id)
+        await deletion
 
 
 def _called(blueprint: TeamBlueprint, config: AgentConfig) -> Any:

@@ -15,7 +15,7 @@ from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.options import OrchestrationArguments, RunArguments
-from magentic_kit.orchestration.sk_agents import arguments_of, delete_created, make_agent
+from magentic_kit.orchestration.sk_agents import arguments_of, make_agent, release_agent
 from magentic_kit.orchestration.substitutes import Substitutes
 from magentic_kit.orchestration.task import Contents
 from magentic_kit.runlog.control import RunControl
@@ -132,7 +132,7 @@ class Sources:
         blueprint = self._blueprint
         is_own = config.type == "python"
         kernel = None if is_own else TurnKernel()
-        clean = None if is_own or config.id else delete_created
+        clean = None if is_own else partial(release_agent, config)
         conversation = AgentConversation(
             partial(make_agent, blueprint, index, config, kernel or TurnKernel()),
             arguments_of(config, self._inputs),

@@ -27,7 +27,9 @@ def postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
         started = Postgres(Path(folder))
         create(started, "template", "template1")
-        Database(started.url("template")).engine.dispose()
+        made = Database(started.url("template"))
+        made.client.destroy()
+        made.engine.dispose()
         yield started
         started.control("stop", "-m", "immediate")
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from semantic_kernel.agents import Agent, AgentResponseItem, AgentThread, ChatHistoryAgentThread
 from semantic_kernel.contents import ChatMessageContent
-from support.agent_server import AgentServer, Turn
+from support.agent_server import CLIENTS, AgentServer, Turn
 from support.durable import PLUGIN, child, effects
 from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall, ledger, text_of
 
@@ -145,6 +145,7 @@ class Echo(Agent):
 
 
 PYTHON = """
+from support.agent_server import CLIENTS
 from semantic_kernel.agents import ChatCompletionAgent
 from semantic_kernel.connectors.ai.open_ai import OpenAIChatCompletion
 from semantic_kernel.functions import kernel_function
@@ -156,7 +157,8 @@ class Sums:
         return a + b
 
 def made(url: str) -> ChatCompletionAgent:
-    service = OpenAIChatCompletion(ai_model_id="m", async_client=AsyncOpenAI(api_key="k", base_url=url))
+    CLIENTS.append(AsyncOpenAI(api_key="k", base_url=url))
+    service = OpenAIChatCompletion(ai_model_id="m", async_client=CLIENTS[-1])
     return ChatCompletionAgent(name="Inner", service=service, plugins=[Sums()], instructions="Add.")
 
 def nothing() -> str:
@@ -186,6 +188,7 @@ async def test_a_callable_brings_an_agent_whose_calls_are_logged(tmp_path: Path)
         team = python_team(tmp_path, server.base_url, **entry)
         async with TeamFactory.from_dict(team, base_dir=tmp_path) as factory:
             events = [event async for event in factory.stream(out=None)]
+        await CLIENTS.pop().close()
     assert events[-1].outcome == "satisfied", events[-1]
     assert messages(events) == [("Clerk", "five")]
     (call,) = [event for event in events if isinstance(event, ev.ToolCallFinished)]

@@ -15,6 +15,10 @@ Said = str | ToolCall
 AgentBrain = Callable[["Turn"], Said]
 
 
+CLIENTS: list[Any] = []
+"""Clients that callables of a test have made; the test closes them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Turn:
     """One request for an agent's reply: by which API, what the thread has been sent in all, and function results."""
