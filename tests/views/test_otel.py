@@ -195,6 +195,7 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.mark.slow
+@pytest.mark.fresh  # Semantic Kernel reads whether it traces when it is imported
 def test_the_command_exports_the_run_with_semantic_kernel_s_spans_below_it(
     collector: Collector, tmp_path: Path
 ) -> None:
