@@ -31,7 +31,7 @@ def find_source(module: str, folder: Path) -> Path | None:
     None for a module without source, and where only the import system can tell. Raises `MissingModule`.
     """
     importlib.invalidate_caches()
-    places = [str(folder)]
+    places = [str(folder.absolute())]  # Python 3.10 keeps the first `.` for all later ones
     found = ""
     for part in module.split("."):
         # Only the last part of the name, for which nothing needs to be imported.
@@ -52,7 +52,10 @@ def find_source(module: str, folder: Path) -> Path | None:
         found += f"{part}."
         if found.rstrip(".") != module and not _has_ordinary_submodules(spec):
             return None
-    return _source_of(spec)
+    source = _source_of(spec)
+    if source is not None and source.is_relative_to(folder.absolute()):
+        return folder / source.relative_to(folder.absolute())
+    return source
 
 
 def parse_source(path: Path) -> ast.Module | None:
