@@ -1,26 +1,18 @@
-"""What happens in a run, as small frozen events closed by one union; to and from JSON."""
+"""What happens in a run, as small frozen events closed by one union; to plain data."""
 
 from __future__ import annotations
 
-import json
-import types
 import typing
-from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, is_dataclass
 from datetime import datetime, timezone
-from functools import cache, partial
-from typing import Annotated, Any, ClassVar, TypeAlias, TypedDict, TypeVar
-
-_T = TypeVar("_T")
+from typing import Annotated, Any, ClassVar, TypeAlias, TypedDict
 
 VERSION = 1
 """Version of the event format, written as `v` on every line of events.jsonl."""
 
 MANAGER = "manager"
 """The manager's name wherever an event says who acted; no agent may be called so."""
-
-_DEEPEST = 200  # levels of nesting in plain data that is read: what walks it does so by recursion
-_LARGEST = 2**53  # of numbers that are read: the range in which JSON's are exact everywhere
 
 Identity: TypeAlias = tuple[str, ...] | None
 """The fields that tell an event from others of its type and run, the same when the run is replayed; None: each is new.
@@ -562,7 +554,8 @@ _OfTools: TypeAlias = ToolReviewed | ToolCallStarted | ToolCallFinished | ToolCa
 _OfPlugins: TypeAlias = FunctionsLeftOut | ServerMessage
 AnyEvent: TypeAlias = RunStarted | _OfPlans | _OfRounds | _OfModels | _OfServices | _OfTools | _OfPlugins | _OfEnds
 
-_TYPES: dict[str, type[Event]] = {cls.type: cls for cls in typing.get_args(AnyEvent)}
+TYPES: dict[str, type[Event]] = {cls.type: cls for cls in typing.get_args(AnyEvent)}
+"""Each event by its `type`."""
 
 
 def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
@@ -601,158 +594,3 @@ def as_data(part: object) -> dict[str, Any]:
         if is_dataclass(value):
             data[name] = dict(vars(value))
     return data
-
-
-def from_dict(data: dict[str, Any]) -> AnyEvent:
-    """The event that `to_dict` wrote. Raises `ValueError` on an unknown type or version, or a field that is wrong."""
-    values = dict(data)
-    if (version := values.pop("v", None)) != VERSION:
-        raise ValueError(f"event format {version!r} is not {VERSION}; read it with the release that wrote it")
-    kind = values.pop("type", "")
-    cls = _TYPES.get(kind) if isinstance(kind, str) else None
-    if cls is None:
-        raise ValueError(f"unknown event type {kind!r}")
-    try:
-        event: AnyEvent = read_dataclass(cls, values)  # type: ignore[assignment]
-        if event.time:
-            seconds(event.time)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"bad {kind} event: {error}") from None
-    return event
-
-
-def event_of(text: str) -> AnyEvent:
-    """The event that is written as JSON. Raises `ValueError` if it is none."""
-    try:
-        data = json.loads(text)
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
-    if not isinstance(data, dict):
-        raise ValueError("should be an object")
-    return from_dict(data)
-
-
-_Read: TypeAlias = Callable[[Any], Any]
-"""Returns a value as an event holds it, or raises `ValueError`."""
-
-# Types are checked where a log is read, and nowhere else: whoever made it, those who use it may trust it.
-
-
-@cache
-def _fields(cls: type[Any]) -> dict[str, tuple[_Read, bool]]:
-    """Of each field what reads it, and whether it has to be there."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    needed = {spec.name: spec.default is MISSING and spec.default_factory is MISSING for spec in fields(cls)}
-    return {name: (_reader(hints[name]), is_needed) for name, is_needed in needed.items()}
-
-
-def read_dataclass(cls: type[_T], data: object) -> _T:
-    """A dataclass from the plain data of its fields. Raises `ValueError` on one that is unknown, missing or wrong.
-
-    Types may be those of JSON, dataclasses, `X | Y`, and `Annotated[dict[…], T]` for an object that is empty or has
-    the keys of the `TypedDict` T.
-    """
-    if type(data) is not dict:
-        raise ValueError("should be an object")
-    expected = _fields(cls)  # type: ignore[arg-type]  # for mypy a class is not hashable
-    if unknown := data.keys() - expected.keys():
-        raise ValueError(f"unknown field {min(unknown)!r}")
-    values = {}
-    for name, (read, is_needed) in expected.items():
-        if name in data:
-            try:
-                values[name] = read(data[name])
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        elif is_needed:
-            raise ValueError(f"{name} is missing")
-    return cls(**values)
-
-
-def _reader(hint: Any) -> _Read:
-    """What returns a value of this type as an event holds it, or raises `ValueError`."""
-    if hint in _SCALARS:
-        return _SCALARS[hint]
-    if isinstance(hint, type) and is_dataclass(hint):
-        return partial(read_dataclass, hint)
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        keys = typing.get_type_hints(args[1])
-        return partial(_keyed, {key: _reader(kind) for key, kind in keys.items()})
-    if origin is dict:
-        return partial(_dict, _reader(args[1]))
-    if origin is list:
-        return partial(_list, _reader(args[0]))
-    assert origin in (types.UnionType, typing.Union), hint
-    return partial(_one_of, [_reader(arg) for arg in args])
-
-
-def _one_of(readers: list[_Read], value: object) -> object:
-    problems = []
-    for read in readers:
-        try:
-            return read(value)
-        except ValueError as error:
-            problems.append(str(error))
-    raise ValueError(" or ".join(problems))
-
-
-def _dict(read: _Read, value: object) -> dict[str, Any]:
-    if type(value) is not dict:
-        raise ValueError("should be an object")
-    return {key: read(item) for key, item in value.items()}
-
-
-def _list(read: _Read, value: object) -> list[Any]:
-    if type(value) is not list:
-        raise ValueError("should be a list")
-    return [read(item) for item in value]
-
-
-def _keyed(readers: dict[str, _Read], value: object) -> dict[str, Any]:
-    if type(value) is not dict or (value and value.keys() != readers.keys()):
-        raise ValueError(f"should be an object with {', '.join(readers)}")
-    return {key: readers[key](item) for key, item in value.items()}
-
-
-def _scalar(kind: type, name: str, value: object) -> object:
-    if type(value) is not kind:
-        raise ValueError(f"should be {name}")
-    return value
-
-
-def _int(value: object) -> int:
-    if type(value) is not int or abs(value) > _LARGEST:
-        raise ValueError("should be a whole number")
-    return value
-
-
-def _float(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("should be a number")
-    if not abs(value) <= _LARGEST:  # nor NaN, which is not less than anything
-        raise ValueError("should be a number")
-    return float(value)
-
-
-def _plain(value: object, depth: int = 0) -> object:
-    """Any data of JSON."""
-    if depth > _DEEPEST:
-        raise ValueError(f"is nested more than {_DEEPEST} levels deep")
-    if type(value) is dict:
-        for item in value.values():
-            _plain(item, depth + 1)
-    elif type(value) is list:
-        for item in value:
-            _plain(item, depth + 1)
-    return value
-
-
-_SCALARS: dict[Any, _Read] = {
-    str: partial(_scalar, str, "text"),
-    bool: partial(_scalar, bool, "true or false"),
-    types.NoneType: partial(_scalar, types.NoneType, "null"),
-    int: _int,
-    float: _float,
-    Any: _plain,
-}

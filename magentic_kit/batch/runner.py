@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypedDict
 import anyio
 import yaml
 
-from magentic_kit import events as ev
 from magentic_kit.batch.carrier import Carrier, LocalRuns
 from magentic_kit.batch.checks import judge
 from magentic_kit.batch.results import TaskResult, write_page
@@ -24,6 +23,7 @@ from magentic_kit.orchestration.keywords import takes
 from magentic_kit.orchestration.options import ResumeArguments, default_of, optional
 from magentic_kit.runlog.directory import new_run_id
 from magentic_kit.runlog.files import lock_directory, make_directory, open_private, read_regular, write_private
+from magentic_kit.runlog.typed_json import read_dataclass
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -106,7 +106,7 @@ class Batch:
 
         directory = Path(directory)
         try:
-            data = ev.read_dataclass(_BatchFile, json.loads(read_regular(directory / "batch.json", _LARGEST)))
+            data = read_dataclass(_BatchFile, json.loads(read_regular(directory / "batch.json", _LARGEST)))
             tasks = [Task.read(task) for task in data.tasks]
             team = dict(yaml.safe_load(read_regular(directory / "team.yaml", _LARGEST)))
         except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError, ConfigError) as error:

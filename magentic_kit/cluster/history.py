@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from magentic_kit import events as ev
-from magentic_kit.events import AnyEvent, from_dict
+from magentic_kit.events import AnyEvent
+from magentic_kit.runlog.event_json import from_dict
 
 STREAM = "log"
 """The stream of a run: each value is a JSON list of what follows.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError
-from magentic_kit.events import AnyEvent, event_of
+from magentic_kit.events import AnyEvent
+from magentic_kit.runlog.event_json import event_of
 from magentic_kit.runlog.files import open_regular
 
 LOG = "events.jsonl"

@@ -7,6 +7,7 @@ from support import sample_events as sample
 
 from magentic_kit import events as ev
 from magentic_kit.runlog.entries import ToolCall, Turn
+from magentic_kit.runlog.event_json import from_dict
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.usage import ModelCall, cost_text, tally
 
@@ -88,7 +89,7 @@ def test_a_log_that_breaks_off_anywhere_has_a_record_that_is_json(run):
 @pytest.mark.parametrize("run", RUNS)
 def test_the_record_is_the_same_when_it_is_read_back_from_the_log(run):
     logged = [json.dumps(ev.to_dict(event)) for event in run() if event.logged]
-    again = RunRecord.of(ev.from_dict(json.loads(line)) for line in logged)
+    again = RunRecord.of(from_dict(json.loads(line)) for line in logged)
     assert again == RunRecord.of(run())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
-from support.needs import lacking
+from support.browser import chromium
 from support.page_server import LONG, charge_team
 from support.sample_events import HOSTILE, hostile, satisfied
 from views.test_html import long_run
@@ -31,18 +29,13 @@ SERIOUS = ("serious", "critical")
 LONG_TASK = 200
 """Milliseconds."""
 TOKEN = "a-token-of-the-tests-0123"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        lacking("chromium", "apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

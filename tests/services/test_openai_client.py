@@ -7,10 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ import openai
 import pytest
 from semantic_kernel.connectors.ai.open_ai import OpenAIChatCompletion, OpenAIChatPromptExecutionSettings
 from semantic_kernel.contents import AuthorRole, ChatHistory, ChatMessageContent
+from support.fixed_server import answering
 from support.openai_server import OpenAIServer, TeamBrain
 
 from magentic_kit.errors import ConfigError
@@ -51,7 +48,8 @@ async def test_the_words_of_one_read_are_one_piece(name: str, transport: str, mo
         quicker_transport()
     else:
         monkeypatch.setattr(openai, "DefaultAioHttpClient", no_aiohttp)
-    with replying(stream(*map(chunk, ("one ", "two ", "three")), "[DONE]")) as url:
+    events = stream(*map(chunk, ("one ", "two ", "three")), "[DONE]")
+    with answering(lambda _: ("text/event-stream", events)) as url:
         async with CLIENTS[name](url) as client:
             service = adapted(OpenAIChatCompletion(ai_model_id="m", async_client=client))
             history = ChatHistory(messages=[ChatMessageContent(AuthorRole.USER, content="go")])
@@ -61,29 +59,6 @@ async def test_the_words_of_one_read_are_one_piece(name: str, transport: str, mo
 
 def no_aiohttp(**_: Any) -> None:
     raise RuntimeError("as openai 2 without its extra says")
-
-
-@contextmanager
-def replying(body: bytes) -> Iterator[str]:
-    """The URL of a server that answers whatever it is asked with this stream of events, in one write."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(200)
-            self.send_header("content-type", "text/event-stream")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 TWO_LOOPS = """

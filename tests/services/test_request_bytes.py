@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import openai
@@ -24,6 +22,7 @@ from semantic_kernel.contents import (
 )
 from semantic_kernel.functions import kernel_function
 from semantic_kernel.kernel import Kernel
+from support.fixed_server import answering
 
 from magentic_kit.services.mixins import adapted
 
@@ -32,13 +31,13 @@ HEAD = {"id": "c", "created": 0, "model": "m"}
 MESSAGE = {"role": "assistant", "content": "ok"}
 
 
-def answer(kind: str, field: str) -> bytes:
+def completion(kind: str, field: str) -> bytes:
     choice = {"index": 0, field: MESSAGE, "finish_reason": "stop"}
     return json.dumps({**HEAD, "object": kind, "choices": [choice]}).encode()
 
 
-REPLY = answer("chat.completion", "message")
-STREAM = b"data: " + answer("chat.completion.chunk", "delta") + b"\n\ndata: [DONE]\n\n"
+REPLY = completion("chat.completion", "message")
+STREAM = b"data: " + completion("chat.completion.chunk", "delta") + b"\n\ndata: [DONE]\n\n"
 
 
 @contextmanager
@@ -46,25 +45,14 @@ def recording() -> Iterator[tuple[str, list[bytes]]]:
     """The URL of a server that answers every request, and the bodies that it was sent."""
     bodies: list[bytes] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            bodies.append(body)
-            reply, kind = (STREAM, "text/event-stream") if b'"stream":true' in body else (REPLY, "application/json")
-            self.send_response(200)
-            self.send_header("content-type", kind)
-            self.send_header("content-length", str(len(reply)))
-            self.end_headers()
-            self.wfile.write(reply)
+    def answer(body: bytes) -> tuple[str, bytes]:
+        bodies.append(body)
+        if b'"stream":true' in body:
+            return "text/event-stream", STREAM
+        return "application/json", REPLY
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", bodies
-    server.shutdown()
-    server.server_close()
+    with answering(answer) as url:
+        yield url, bodies
 
 
 class Weather:

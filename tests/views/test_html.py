@@ -4,16 +4,14 @@ import base64
 import hashlib
 import random
 import re
-import shutil
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from playwright.sync_api import sync_playwright
 from support import sample_events as sample
+from support.browser import chromium
 from support.hostile import HOSTILE_PARTS
-from support.needs import lacking
 
 from magentic_kit import events as ev
 from magentic_kit.runlog.record import RunRecord
@@ -265,18 +263,11 @@ def test_the_markdown_report_draws_who_spoke():
 
 # In a real browser.
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium as the system has it; its sandbox needs a user that CI may not have."""
-    if CHROMIUM is None:
-        lacking("chromium", "apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from support import sample_events as sample
 from support.hostile import HOSTILE_PARTS
 
 from magentic_kit import events as ev
+from magentic_kit.runlog.event_json import from_dict
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.views.html import html
 from magentic_kit.views.report import ReportWriter, fenced, inline, markdown, quoted, write_reports
@@ -105,9 +106,9 @@ def test_a_denied_call_is_shown_with_its_arguments():
 
 def test_a_log_of_before_reviews_had_arguments_is_still_read():
     line = {"v": 1, "type": "tool_reviewed", "call": "c", "who": "A", "function": "f.g", "decision": "deny"}
-    assert ev.from_dict(line).arguments is None
+    assert from_dict(line).arguments is None
     denied = {"v": 1, "type": "tool_call_denied", "call": "c", "who": "A", "function": "f.g", "reason": "no"}
-    assert ev.from_dict(denied).arguments is None
+    assert from_dict(denied).arguments is None
 
 
 def test_no_hostile_mixture_of_markup_gets_out_of_its_place():

@@ -7,6 +7,7 @@ import pytest
 from support import sample_events as sample
 
 from magentic_kit import events as ev
+from magentic_kit.runlog.event_json import event_of, from_dict
 
 RUNS = [sample.satisfied, sample.limited, sample.failed_in_the_plan, sample.cancelled, sample.hostile]
 
@@ -14,7 +15,7 @@ RUNS = [sample.satisfied, sample.limited, sample.failed_in_the_plan, sample.canc
 @pytest.mark.parametrize("run", RUNS)
 def test_every_event_comes_back_from_json(run):
     for event in run():
-        assert ev.event_of(json.dumps(ev.to_dict(event))) == event
+        assert event_of(json.dumps(ev.to_dict(event))) == event
 
 
 def test_events_are_frozen_and_keyword_only():
@@ -40,10 +41,10 @@ def test_writing_an_event_copies_none_of_its_data():
 def test_the_limits_of_an_old_log_are_read():
     data = ev.to_dict(sample.stamp(sample.started())[0])
     data["limits"] = {"max_rounds": 20, "max_stalls": 3, "max_resets": 2, "deadline": None, "model_timeout": 120}
-    started = ev.from_dict(data)
+    started = from_dict(data)
     assert started.limits == ev.RunLimits(max_rounds=20, max_stalls=3, max_resets=2, model_timeout=120.0)
     del data["limits"]
-    assert ev.from_dict(data).limits == ev.RunLimits()
+    assert from_dict(data).limits == ev.RunLimits()
 
 
 BROKEN = {
@@ -80,7 +81,7 @@ BROKEN = {
 def test_what_is_not_of_its_type_is_refused_in_words(kind, change, problem):
     data = next(ev.to_dict(event) for event in sample.satisfied() if event.type == kind)
     with pytest.raises(ValueError) as raised:
-        ev.from_dict({**data, **change})
+        from_dict({**data, **change})
     assert str(raised.value) == f"bad {kind} event: {problem}"
 
 
@@ -89,10 +90,10 @@ def test_data_that_is_nested_too_deeply_is_refused(depth):
     data = next(ev.to_dict(event) for event in sample.satisfied() if event.type == "tool_call_started")
     line = json.dumps({**data, "arguments": {"x": 0}}).replace('"x": 0', f'"x": {"[" * depth}{"]" * depth}')
     with pytest.raises(ValueError, match="nested"):
-        ev.event_of(line)
+        event_of(line)
 
 
 @pytest.mark.parametrize("line", ["[]", "null", "1", '{"v": 1, "type": []}', '{"v": 2}', "{"])
 def test_what_is_no_event_is_refused(line):
     with pytest.raises(ValueError):
-        ev.event_of(line)
+        event_of(line)
