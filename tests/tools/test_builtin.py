@@ -158,33 +158,52 @@ def test_writing_over_a_hard_link_leaves_the_other_name_as_it_was(root: Path) ->
     assert (secret.read_text(), (root / "hard.txt").read_text()) == (SECRET, "new")
 
 
-def test_a_folder_that_becomes_a_link_between_two_steps_does_not_lead_out(root: Path) -> None:
-    """A second thread swaps `swap` between a folder and a link to the outside as fast as it can."""
-    plugin, swap, done = files.FilesPlugin(root, write=True), root / "swap", threading.Event()
-    (root / "real").mkdir()
-    (root / "real" / "secret.txt").write_text("harmless")
-    (root / "trap").symlink_to(root.parent / "outside")
+STEPS = ("open", "scandir", "stat", "mkdir", "replace")
+"""The system calls between which others may act."""
 
-    def keep_swapping() -> None:
-        while not done.is_set():
-            for name in ("real", "trap"):
-                os.rename(root / name, swap)
-                os.rename(swap, root / name)
+CALLS: dict[str, Callable[[files.FilesPlugin], str]] = {
+    "read": lambda plugin: plugin.read("swap/secret.txt"),
+    "search": lambda plugin: plugin.search("secret", "swap/*"),
+    "list": lambda plugin: plugin.list_files("swap"),
+    "write": lambda plugin: plugin.write("swap/secret.txt", "written"),
+    "write a new file": lambda plugin: plugin.write("swap/new/new.txt", "written"),
+}
 
-    thread = threading.Thread(target=keep_swapping)
-    thread.start()
-    read = set()
-    try:
-        for _ in range(2_000):
-            for call in (lambda: plugin.read("swap/secret.txt"), lambda: plugin.search("secret", "swap/*")):
-                try:
-                    read.add(call())
-                except OSError:
-                    continue
-    finally:
-        done.set()
-        thread.join()
-    assert not any(SECRET in text for text in read)
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_folder_that_becomes_a_link_before_any_step_does_not_lead_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    plugin, swap, outside = files.FilesPlugin(root, write=True), root / "swap", root.parent / "outside"
+    for step in range(99):
+        swap.mkdir()
+        (swap / "secret.txt").write_text("harmless")
+        taken = 0
+
+        def before(system: Callable[..., Any], step: int = step) -> Callable[..., Any]:
+            def becomes_a_link(*arguments: Any, **options: Any) -> Any:
+                nonlocal taken
+                if taken == step:
+                    swap.rename(root / f"was {step}")
+                    swap.symlink_to(outside)
+                taken += 1
+                return system(*arguments, **options)
+
+            return becomes_a_link
+
+        with monkeypatch.context() as patch:
+            for name in STEPS:
+                patch.setattr(os, name, before(getattr(os, name)))
+            try:
+                said = CALLS[call](plugin)
+            except OSError as error:
+                said = str(error)
+        assert SECRET not in said
+        assert [(path.name, path.read_text()) for path in outside.iterdir()] == [("secret.txt", SECRET)]
+        if taken <= step:
+            assert step >= 3, "it was tried before each step"
+            return
+        swap.unlink()
 
 
 def test_a_root_given_as_a_link_is_the_folder_it_names(root: Path) -> None:
