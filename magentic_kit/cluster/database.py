@@ -26,7 +26,7 @@ from magentic_kit.cluster.entry import (
     Spec,
 )
 from magentic_kit.cluster.history import STREAM, History
-from magentic_kit.cluster.limits import GET_LIMITS, SET_LIMIT, TABLES, reason_of
+from magentic_kit.cluster.limits import GET_LIMITS, SET_LIMIT, TABLES, in_turn, reason_of
 from magentic_kit.cluster.queueable import require_queueable
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, effective
@@ -226,17 +226,16 @@ class Database:
         for name, value in changes.items():
             if not 0 <= value < 2**31:
                 raise ConfigError.one(f"should be from 0 to {2**31 - 1}, not {value}", file=f"--{name}")
-        with self.engine.begin() as connection:
+        with in_turn(self.engine) as connection:  # nobody gives DBOS what somebody else has changed meanwhile
             for name, value in changes.items():
                 connection.execute(sa.text(SET_LIMIT), {"name": name, "value": value})
-            rows = connection.execute(sa.text(GET_LIMITS)).all()
-        current: dict[str, int] = {row.name: row.value for row in rows}
-        each, overall = current.get("worker_concurrency", 4), current.get("concurrency")
-        if overall is not None:
-            each = min(each, overall)  # DBOS refuses a worker more than all together
-        how: dict[str, Any] = {"worker_concurrency": each, "polling_interval_sec": _POLL}
-        self.client.register_queue(QUEUE, global_concurrency=overall, **how)
-        self.client.register_queue(PEOPLE, polling_interval_sec=_POLL)
+            current: dict[str, int] = {row.name: row.value for row in connection.execute(sa.text(GET_LIMITS))}
+            each, overall = current.get("worker_concurrency", 4), current.get("concurrency")
+            if overall is not None:
+                each = min(each, overall)  # DBOS refuses a worker more than all together
+            how: dict[str, Any] = {"worker_concurrency": each, "polling_interval_sec": _POLL}
+            self.client.register_queue(QUEUE, global_concurrency=overall, **how)
+            self.client.register_queue(PEOPLE, polling_interval_sec=_POLL)
         return current
 
     def _status(self, id: str, *, load_input: bool) -> WorkflowStatus:

@@ -44,14 +44,17 @@ class Queue:
         self._looking: asyncio.Future[None] | None = None
         self._stopped = False
 
-    def prepare(self, limits: Mapping[str, int | None]) -> float:
+    async def prepare(self, limits: Mapping[str, int | None]) -> float:
         """Sets the limits, and lets those runs go on that are there already and failed or were cancelled."""
+        await asyncio.to_thread(self._prepare, limits)
+        return math.inf
+
+    def _prepare(self, limits: Mapping[str, int | None]) -> None:
         self._database.limit(**limits)
         for entry in self._database.entries(self.prefix):
             if entry.state in ("failed", "cancelled"):
                 self._database.answer(entry.id, "retry")
         self._look()
-        return math.inf
 
     async def run(self, task: Task, home: Path) -> RunResult | None:
         """Queues the run if it is not; waits for its end, and derives its directory. None once cancelled."""

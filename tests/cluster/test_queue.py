@@ -23,6 +23,7 @@ from magentic_kit import ConfigError
 from magentic_kit.cli import app
 from magentic_kit.cli.commands import COMMANDS
 from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.entry import QUEUE
 from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.queued import derive
 from magentic_kit.runlog.reader import read_log
@@ -148,6 +149,33 @@ def test_workers_together_have_no_more_runs_than_they_may(database: Database, tm
     for odd in (-1, 2**31, 10**20):
         with pytest.raises(ConfigError, match=f"--rpm: should be from 0 to 2147483647, not {odd}"):
             database.limit(rpm=odd)
+
+
+def test_a_limit_holds_from_the_first_run_that_is_queued_after_it(database: Database, tmp_path: Path) -> None:
+    with OpenAIServer(Reply(hang="before")) as server:
+        factory = team(tmp_path, server)
+        with at_work(database, concurrency=8):
+            # A worker that has looked once now waits for two seconds, with the limits that it has seen.
+            database.client.register_queue(QUEUE, worker_concurrency=8, polling_interval_sec=2)
+            database.submit(factory, id="first")
+            wait_for(lambda: server.hanging)
+            database.cancel("first")
+            wait_for(lambda: not server.hanging)
+            database.limit(concurrency=2)
+            for n in range(5):
+                database.submit(factory, id=f"run-{n}")
+            wait_for(lambda: "running" in states(database))
+            assert [entry.state for entry in database.entries("run-")].count("running") == 2
+            for entry in database.entries():
+                database.cancel(entry.id)
+
+
+def test_limits_that_several_set_at_once_all_hold(database: Database) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for overall in range(5, 25):  # each as a worker that starts, and one who sets a limit
+            list(pool.map(lambda n: database.limit(concurrency=None if n % 2 else overall), range(8)))  # noqa: B023
+            queue = database.client.retrieve_queue(QUEUE)
+            assert queue is not None and queue.global_concurrency == overall
 
 
 async def test_all_callers_of_a_service_are_spread_by_one_clock(database: Database) -> None:
