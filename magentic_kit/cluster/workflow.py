@@ -133,4 +133,4 @@ def _keep_to_limits() -> None:
         with in_turn(system.engine):
             return _dequeue(system, system.get_queue(QUEUE) or queue, *arguments, **options)
 
-    SystemDatabase.start_queued_workflows = dequeue  # type: ignore[method-assign]
+    SystemDatabase.start_queued_workflows = dequeue  # type: ignore[assignment,method-assign]

@@ -68,8 +68,6 @@ def test_a_run_whose_task_or_input_has_a_secret_is_not_queued(
     monkeypatch.chdir(tmp_path)
     Path("note.txt").write_text("It opens by correct horse battery staple.")
     file = secrets.write_team(tmp_path, "http://127.0.0.1:9/v1", task="Look.")
-    with pytest.raises(
-        ConfigError, match=r"^(task|inputs|attach): it has a secret, which is not stored in the database"
-    ):
+    with pytest.raises(ConfigError, match=r"^(task|inputs|attach): it has a secret, which is not stored"):
         database.submit(TeamFactory.from_yaml(file), **given)  # type: ignore[arg-type]
     assert states(database) == set()
