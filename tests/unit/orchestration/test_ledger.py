@@ -135,7 +135,7 @@ REFUSED: dict[str, tuple[str, str]] = {
 EXACTLY: dict[str, tuple[str, str]] = {
     "nothing of it": ("{}", "the reply must be one JSON object with the five keys that were asked for"),
     "two keys missing": (
-        json.dumps({key: True for key in QUESTIONS}),
+        json.dumps(dict.fromkeys(QUESTIONS, True)),
         "the JSON object lacks next_speaker, instruction_or_question",
     ),
     "no instruction": (ledger("Ada", ""), "instruction_or_question.answer must say what the next speaker should do"),
