@@ -266,3 +266,135 @@ def test_a_hostile_page_takes_no_time(piece: str) -> None:
     fetch._plain_text(piece * (1_000_000 // len(piece)))
     fetch._plain_text("<" + piece * (1_000_000 // len(piece)))
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("a<br>b<hr/>c", "a\nb\nc"),
+        ("<P>One</P><P>two</P>", "One\ntwo"),
+        ("a<B>b</B><I class='x'>c</I><span>d</span>e", "abcde"),
+        ("a<!-- b --><!-- c > d -->e", "a e"),
+        ("a<!-- without end <p>b", "a"),
+        ("a<script>b</script >c<STYLE>d</style>e<template><p>f</template>g", "a c e g"),
+        ("a<script>b", "a"),
+        ("a<scripts>b</scripts>c", "a\nb\nc"),
+        ("<!doctype html><?xml?>a &lt;b&gt; &amp;amp; &#233;", "a <b> &amp; é"),
+        ("  a \t b \n\n\n c  ", "a b\nc"),
+        ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
+        ("", ""),
+    ],
+)
+def test_a_page_becomes_what_a_reader_sees(page: str, text: str) -> None:
+    assert fetch._plain_text(page) == text
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        *((address, True) for address in ("93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "168.63.129.15")),
+        *((address, False) for address in ("168.63.129.16", "127.0.0.1", "64:ff9b::808:808", "64:ff9b:1::1")),
+        *((address, False) for address in ("2002:808:808::", "224.0.0.1", "ff0e::1", "fec0::1%eth0", "192.0.0.9")),
+    ],
+)
+def test_an_address_is_public_or_leads_inside(address: str, public: bool) -> None:
+    assert fetch._is_public(address) is public
+
+
+CONTENTS: dict[str, tuple[dict[str, str], bytes, str]] = {
+    "no type": ({}, b"plain", "plain"),
+    "XML": ({"Content-Type": "application/xml"}, b"<a>1</a>", "<a>1</a>"),
+    "in capitals": ({"Content-Type": " Text/HTML ; charset=utf-8"}, "<p>ä</p>".encode(), "ä"),
+    "XHTML": ({"Content-Type": "application/xhtml+xml"}, b"<p>a</p><p>b</p>", "a\nb"),
+    "lines of JSON": ({"Content-Type": "application/x-ndjson"}, b"{}\n{}", "{}\n{}"),
+    "a charset that is none": ({"Content-Type": "text/plain; charset=idna"}, "é".encode(), "é"),
+    "a charset in capitals": ({"Content-Type": "text/plain; charset=ISO-8859-1"}, "é".encode("latin-1"), "é"),
+    "bytes that are no text": ({"Content-Type": "text/plain"}, b"a\xffb", "a\ufffdb"),
+    "not packed": ({"Content-Type": "text/plain", "Content-Encoding": "identity"}, b"x", "x"),
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+async def test_text_of_any_kind_is_read_in_its_charset(site: tuple[int, type[Site]], name: str) -> None:
+    headers, body, text = CONTENTS[name]
+    site[1].pages["/it"] = (200, headers, body)
+    assert await fetch.FetchPlugin("127.0.0.1", private=True).get(f"http://127.0.0.1:{site[0]}/it") == text
+
+
+@pytest.mark.parametrize(("most", "text"), [(5, "12345"), (4, "1234\n[cut at 4 bytes]")])
+async def test_a_body_is_cut_at_so_many_bytes(site: tuple[int, type[Site]], most: int, text: str) -> None:
+    site[1].pages["/it"] = (200, {}, b"12345")
+    plugin = fetch.FetchPlugin("127.0.0.1", private=True, max_bytes=most)
+    assert await plugin.get(f"http://127.0.0.1:{site[0]}/it") == text
+
+
+@pytest.mark.parametrize(("hops", "read"), [(5, True), (6, False)])
+async def test_five_redirects_are_followed(site: tuple[int, type[Site]], hops: int, read: bool) -> None:
+    site[1].pages |= {f"/{n}": (302, {"Location": f"/{n - 1}"}, b"") for n in range(1, hops + 1)}
+    site[1].pages["/0"] = (200, {}, b"there")
+    url = f"http://127.0.0.1:{site[0]}/{hops}"
+    call = fetch.FetchPlugin("127.0.0.1", private=True).get(url)
+    if read:
+        assert await call == "there"
+    else:
+        with pytest.raises(ConnectionError) as refused:
+            await call
+        assert str(refused.value) == f"{url} redirects more than 5 times"
+
+
+REFUSALS = {
+    "http://a.test:65536/": "http://a.test:65536/ is refused: the highest port is 65,535",
+    "http://b.test/": "b.test is refused: not among the allowed hosts (a.test, *.c.test)",
+    "ftp://a.test/": "ftp://a.test/ is refused: only http and https addresses without a user name are read",
+}
+
+
+@pytest.mark.parametrize("url", REFUSALS)
+async def test_a_refusal_says_what_is_allowed(url: str) -> None:
+    with pytest.raises((PermissionError, ValueError)) as refused:
+        await fetch.FetchPlugin(["A.test", "*.c.test"]).get(url)
+    assert str(refused.value) == REFUSALS[url]
+
+
+async def test_a_server_learns_nothing_but_the_name_of_the_program(
+    site: tuple[int, type[Site]], resolver: Resolver
+) -> None:
+    seen: dict[str, str] = {}
+
+    def do_GET(self: Site) -> None:
+        seen.update({name.lower(): value for name, value in self.headers.items()})
+        Site.do_GET(self)
+
+    site[1].do_GET = do_GET  # type: ignore[method-assign]
+    site[1].pages["/it"] = (200, {"Set-Cookie": "a=b"}, b"x")
+    resolver({"a.test": [["127.0.0.1"]]})
+    await fetch.FetchPlugin("a.test", private=True).get(f"http://a.test:{site[0]}/it")
+    assert seen == {"host": f"a.test:{site[0]}", "user-agent": "magentic-kit", "accept-encoding": "identity"}
+
+
+@pytest.mark.parametrize(("url", "port"), [("http://a.test/", 80), ("https://a.test/", 443), ("http://a.test:8/", 8)])
+async def test_an_address_is_looked_up_at_its_port(url: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def look_up(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
+        asked.append((host, port, type))
+        return [(socket.AF_INET, type, 6, "", ("10.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(PermissionError, match="its address is not a public one"):
+        await fetch.FetchPlugin("a.test").get(url)
+    assert [(*map(_text, asked[0][:1]), *asked[0][1:])] == [("a.test", port, socket.SOCK_STREAM)]
+
+
+def _text(host: str | bytes) -> str:
+    return host.decode() if isinstance(host, bytes) else host
+
+
+async def test_a_site_that_cannot_be_reached_is_named_with_the_reason(resolver: Resolver) -> None:
+    resolver({"two.test": [["127.0.0.1", "::1"]]})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for url in (f"http://two.test:{port}/", "http://a b/"):
+        with pytest.raises(ConnectionError) as refused:
+            await fetch.FetchPlugin("*", private=True).get(url)
+        assert str(refused.value).startswith(f"{url} cannot be read: ") and str(refused.value)[-1].isalnum()

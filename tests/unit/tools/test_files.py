@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from semantic_kernel.functions import KernelPlugin
 from support.pictures import picture
 
 from magentic_kit.errors import ConfigError
-from magentic_kit.tools.builtin import files
+from magentic_kit.tools.builtin import files, folders
 
 SECRET = "the-secret"
 
@@ -207,3 +210,195 @@ def test_writing_makes_folders_and_replaces_the_whole_file(root: Path) -> None:
     with pytest.raises(OSError, match="5,000,000 bytes"):
         plugin.write("new/large.txt", "x" * 5_000_001)
     assert not (root / "new" / "large.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "lines", "text"),
+    [
+        (1, 1, "1\n\n[3 lines in all; go on with start_line=2]"),
+        (0, 1, "1\n\n[3 lines in all; go on with start_line=2]"),
+        (-5, 2, "1\n2\n\n[3 lines in all; go on with start_line=3]"),
+        (2, 0, "2\n\n[3 lines in all; go on with start_line=3]"),
+        (2, -1, "2\n\n[3 lines in all; go on with start_line=3]"),
+        (2, 2, "2\n3"),
+        (3, 400, "3"),
+        (4, 1, ""),
+    ],
+)
+def test_any_lines_can_be_asked_for(tmp_path: Path, start: int, lines: int, text: str) -> None:
+    (tmp_path / "a.txt").write_text("1\n2\n3")
+    assert files.FilesPlugin(tmp_path).read("a.txt", start, lines) == text
+
+
+def test_a_preview_shows_what_writing_would_change(tmp_path: Path) -> None:
+    preview = files.FilesPlugin(tmp_path, write=True).write.preview  # type: ignore[attr-defined]
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.txt").write_text("one\ntwo\n")
+    assert preview("sub/a.txt", "one\nthree\n") == {"text": "@@ -1,3 +1,3 @@\n one\n-two\n+three\n "}
+    assert preview("sub/a.txt", "one\ntwo\n") == {"text": "nothing: the file has this content"}
+    (tmp_path / "long.txt").write_text("\n" * 1999)
+    assert preview("long.txt", "\n" * 1999) == {"text": "nothing: the file has this content"}
+    assert preview("long.txt", "\n" * 2000) == {}, "it is too long to compare"
+    for path in ("none.txt", "sub", "../x"):
+        with pytest.raises(OSError, match=f"'{path}': "):
+            preview(path, "text")
+    assert not (tmp_path / "none.txt").exists()
+
+
+def test_what_cannot_be_written_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    plugin = files.FilesPlugin(tmp_path, write=True)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.txt").write_text("old")
+    (tmp_path / "sub" / "link").symlink_to("a.txt")
+    before = picture(tmp_path)
+    for path, text, reason in (
+        ("sub", "new", "not a regular file"),
+        ("sub/link", "new", "a symbolic link, which is not followed"),
+        ("sub/a.txt/b", "new", "not a folder, or a symbolic link, which is not followed"),
+        ("sub/a.txt", "x" * 5_000_001, "more than 5,000,000 bytes are not written"),
+        ("sub/a.txt", "é" * 2_500_001, "more than 5,000,000 bytes are not written"),
+    ):
+        with pytest.raises(OSError) as refused:
+            plugin.write(path, text)
+        assert str(refused.value) == f"{path!r}: {reason}"
+        assert picture(tmp_path) == before
+    assert plugin.write("sub/a.txt", "x" * 5_000_000) == "wrote 5,000,000 bytes to sub/a.txt"
+    assert files.FilesPlugin(tmp_path).read("sub/a.txt").startswith("xxx")
+    assert picture(tmp_path).keys() == before.keys()
+
+
+def test_a_new_file_is_as_private_as_files_are_here(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.FilesPlugin(tmp_path, write=True).write("new/a.txt", "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new" / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_an_agent_is_told_of_the_functions() -> None:
+    plugin = KernelPlugin.from_object("files", files.FilesPlugin(".", write=True))
+    told = {
+        name: (function.description, {it.name: (it.description, it.is_required) for it in function.parameters})
+        for name, function in plugin.functions.items()
+    }
+    pattern = ("Which files: '*.md' by name; '**/' crosses folders, as in 'docs/**/*.md'", False)
+    assert told == {
+        "read": (
+            "Reads lines of a text file.",
+            {
+                "path": ("Relative path", True),
+                "start_line": ("First line, from 1", False),
+                "lines": ("How many lines", False),
+            },
+        ),
+        "list": (
+            "Lists a folder's files and, with a slash at the end, its folders.",
+            {"path": ("Relative path of a folder", False), "pattern": pattern},
+        ),
+        "search": (
+            "Finds the lines of text files that contain a text, in any case.",
+            {"text": ("Text to find, taken literally", True), "pattern": pattern},
+        ),
+        "write": (
+            "Writes a text file whole, making its folders.",
+            {"path": ("Relative path", True), "text": ("The new content", True)},
+        ),
+    }
+
+
+LONGEST = "/".join(["d"] * 32)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("x" * 1001, f"'{'x' * 60}…': refused; a path or pattern has no more than 1,000 characters"),
+        (f"{LONGEST}/d", f"'{LONGEST}/d': refused; a path has no more than 32 parts"),
+        (LONGEST, f"'{LONGEST}': No such file or directory"),
+        ("../x", "'../x': refused; a path starts in the plugin's folder and stays there, as in 'notes/a.md'"),
+        ("C:x", "'C:x': refused; a path starts in the plugin's folder and stays there, as in 'notes/a.md'"),
+        ("x" * 1000, f"'{'x' * 1000}': File name too long"),
+        ("link", "'link': not a folder, or a symbolic link, which is not followed"),
+    ],
+)
+def test_a_refusal_names_the_path_and_the_bound(tmp_path: Path, path: str, told: str) -> None:
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(OSError) as refused:
+        files.FilesPlugin(tmp_path).read(path)
+    assert str(refused.value) == told
+    with pytest.raises(OSError):
+        files.FilesPlugin(tmp_path).list_files(path)
+    if len(path) > 1000:
+        with pytest.raises(OSError, match="a path or pattern has no more than 1,000 characters"):
+            files.FilesPlugin(tmp_path).list_files(".", path)
+
+
+@pytest.fixture
+def bounds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets the bounds of a walk to small numbers."""
+    return lambda **most: [monkeypatch.setattr(folders, name, value) for name, value in most.items()] and None
+
+
+def test_lists_have_bounds_and_say_where_they_end(tmp_path: Path, bounds: Callable[..., None]) -> None:
+    plugin = files.FilesPlugin(tmp_path)
+    for name in "abcdef":
+        (tmp_path / f"{name}.txt").write_text("hit")
+    bounds(MAX_FOUND=6)
+    assert plugin.list_files() == "a.txt\nb.txt\nc.txt\nd.txt\ne.txt\nf.txt"
+    bounds(MAX_FOUND=5)
+    assert plugin.list_files() == "a.txt\nb.txt\nc.txt\nd.txt\ne.txt\n[only the first 5; narrow the pattern]"
+    bounds(MAX_CHARACTERS=10)
+    assert plugin.list_files() == "a.txt\nb.txt\n[only the first 2; narrow the pattern]"
+    bounds(MAX_FOUND=500, MAX_CHARACTERS=1000, MAX_ENTRIES=6)
+    assert plugin.search("HIT").splitlines()[-1] == "f.txt:1: hit"
+    bounds(MAX_ENTRIES=4)
+    listed = plugin.list_files().splitlines()
+    assert (len(listed), listed[-1]) == (5, "[only the first 4 files and folders were looked at]")
+
+
+def test_a_walk_counts_what_it_looks_at_in_all_folders(tmp_path: Path, bounds: Callable[..., None]) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.txt").write_text("hit\n" * 3)
+    plugin = files.FilesPlugin(tmp_path)
+    every = "a/\nb/\nc/\na/x.txt\nb/x.txt\nc/x.txt"
+    bounds(MAX_ENTRIES=6)
+    assert plugin.list_files(pattern="**/*") == every
+    bounds(MAX_ENTRIES=5)
+    left = "[only the first 5 files and folders were looked at]"
+    assert plugin.list_files(pattern="**/*") == every.removesuffix("\nc/x.txt") + f"\n{left}"
+    bounds(MAX_ENTRIES=100, MAX_DEPTH=1)
+    assert plugin.list_files(pattern="**/*") == ("a/\nb/\nc/\n[what is deeper than 1 folders was not looked at]")
+    bounds(MAX_DEPTH=2, MAX_SEARCHED=12)
+    assert plugin.search("hit", "*/x.txt").splitlines()[3:] == [
+        *(f"b/x.txt:{number}: hit" for number in (1, 2, 3)),
+        "[only the first 12 characters were searched]",
+    ]
+
+
+def test_a_folder_that_cannot_be_entered_is_passed_over(root: Path) -> None:
+    listed = files.FilesPlugin(root).list_files(pattern="**/*").splitlines()
+    assert "linked/" in listed and "itself/" in listed and "loop" in listed and "docs/up/" in listed
+    assert not any(path.startswith(("linked/s", "itself/d", "docs/up/")) for path in listed if path != "docs/up/")
+    assert "docs/deep/b.md" in listed
+    assert files.FilesPlugin(root).list_files("docs", "deep/*") == "deep/b.md"
+
+
+def test_names_and_lines_that_a_terminal_would_obey_are_shown_on_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a\nb.txt").write_text(f"hit {'x' * 400}\n")
+    plugin = files.FilesPlugin(tmp_path)
+    assert len(plugin.list_files().splitlines()) == len(plugin.search("hit").splitlines()) == 1
+    assert len(plugin.search("hit")) < 330
+
+
+def test_no_descriptor_is_left_open(root: Path) -> None:
+    def opened() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    plugin, before = files.FilesPlugin(root, write=True), opened()
+    for path in [*TRICKS, "docs/a.md", "new/x/y"]:
+        for call in (plugin.read, plugin.list_files, lambda it: plugin.write(it, "x"), lambda it: plugin.search("x")):
+            with suppress(OSError):
+                call(path)
+    assert opened() == before
