@@ -52,13 +52,16 @@ def ui(
         listening = listen(host, port)
         say("loading Semantic Kernel", err=True)
 
-        from magentic_kit.serve.page.app import page_app
+        from magentic_kit.serve.page.app import create_page
+        from magentic_kit.serve.page.registry import Runs
+        from magentic_kit.serve.page.rendering import Site
         from magentic_kit.serve.page.teams import find_teams
 
         paths = list(teams) or find_teams(Path())
         for team in paths:
             load_environment(env_file, beside=team)
-        async with page_app(paths, out=out, access=access, keys=keys) as app:
+        app = create_page(paths, Runs(out, Site("", keys.csrf)), access=access, keys=keys)
+        async with app.router.lifespan_context(app):
             address = f"{url_of(host, listening[0])}/?token={keys.token}"
             say(f"the page is at {address}", err=True)
             if not no_open:
