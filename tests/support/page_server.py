@@ -149,10 +149,17 @@ async def opened(url: str, keys: Keys, path: str = "") -> AsyncIterator[Page]:
 
 
 @asynccontextmanager
-async def page_over_http(teams: Sequence[Path], out: Path, *, host: str = "127.0.0.1") -> AsyncIterator[Page]:
+async def page_over_http(
+    teams: Sequence[Path], out: Path, *, host: str = "127.0.0.1", database: Any = None
+) -> AsyncIterator[Page]:
     """Serves the page at any free port."""
     stop, keys = asyncio.Event(), Keys()
-    app = create_page(teams, Runs(out, Site("", keys.csrf)), access=Access.of(host), keys=keys)
+    site, queue = Site("", keys.csrf), None
+    if database is not None:
+        from magentic_kit.serve.page.queued import QueuedRuns
+
+        queue = QueuedRuns(database, site)
+    app = create_page(teams, Runs(out, site, queue), access=Access.of(host), keys=keys)
     async with app.router.lifespan_context(app):
         listening = listen(host, 0)
         serving = asyncio.ensure_future(serve_app(app, listening, stop))

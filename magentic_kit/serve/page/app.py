@@ -39,13 +39,18 @@ def create_page(teams: Sequence[Path], runs: Runs, *, access: Access | None, key
             await pages.drafts.close()
             await runs.close()
 
+    routes = _routes(pages, Decisions(pages, keys))
+    if runs.queue is not None:
+        from magentic_kit.serve.page.queue_pages import QueuePages
+
+        routes += QueuePages(runs.queue, pages, keys).routes()
     middleware = [Middleware(PageGuard, keys)]
     if access is not None:
         # The token is asked for by the page's own guard, which takes it from the address.
         whoever = replace(access, token=None)
         middleware.insert(0, Middleware(RequestGuard, whoever, bodies=(FORM, FILES_FORM)))
     return Starlette(
-        routes=_routes(pages, Decisions(pages, keys)),
+        routes=routes,
         exception_handlers={HTTPException: _refuse},
         middleware=middleware,
         lifespan=lifespan,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
     from magentic_kit.orchestration.options import ResumeOptions
     from magentic_kit.run import Run
+    from magentic_kit.serve.page.queued import QueuedRuns
 
 _MOST_FEEDS = 64  # of runs that nobody looks at, kept for who comes back
 _ROWS = 100  # runs in the list
@@ -59,10 +60,10 @@ class Watch:
 
 
 class Runs:
-    """The runs under `out`, by the names of their directories."""
+    """The runs under `out`, by the names of their directories, and those of a `queue`."""
 
-    def __init__(self, out: Path, site: Site) -> None:
-        self.out, self.site = out, site
+    def __init__(self, out: Path, site: Site, queue: QueuedRuns | None = None) -> None:
+        self.out, self.site, self.queue = out, site, queue
         self._feeds: dict[str, RunFeed] = {}
         self._reading = asyncio.Lock()
         self._endings: set[asyncio.Task[None]] = set()
