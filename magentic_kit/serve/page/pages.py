@@ -52,14 +52,21 @@ class HomeFeed(Feed):
 async def list_context(runs: Runs, query: str) -> dict[str, Any]:
     """Returns what the list of runs is rendered with."""
     rows, more = await runs.read_rows(query)
-    queue: dict[str, Any] = {}
+    entries, problem = [], ""
     asked = runs.waiting
     if runs.queue is not None:
         entries, problem = await runs.queue.read_rows(query)
-        queue.update(queued=entries, problem=problem)
         asked += sum(entry.state == "waiting" for entry in entries)
     waiting = f"{asked} waiting for you" if asked else "Teams at work"
-    return {**queue, "rows": rows, "more": more, "query": query, "waiting": waiting, "site": runs.site}
+    return {
+        "queued": entries,
+        "problem": problem,
+        "rows": rows,
+        "more": more,
+        "query": query,
+        "waiting": waiting,
+        "site": runs.site,
+    }
 
 
 class Pages:
@@ -95,7 +102,7 @@ class Pages:
             names=names,
             before=before,
             after=after,
-            figures=[(name, value, of_after[name]) for name, value in of_before.items()],
+            figures=[(name, value, of_after[name]) for name, value in of_before.items() if name != "run"],
             pairs=list(itertools.zip_longest(before.turns, after.turns)),
         )
 
