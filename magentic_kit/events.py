@@ -6,7 +6,9 @@ import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field, is_dataclass
 from datetime import datetime, timezone
-from typing import Annotated, Any, ClassVar, TypeAlias, TypedDict
+from typing import Any, ClassVar, TypeAlias
+
+from typing_extensions import TypedDict  # pydantic reads typing's from Python 3.12 on only
 
 VERSION = 1
 """Version of the event format, written as `v` on every line of events.jsonl."""
@@ -19,46 +21,49 @@ Identity: TypeAlias = tuple[str, ...] | None
 """
 
 
-class _ErrorKeys(TypedDict):
+READING = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
+"""How pydantic reads the events of a log back: nothing is taken for what it is not, and nothing is passed over."""
+
+
+class ErrorDetails(TypedDict):
+    """Which part failed (`KitError.kind`), and how."""
+
     kind: str
     message: str
 
 
-class _PlanKeys(TypedDict):
+class GivenPlan(TypedDict):
+    """The plan of a run that carries out one made before."""
+
     facts: str
     plan: str
 
 
-class _CallKeys(TypedDict):
+class NoPlan(TypedDict):
+    """The run makes its plan itself."""
+
+
+class FunctionCall(TypedDict):
+    """A function call, as the model asked for it."""
+
     id: str | None
     index: int | None
     name: str | None
     arguments: str | dict[str, Any] | None
 
 
-class _AttachmentKeys(TypedDict):
+class Attachment(TypedDict):
+    """What goes with a text: an image, audio, a file, a text with a name.
+
+    Its content (`size` bytes) is beside the log, by its SHA-256; both are empty for what stands at a `uri` only.
+    """
+
     type: str
     name: str
     mime_type: str
     sha256: str
     size: int
     uri: str
-
-
-ErrorDetails: TypeAlias = Annotated[dict[str, str], _ErrorKeys]
-"""`{kind, message}`: which part failed (`KitError.kind`), and how."""
-
-GivenPlan: TypeAlias = Annotated[dict[str, str], _PlanKeys]
-"""`{facts, plan}` of a run that carries out a plan made before, else empty."""
-
-FunctionCall: TypeAlias = Annotated[dict[str, Any], _CallKeys]
-"""`{id, index, name, arguments}` of a function call, as the model asked for it."""
-
-Attachment: TypeAlias = Annotated[dict[str, Any], _AttachmentKeys]
-"""`{type, name, mime_type, sha256, size, uri}` of what goes with a text: an image, audio, a file, a text with a name.
-
-Its content (`size` bytes) is beside the log, by its SHA-256; both are empty for what stands at a `uri` only.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +73,7 @@ class Event:
     `type` names the event in the log, to which only `logged` events are written.
     """
 
+    __pydantic_config__: ClassVar[Any] = READING
     type: ClassVar[str]
     identity: ClassVar[Identity] = None
     logged: ClassVar[bool] = True
@@ -139,7 +145,7 @@ class RunStarted(Event):
     manager: dict[str, Any]
     limits: RunLimits = field(default_factory=RunLimits)
     inputs: dict[str, Any] = field(default_factory=dict)
-    plan: GivenPlan = field(default_factory=dict)
+    plan: GivenPlan | NoPlan = field(default_factory=NoPlan)
     base_dir: str = ""
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)

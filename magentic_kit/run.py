@@ -129,7 +129,7 @@ class Run:
                     contents = logged_contents(started.attachments, contents, log)
                 text, inputs, follows = started.task, started.inputs, started.follows
                 if started.plan:
-                    plan = TaskLedger(task=text, **started.plan)
+                    plan = TaskLedger(task=text, **started.plan)  # type: ignore[call-arg]  # not empty: both
             filled = blueprint.fill_inputs(inputs)
             text = blueprint.fill_task(text, filled)
             if not is_finished:

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypedDict
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import anyio
 import yaml
@@ -23,7 +23,7 @@ from magentic_kit.orchestration.keywords import takes
 from magentic_kit.orchestration.options import ResumeArguments, default_of, optional
 from magentic_kit.runlog.directory import new_run_id
 from magentic_kit.runlog.files import lock_directory, make_directory, open_private, read_regular, write_private
-from magentic_kit.runlog.typed_json import read_dataclass
+from magentic_kit.team.values import ListOf, Model
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -36,21 +36,20 @@ logger = logging.getLogger(__name__)
 _LARGEST = 2**28  # bytes of a batch's own files
 
 
-class _Limits(TypedDict):
+class _Limits(Model):
     concurrency: int | None
     rpm: int | None
     tpm: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _BatchFile:
+class _BatchFile(Model):
     """What batch.json has."""
 
     team_dir: str
     base_dir: str
     queued: bool
-    limits: Annotated[dict[str, int | None], _Limits]
-    tasks: list[dict[str, Any]]
+    limits: _Limits
+    tasks: ListOf[Task]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +105,13 @@ class Batch:
 
         directory = Path(directory)
         try:
-            data = read_dataclass(_BatchFile, json.loads(read_regular(directory / "batch.json", _LARGEST)))
-            tasks = [Task.read(task) for task in data.tasks]
+            data = _BatchFile.model_validate_json(read_regular(directory / "batch.json", _LARGEST))
             team = dict(yaml.safe_load(read_regular(directory / "team.yaml", _LARGEST)))
-        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError, ConfigError) as error:
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             raise ConfigError.one(f"there is no batch here: {error}", file=str(directory)) from error
         factory = TeamFactory.from_dict(team, base_dir=data.team_dir, **source)
-        batch = cls(factory, tasks, directory, Path(data.base_dir))
-        batch._limits, batch.queued = data.limits, data.queued
+        batch = cls(factory, data.tasks, directory, Path(data.base_dir))
+        batch._limits, batch.queued = data.limits.model_dump(), data.queued
         return batch
 
     def cancel(self) -> None:
@@ -172,15 +170,15 @@ class Batch:
             team_dir=str(team.base_dir),
             base_dir=str(self.base_dir),
             queued=self.queued,
-            limits=self._limits,
-            tasks=[task.model_dump(exclude_defaults=True) for task in self.tasks],
+            limits=_Limits(**self._limits),
+            tasks=tuple(self.tasks),
         )
         try:
             make_directory(self.directory, exist_ok=True)
             lock = lock_directory(self.directory, "batch")
             if not team_file.exists():
                 write_private(team_file, team.stored(self.factory.blueprint.redactor().spans).encode())
-            write_private(self.directory / "batch.json", json.dumps(vars(data), indent=1).encode())
+            write_private(self.directory / "batch.json", data.model_dump_json(indent=1, exclude_defaults=True).encode())
         except OSError as error:
             raise self._unwritable(error) from error
         return lock
@@ -206,7 +204,7 @@ class Batch:
 
     def _result(self, task: Task, result: RunResult) -> TaskResult:
         same = {f.name: getattr(result, f.name) for f in fields(TaskResult) if hasattr(result, f.name)}
-        own = {"id": task.id, "error": (result.error or {}).get("message", "")}
+        own = {"id": task.id, "error": result.failure}
         return TaskResult(**{**same, **own, "checks": judge(task, result, self.base_dir)})
 
 

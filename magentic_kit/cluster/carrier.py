@@ -105,9 +105,8 @@ class Carrier:
                 raise log.broken
             if result is None:
                 return _waiting([*people.open.values()], run.clock.elapsed)
-            error = result.error or {}
-            if error.get("kind") == UnknownToolError.kind:  # of a run inside it
-                return await self._ask(log, "outcome", error["message"], run.clock.elapsed)
+            if result.error and result.error["kind"] == UnknownToolError.kind:  # of a run inside it
+                return await self._ask(log, "outcome", result.failure, run.clock.elapsed)
             return _end(result.outcome, result.error)
         except JournalError:
             raise
@@ -159,5 +158,5 @@ def _waiting(questions: list[Question], elapsed: float) -> State:
 
 
 def _end(outcome: str, error: ev.ErrorDetails | None) -> State:
-    note = one_line((error or {}).get("message", ""), _NOTE)
+    note = one_line(error["message"], _NOTE) if error else ""
     return {"state": outcome, "note": note, "questions": "", "elapsed": 0.0}

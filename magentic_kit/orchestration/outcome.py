@@ -52,7 +52,7 @@ def run_started(
 
 def judge(
     error: BaseException | None, control: RunControl, redactor: Redactor
-) -> tuple[str, str, dict[str, str] | None]:
+) -> tuple[str, str, ev.ErrorDetails | None]:
     """Outcome, reason and error details of a run that has ended with this error, or without one."""
     if error is not None and (control.cancelled.is_set() or isinstance(error, asyncio.CancelledError)):
         return "cancelled", "", None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,10 +51,10 @@ class Fault:
     time: str
 
 
-def ending_in_words(outcome: str, reason: str, limit: tuple[str, str] | None, error: dict[str, str] | None) -> str:
+def ending_in_words(outcome: str, reason: str, limit: tuple[str, str] | None, error: ev.ErrorDetails | None) -> str:
     """One sentence on how a run ended; an empty outcome is that of a log that breaks off."""
     name, detail = limit or (reason, "")
-    what = error or {}
+    what: Mapping[str, object] = error or {}
     return {
         "satisfied": "The manager judged the request satisfied.",
         "limited": f"A limit ended the run: {name}{f' ({detail})' if detail else ''}.",

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from magentic_kit import events as ev
 from magentic_kit.events import AnyEvent
-from magentic_kit.runlog.typed_json import read_dataclass
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[AnyEvent]:
+    return TypeAdapter(ev.TYPES[kind])
 
 
 def from_dict(data: dict[str, Any]) -> AnyEvent:
@@ -19,13 +26,17 @@ def from_dict(data: dict[str, Any]) -> AnyEvent:
     if (version := values.pop("v", None)) != ev.VERSION:
         raise ValueError(f"event format {version!r} is not {ev.VERSION}; read it with the release that wrote it")
     kind = values.pop("type", "")
-    cls = ev.TYPES.get(kind) if isinstance(kind, str) else None
-    if cls is None:
+    if not isinstance(kind, str) or kind not in ev.TYPES:
         raise ValueError(f"unknown event type {kind!r}")
     try:
-        event: AnyEvent = read_dataclass(cls, values)  # type: ignore[assignment]
+        # As JSON: strictly read, Python's objects would have to be events. Lone surrogates become `?`, as everywhere.
+        event = _adapter(kind).validate_json(json.dumps(values, ensure_ascii=False).encode("utf-8", "replace"))
         if event.time:
             ev.seconds(event.time)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise ValueError(f"bad {kind} event: {place}: {first['msg']}") from None
     except (ValueError, OverflowError) as error:
         raise ValueError(f"bad {kind} event: {error}") from None
     return event

@@ -31,7 +31,7 @@ class RunRecord:
     reason: str = ""
     answer: str = ""
     value: Any = None
-    error: dict[str, str] | None = None
+    error: ev.ErrorDetails | None = None
     notes: list[str] = field(default_factory=list)
     limit: tuple[str, str] | None = None
     started: str = ""

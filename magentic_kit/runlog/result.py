@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magentic_kit.events import ErrorDetails
 from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.usage import sum_known
@@ -24,7 +25,7 @@ class RunResult:
     outcome: str
     answer: str
     reason: str
-    error: dict[str, str] | None
+    error: ErrorDetails | None
     notes: list[str]
     rounds: int
     stalls: int
@@ -46,8 +47,15 @@ class RunResult:
         """Prompt and completion tokens together; None if both are unknown."""
         return sum_known((self.prompt_tokens, self.completion_tokens))
 
+    @property
+    def failure(self) -> str:
+        """What failed, in words; empty if nothing did."""
+        if self.error is None:
+            return ""
+        return self.error["message"]
+
     def __repr__(self) -> str:
-        words = one_line(self.answer or self.reason or (self.error or {}).get("message", ""), 60)
+        words = one_line(self.answer or self.reason or self.failure, 60)
         return f"<RunResult {self.outcome}: {words!r}, {self._tokens()}, run_dir={str(self.run_dir or None)!r}>"
 
     def _repr_markdown_(self) -> str:
@@ -55,7 +63,7 @@ class RunResult:
         facts = [f"**{self.outcome}**", self.reason, f"{self.rounds} rounds", self._tokens(), duration(self.seconds)]
         if self.run_dir is not None:
             facts.append(f"`{self.run_dir}`")
-        answer = self.answer or (self.error or {}).get("message", "")
+        answer = self.answer or self.failure
         return f"{answer}\n\n---\n{' · '.join(fact for fact in facts if fact)}"
 
     def _tokens(self) -> str:

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from magentic_kit.events import FunctionCall
+
 
 @dataclass
 class _Call:
@@ -38,13 +40,13 @@ class CallPieces:
             call.id, call.name = call.id or id, call.name or name
             call.arguments += arguments
 
-    def take(self) -> list[dict[str, str]]:
+    def take(self) -> list[FunctionCall]:
         """The calls, each with an id of its own."""
-        taken: list[dict[str, str]] = []
+        taken: list[FunctionCall] = []
         for number, call in enumerate(filter(lambda call: call.name, self._calls)):
             used = {made["id"] for made in taken}
             own = call.id if call.id and call.id not in used else f"call{number:05}"
-            taken.append({"id": own, "name": call.name, "arguments": call.arguments or "{}"})
+            taken.append({"id": own, "index": number, "name": call.name, "arguments": call.arguments or "{}"})
         return taken
 
     @staticmethod

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from magentic_kit.events import FunctionCall
 from magentic_kit.services.call_pieces import CallPieces
 from magentic_kit.services.endings import FINISH_REASONS
 
@@ -35,7 +36,7 @@ class Piece:
     text: str = ""
     reasoning: str = ""
     refusal: str = ""
-    calls: list[dict[str, str]] = field(default_factory=list)
+    calls: list[FunctionCall] = field(default_factory=list)
     finish_reason: str = ""
     usage: dict[str, Any] | None = None
 

@@ -105,12 +105,12 @@ class Reply:
         fault = "down" if self._pieces else ""
         raise ServiceError(f"service '{name}': {problem}", service=name, retryable=bool(fault), fault=fault)
 
-    def tool_calls(self) -> list[dict[str, Any]]:
+    def tool_calls(self) -> list[ev.FunctionCall]:
         """The function calls, whole, as events have them."""
         pieces = CallPieces()
         for call in self._calls:
             pieces.add({"id": call.id, "index": call.index, "name": call.name, "arguments": call.arguments})
-        return [{**call, "index": index} for index, call in enumerate(pieces.take())]
+        return pieces.take()
 
     def _add_call(self, call: FunctionCallContent) -> None:
         if isinstance(call.arguments, str):

@@ -19,8 +19,8 @@ _REPLIES = {
 
 def reply_of(result: RunResult) -> str:
     """Returns the answer, or says how a run ended that was not satisfied."""
-    error = (result.error or {}).get("message", "")
-    return _REPLIES[result.outcome].format(answer=result.answer, reason=result.reason, error=error).rstrip()
+    words = _REPLIES[result.outcome].format(answer=result.answer, reason=result.reason, error=result.failure)
+    return words.rstrip()
 
 
 def ending_data(ending: ev.RunFinished | RunResult) -> dict[str, Any]:

@@ -15,7 +15,7 @@ CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
 TOP = {"__init__", "__main__", "errors", "events", "text", "factory", "run", "embed", "testing"}
 LONGEST = 250
 LONGER = {"events.py"}  # one vocabulary
-MOST = {"conditional expressions": 1.9, "merges": 0.3, "Any": 3.3}
+MOST = {"conditional expressions": 1.7, "merges": 0.25, "Any": 3.0}
 """What stands today; 1.5, 0.2 and 1.5 are the aim. Lower it with each room that is unfolded, and never raise it."""
 SAMPLE = '''"""Doc."""
 
