@@ -115,11 +115,7 @@ class Database:
     def entries(self, prefix: str = "", *, newest: int | None = None) -> list[Entry]:
         """All runs whose ids begin so, the oldest first; or so many of the `newest`, the newest first."""
         found = self.client.list_workflows(
-            name=WORKFLOW,
-            workflow_id_prefix=prefix or None,
-            limit=newest,
-            sort_desc=newest is not None,
-            load_input=False,
+            name=WORKFLOW, workflow_id_prefix=prefix or None, limit=newest, sort_desc=bool(newest), load_input=False
         )
         return [Entry.of(status) for status in found]
 
@@ -138,10 +134,7 @@ class Database:
         return [Entry.of(status) for status in found]
 
     def history(self, id: str, known: History | None = None) -> History:
-        """The log of a run so far, added to what is `known` of it.
-
-        Raises `ConfigError` if there is none, `JournalError` if it is damaged.
-        """
+        """The log of a run so far, and what is `known`. Raises `ConfigError` if there is none, else `JournalError`."""
         history = known or History()
         entry = self.entry(id)
         try:

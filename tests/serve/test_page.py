@@ -172,6 +172,7 @@ async def test_a_person_sees_a_call_whole_and_what_it_decides_happens(tmp_path: 
                     break
         assert LONG in asked["ask-3"] and "5,013 characters" in asked["ask-3"]
         assert "The clerk is **done**" in asked["ask-4"]
+        assert "Actor" not in asked["ask-4"] and ">manager</h3>" in asked["ask-4"]
         assert (tmp_path / "notes.txt").read_text() == "one\n"
         shown = (await page.client.get(path)).text
         assert "Note &lt;b&gt;all&lt;/b&gt;" in shown and "Too long." in shown

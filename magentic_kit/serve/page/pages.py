@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sse_starlette.sse import EventSourceResponse
 from starlette.exceptions import HTTPException
@@ -25,6 +25,9 @@ from magentic_kit.serve.page.teams import TeamCard, Teams
 from magentic_kit.team.loading import Team
 from magentic_kit.views.comparison import figures
 from magentic_kit.views.html import TextLimits
+
+if TYPE_CHECKING:
+    from magentic_kit.cluster.entry import Entry
 
 _T = TypeVar("_T")
 Problems: TypeAlias = tuple[Problem, ...]
@@ -52,7 +55,8 @@ class HomeFeed(Feed):
 async def list_context(runs: Runs, query: str) -> dict[str, Any]:
     """Returns what the list of runs is rendered with."""
     rows, more = await runs.read_rows(query)
-    entries, problem = [], ""
+    entries: list[Entry] = []
+    problem = ""
     asked = runs.waiting
     if runs.queue is not None:
         entries, problem = await runs.queue.read_rows(query)
