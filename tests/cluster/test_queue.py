@@ -322,7 +322,12 @@ def test_the_commands_of_the_example_run_in_their_order(
 
 def test_the_container_example_starts_what_there_is() -> None:
     services = yaml.safe_load((EXAMPLE / "compose.yaml").read_text())["services"]
-    assert services["worker"]["deploy"]["replicas"] == 2 and services["worker"]["build"] == "."
+    assert services["worker"]["deploy"]["replicas"] == 2
+    build = services["worker"]["build"]
+    root = EXAMPLE / build["context"]
+    assert (root / build["dockerfile"]).samefile(EXAMPLE / "Dockerfile")
+    copied = [line.split()[1:-1] for line in (EXAMPLE / "Dockerfile").read_text().splitlines() if line[:5] == "COPY "]
+    assert all((root / name).exists() for names in copied for name in names)
     assert services["database"]["image"].startswith("postgres:")
     url = services["worker"]["environment"]["MAGENTIC_KIT_DATABASE"]
     assert url == f"postgresql://postgres:{services['database']['environment']['POSTGRES_PASSWORD']}@database/runs"
