@@ -110,9 +110,11 @@ class Database:
         """The run of that id. Raises `ConfigError` if there is none."""
         return Entry.of(self._status(id, load_input=False))
 
-    def entries(self, prefix: str = "") -> list[Entry]:
-        """All runs whose ids begin so, the oldest first."""
-        found = self.client.list_workflows(name=WORKFLOW, workflow_id_prefix=prefix or None, load_input=False)
+    def entries(self, prefix: str = "", *, newest: int | None = None) -> list[Entry]:
+        """All runs whose ids begin so, the oldest first; or so many of the `newest`, the newest first."""
+        found = self.client.list_workflows(
+            name=WORKFLOW, workflow_id_prefix=prefix or None, limit=newest, sort_desc=bool(newest), load_input=False
+        )
         return [Entry.of(status) for status in found]
 
     def spec(self, id: str) -> Spec:
@@ -129,9 +131,9 @@ class Database:
         )
         return [Entry.of(status) for status in found]
 
-    def history(self, id: str) -> History:
-        """The log of a run so far. Raises `ConfigError` if there is none, `JournalError` if it is damaged."""
-        history = History()
+    def history(self, id: str, known: History | None = None) -> History:
+        """The log of a run so far, and what is `known`. Raises `ConfigError` if there is none, else `JournalError`."""
+        history = known or History()
         entry = self.entry(id)
         try:
             for _ in self._read(id, history, timeout_seconds=0):
