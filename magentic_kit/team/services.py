@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from magentic_kit.team.values import Duration, FilePath, ListOf, Model, Names, Options, Target
+from magentic_kit.team.values import Duration, FilePath, ListOf, Model, Names, Options, Target, Url
 
 DialectName = Literal[
     "alternate_roles",
@@ -76,7 +76,7 @@ class OpenAIService(_KeyedService):
     """OpenAI, or any server that speaks its chat-completions protocol."""
 
     provider: Literal["openai"] = Field(description="Kind of service.")
-    base_url: str | None = Field(default=None, description="Server to ask, such as http://localhost:8000/v1.")
+    base_url: Url | None = Field(default=None, description="Server to ask, such as http://localhost:8000/v1.")
     organization: str | None = Field(default=None, description="OpenAI organization id.")
     instruction_role: Literal["system", "developer"] | None = Field(default=None, description="Role of instructions.")
     dialect: ListOf[DialectName] = Field(
@@ -85,7 +85,7 @@ class OpenAIService(_KeyedService):
 
 
 class _AzureService(_KeyedService):
-    endpoint: str | None = Field(default=None, description="Endpoint of the resource, an https URL.")
+    endpoint: Url | None = Field(default=None, description="Endpoint of the resource, an https URL.")
     api_version: str | None = Field(default=None, description="API version to use.")
 
 
@@ -147,7 +147,7 @@ class NvidiaService(_KeyedService):
     """NVIDIA NIM."""
 
     provider: Literal["nvidia"] = Field(description="Kind of service.")
-    base_url: str | None = Field(default=None, description="Server to ask; default: NVIDIA's own.")
+    base_url: Url | None = Field(default=None, description="Server to ask; default: NVIDIA's own.")
     dialect: ListOf[DialectName] = Field(
         default=(), description="Forms of a request that the server takes; those that are missing are found."
     )

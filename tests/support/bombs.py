@@ -110,11 +110,26 @@ def alias_bomb(head: str = "", *, merges: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a piece of work took, in seconds of processor and mebibytes at most, and what came of it."""
+    """What a piece of work took, in seconds of processor and mebibytes at most, and what came of it.
+
+    The seconds are those of a processor that does `yardstick` in `YARD`, whatever else this one has to do.
+    """
 
     seconds: float
     megabytes: float
     outcome: str
+
+
+YARD = 0.1
+"""Seconds of processor for `yardstick` on the machine that the bounds are meant for."""
+
+
+def yardstick() -> float:
+    """The seconds of processor that fixed work takes here and now."""
+    began = time.process_time()
+    for _ in range(5):
+        dict.fromkeys(map(str, range(100_000)))
+    return time.process_time() - began
 
 
 def spent(work: Callable[[], str]) -> Spent:
@@ -122,13 +137,15 @@ def spent(work: Callable[[], str]) -> Spent:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
+        before, began = yardstick(), time.process_time()
         try:
             outcome = work()
         except Exception as error:
             outcome = f"{type(error).__name__}: {error}"
+        seconds = (time.process_time() - began) * 2 * YARD / (before + yardstick())
         usage = resource.getrusage(resource.RUSAGE_SELF)
         unit = 1 if sys.platform == "darwin" else 1_024
-        report = [usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 2**20, outcome[:2_000]]
+        report = [seconds, usage.ru_maxrss * unit / 2**20, outcome[:2_000]]
         os.write(write, json.dumps(report).encode())
         os._exit(0)
     os.close(write)

@@ -136,6 +136,14 @@ WRONG: dict[str, tuple[str, ...]] = {
         "services: {default: {provider: openai, base_ulr: x}}\n",
         "team.yaml:1:40: unknown key 'base_ulr' in services.default; did you mean 'base_url'?",
     ),
+    "address without http": (
+        "services: {default: {provider: openai, base_url: 'localhost:8000/v1'}}\n",
+        "team.yaml:1:50: services.default.base_url should be an http(s) URL, not 'localhost:8000/v1'",
+    ),
+    "endpoint without a host": (
+        "services: {default: {provider: azure_openai, endpoint: 'https://'}}\n",
+        "team.yaml:1:56: services.default.endpoint should be an http(s) URL, not 'https://'",
+    ),
     "unknown structured output": (
         "services: {default: {provider: openai, structured_output: json}}\n",
         "team.yaml:1:59: services.default.structured_output cannot be 'json'; there is auto, json_schema, json_object, prompt",

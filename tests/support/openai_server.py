@@ -54,7 +54,7 @@ class Reply:
     "unknown" to leave them out.
     `body` replaces the whole payload. `hang` never answers ("before") or stops half-way ("in_stream") until
     the client goes away or the server closes. `cut_after` aborts the TCP connection after so many chunks (a
-    body that is not streamed has two, its halves). `chunk_delay` is seconds before each chunk.
+    body that is no stream has two, its halves). `chunk_delay` is seconds before each chunk.
     `end_without_finish` closes a stream properly, but without finish reason, usage and `[DONE]`.
     """
 
@@ -328,6 +328,8 @@ def _payload(request: Request, reply: Reply) -> tuple[list[bytes], str]:
         choice = {"index": 0, "finish_reason": _finish_reason(reply), "message": message}
         whole, kind = _completion(request, [choice], _usage(request, reply)), "application/json"
     data = whole.encode()
+    if whole.startswith(("data:", ":")):
+        return [event + b"\n\n" for event in data.split(b"\n\n") if event], "text/event-stream"
     return [data[: len(data) // 2], data[len(data) // 2 :]], kind
 
 
