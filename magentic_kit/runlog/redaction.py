@@ -123,10 +123,11 @@ def encodings(secret: str) -> Iterator[str]:
             yield json.dumps(escaped)[1:-1]
         yield text
         yield html.escape(text)
-        for quoted in (quote(text), quote(text, safe=""), quote_plus(text)):
+        data = text.encode("utf-8", "surrogatepass")  # an environment may hold bytes that are no UTF-8
+        for quoted in (quote(data), quote(data, safe=""), quote_plus(data)):
             yield quoted
             yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), quoted)
-        yield from _base64(text.encode("utf-8", "surrogatepass"))
+        yield from _base64(data)
 
 
 def _base64(data: bytes) -> Iterator[str]:

@@ -144,3 +144,120 @@ def test_the_data_has_its_documented_keys_in_a_stable_order():
     data = RunRecord.of(sample.limited()).to_dict()
     assert data["limit"] == ("max_rounds", "1 round was used; the limit is 1")
     assert (data["rounds"][0]["type"], data["rounds"][0]["stalled"]) == ("progress_ledger", False)
+
+
+ENDINGS = {
+    "satisfied": ("", None, None, "The manager judged the request satisfied."),
+    "limited": ("", ("max_rounds", "all 3 rounds were used"), None, "max_rounds (all 3 rounds were used)."),
+    "limited by what older logs say": ("max_tokens", None, None, "A limit ended the run: max_tokens."),
+    "rejected": ("too dear", None, None, "A person rejected the plan: too dear."),
+    "rejected without a word": ("", None, None, "A person rejected the plan."),
+    "cancelled": ("", None, None, "The run was cancelled."),
+    "failed": ("", None, {"kind": "service", "message": "down"}, "The run failed (service): down"),
+    "": ("", None, None, "The log breaks off: the process ended before the run did."),
+}
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+def test_one_sentence_says_how_a_run_ended(case):
+    reason, limit, error, sentence = ENDINGS[case]
+    record = RunRecord(outcome=case.partition(" ")[0], reason=reason, limit=limit, error=error)
+    assert record.ending.endswith(sentence) and record.ending[0] in "TA"
+    record.notes = ["One.", "Two."]
+    assert record.ending.endswith(f"{sentence} One. Two.")
+
+
+def record_of(*events):
+    return RunRecord.of(sample.stamp(sample.started(), *events))
+
+
+CALL = {"call": "Analyst#1", "who": "Analyst", "purpose": "turn"}
+REPLY = {**CALL, "seconds": 1, "usage": ev.Usage()}
+
+
+def test_what_a_run_got_over_is_listed_in_words():
+    record = record_of(
+        ev.DialectFound(service="default", name="max_tokens", refusal="400: no"),
+        ev.ServiceReplaced(service="default", by="other", who="Analyst", error="down"),
+        ev.ContextShortened(call="Analyst#1", who="Analyst", left_out=3, error="too long"),
+        ev.TextCallCorrected(call="Analyst#2", who="Analyst", functions=["db-query", "db-drop"]),
+        ev.AnswerRejected(attempt=1, error="no JSON", text="x"),
+        ev.ModelCallFinished(**{**REPLY, "purpose": "summary"}, text=" \n"),
+        ev.ModelCallFailed(**CALL, seconds=1, kind="service", error="down"),
+    )
+    assert [(fault.who, fault.kind, fault.message) for fault in record.errors] == [
+        ("default", "dialect", "services.default takes another form of request: max_tokens (400: no)"),
+        ("Analyst", "fallback", "from here on the service 'other' answers in place of 'default'"),
+        ("Analyst", "context", "Analyst#1 was too long: repeated without 3 messages; set `context:`"),
+        ("Analyst", "text call", "Analyst#2 wrote calls as text: db-query, db-drop"),
+        ("manager", "answer", "no JSON"),
+        ("Analyst", "summary", "the summary was empty: messages were left out without one"),
+        ("Analyst", "service", "down"),
+    ]
+    assert all(fault.time > record.started for fault in record.errors)
+
+
+def test_what_a_model_thought_belongs_to_the_turn_under_way():
+    thinking = [ev.ModelCallFinished(**REPLY, text="x", reasoning=text) for text in ("One.", "", "Two.")]
+    record = record_of(
+        thinking[0],
+        ev.AgentStarted(agent="Analyst", round=1, instruction="go"),
+        *thinking,
+        ev.ModelCallFinished(**{**REPLY, "purpose": "plan"}, text="x", reasoning="no turn's"),
+    )
+    assert [turn.reasoning for turn in record.turns] == ["One.\n\nTwo."]
+
+
+def test_agents_that_speak_at_once_each_end_their_own_turn():
+    record = record_of(
+        *(ev.AgentStarted(agent=name, round=1, instruction=f"{name}: go") for name in ("Analyst", "Writer")),
+        ev.AgentMessage(agent="Analyst", round=1, text="a"),
+        ev.AgentMessage(agent="Writer", round=1, text="w", note="cut"),
+        ev.AgentStarted(agent="Analyst", round=2, instruction="more"),
+        ev.AgentMessage(agent="Analyst", round=2, text="b"),
+        ev.AgentMessage(agent="Writer", round=3, text="unasked"),
+    )
+    assert record.turns == [
+        Turn("Analyst", 1, "Analyst: go", "a", ""),
+        Turn("Writer", 1, "Writer: go", "w", "cut"),
+        Turn("Analyst", 2, "more", "b", ""),
+        Turn("Writer", 3, "", "unasked", ""),
+    ]
+
+
+def test_of_calls_with_one_name_the_one_that_has_not_ended_ends():
+    head = {"call": "t", "who": "Analyst", "function": "f"}
+    record = record_of(
+        ev.ToolCallStarted(**head, arguments={"n": 1}),
+        ev.ToolCallFinished(**head, seconds=1, result="one"),
+        ev.ToolCallStarted(**head, arguments={"n": 2}),
+        ev.ToolCallFailed(**head, seconds=2, error="broke"),
+        ev.ToolCallDenied(**head, reason="no", arguments={"n": 3}),
+        ev.ToolReviewed(**head, decision="deny", reason="no", arguments={}),
+    )
+    assert record.tool_calls == [
+        ToolCall("t", "Analyst", "f", {"n": 1}, "ok", "one", 1),
+        ToolCall("t", "Analyst", "f", {"n": 2}, "failed", "broke", 2),
+        ToolCall("t", "Analyst", "f", {"n": 3}, "denied", "no", None),
+    ]
+    assert [review.decision for review in record.tool_reviews] == ["deny"]
+
+
+def test_a_streamed_piece_changes_nothing_and_a_retry_counts():
+    record = record_of(ev.ModelCallRetried(call="c", who="Analyst", attempt=1, wait=1, error="down"))
+    before = record.to_dict()
+    record.apply(ev.TextDelta(who="Analyst", purpose="turn", text="x"))
+    assert record.to_dict() == before and record.retries == 1
+
+
+def test_what_was_reused_and_what_calls_cost_is_summed_apart():
+    paid, reused = ({**REPLY, "call": call, "cost": cost} for call, cost in (("a", 0.25), ("b", 0.5)))
+    record = record_of(
+        *(ev.ModelCallStarted(**CALL | {"call": call}, service="s", model="m", characters=9, saved=4) for call in "ab"),
+        ev.ModelCallFinished(**paid, text="x"),
+        ev.ModelCallFinished(**reused, text="x", reused=True),
+    )
+    assert (record.totals["cost"], record.reused["cost"], record.usage["Analyst"]["calls"]) == (0.75, 0.5, 2)
+    assert (record.cost_text, record.tokens, record.windows) == ("$0.75", None, {})
+    record.participants["Analyst"]["context"] = {"messages": 9}
+    assert set(record.windows) == {"Analyst", "total"} and record.windows["total"] == record.windows["Analyst"]

@@ -5,23 +5,44 @@ from __future__ import annotations
 import base64
 import html
 import json
+import logging
 import re
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from magentic_kit.runlog import redaction
 from magentic_kit.runlog.key_shapes import KEY_SHAPES, MAX_HEAD, PEM_SAMPLE, KeyShape
-from magentic_kit.runlog.redaction import RedactedStream, Redactor, redactor_of, redactor_of_all
+from magentic_kit.runlog.redaction import (
+    RedactedFormatter,
+    RedactedStream,
+    Redactor,
+    has_mask,
+    redactor_of,
+    redactor_of_all,
+)
 from magentic_kit.text import MASK
 
 SECRETS = ["correct horse battery staple", 'pass"word\\1234', "hunter2", "p@ss/w0rd?&x", "sk-known-and longer", "abab"]
 REDACTOR = Redactor(SECRETS)
 SAMPLES = [shape.sample for shape in KEY_SHAPES] + [PEM_SAMPLE]
 SAMPLES += [base64.b64encode(f"user:{secret}".encode()).decode() for secret in SECRETS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patterns_made_here() -> None:
+    """No pattern is older than the code that is tested, which a mutation may have changed since it was imported."""
+    global REDACTOR
+    redaction._begun_key.cache_clear()
+    REDACTOR = Redactor(SECRETS)
 
 
 @pytest.mark.parametrize("shape", KEY_SHAPES, ids=lambda shape: f"{shape.issuer} {shape.parts[0]}")
@@ -116,6 +137,102 @@ def test_spans_are_the_secrets_alone() -> None:
     assert found == ["Ab12Cd34Ef56Gh78Ij90", "hunter2", "pw123456"]
 
 
+ODD = '"pä/s w&d\\"'
+FORMS = {
+    "as it is": ODD,
+    "JSON": json.dumps(ODD)[1:-1],
+    "JSON as others write it": json.dumps(ODD, ensure_ascii=False)[1:-1],
+    "JSON in JSON": json.dumps(json.dumps(ODD)[1:-1])[1:-1],
+    "JSON as others write it in JSON": json.dumps(json.dumps(ODD, ensure_ascii=False)[1:-1])[1:-1],
+    "a URL's path": quote(ODD),
+    "a URL's part": quote(ODD, safe=""),
+    "a URL's part in small letters": re.sub("%..", lambda match: match[0].lower(), quote(ODD, safe="")),
+    "a form": quote_plus(ODD),
+    "HTML": html.escape(ODD),
+    "base64": base64.b64encode(ODD.encode()).decode(),
+    "base64 without its end": base64.b64encode(ODD.encode()).decode().rstrip("="),
+    "base64 for URLs": base64.urlsafe_b64encode(ODD.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_of_a_secret_is_masked_whole_and_nothing_beside_it(form: str) -> None:
+    redactor = Redactor([ODD])
+    assert redactor.text(f"<{FORMS[form]}>") == f"<{MASK}>"
+    for at in range(1, len(FORMS[form])):  # and in a stream, wherever it is cut
+        stream = RedactedStream(redactor)
+        assert stream.feed(f"<{FORMS[form][:at]}") == "<"
+        assert stream.feed(f"{FORMS[form][at:]}>") + stream.flush() == f"{MASK}>"
+
+
+@pytest.mark.parametrize("secret", [b"abcd", b"abcde", b"hunter2??>>~~"])
+@pytest.mark.parametrize("before", range(5))
+@pytest.mark.parametrize("after", range(4))
+def test_in_base64_exactly_the_digits_that_hold_a_secret_alone_are_masked(
+    secret: bytes, before: int, after: int
+) -> None:
+    redactor = Redactor([secret.decode()])
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        whole = encode(b"~" * before + secret + b"~" * after).decode()
+        first, last = -(-8 * before // 6), 8 * (before + len(secret)) // 6
+        expected = whole[:first] + MASK + whole[last:]
+        if not after and before % 3 == 0:  # its end is known as well
+            assert redactor.text(whole) in (expected, whole[:first] + MASK)
+        elif len(whole[first:last]) >= 4:
+            assert redactor.text(whole) == expected
+    if before == after == 0:
+        assert redactor.text(base64.b64encode(secret).decode()) == MASK
+
+
+def test_the_lines_of_a_secret_are_secrets_if_they_are_long_enough() -> None:
+    redactor = Redactor([f" {'k' * 16} \n{'s' * 15}\n"])
+    assert redactor.text("k" * 16) == MASK and redactor.text("s" * 15) == "s" * 15
+    assert Redactor(["    ", ""]).text("a     b") == "a" + MASK + " b"
+    assert Redactor(["\ud800-secret"]).text("a \ud800-secret") == f"a {MASK}"
+
+
+@dataclass(frozen=True)
+class Note:
+    text: str
+    parts: list[Any]
+
+
+def test_data_of_any_depth_is_masked_and_its_shape_kept() -> None:
+    note = Note("hunter2", [("hunter2", 1), {"hunter2": None}, Note("x", [])])
+    masked = Note(MASK, [[MASK, 1], {MASK: None}, Note("x", [])])
+    assert REDACTOR.value([note, {"a": note}, 2.5, True]) == [masked, {"a": masked}, 2.5, True]
+    assert REDACTOR.event(note) == masked
+    assert REDACTOR.value(Note) is Note
+    assert Redactor().longest == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "has"),
+    [
+        (MASK, True),
+        ("secret", False),
+        ({"a": [f"x{MASK}"]}, True),
+        ({MASK: 1}, True),
+        ({"a": {1, 2}}, False),
+        ({"a": Path(MASK)}, True),
+        (None, False),
+    ],
+)
+def test_a_mask_is_found_anywhere_in_data(value: Any, has: bool) -> None:
+    assert has_mask(value) is has
+
+
+def test_other_packages_log_no_secret_of_any_run() -> None:
+    kept = Redactor(["log-secret-1"]), Redactor(["log-secret-2"])
+    try:
+        raise ValueError("log-secret-2")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "f", 1, "%s and more", ("log-secret-1",), sys.exc_info())
+    line = RedactedFormatter("%(message)s").format(record)
+    assert line.startswith(f"{MASK} and more\nTraceback") and line.endswith(f"ValueError: {MASK}")
+    assert kept
+
+
 # -- the law of streams
 
 
@@ -200,3 +317,22 @@ def test_what_is_held_back_is_what_may_become_a_secret() -> None:
     assert stream.feed(" life") == "correct horse battery life"
     assert stream.feed(" and correct horse battery staple") == " and "
     assert stream.feed("!") == f"{MASK}!"
+
+
+def test_several_secrets_in_one_piece_and_at_the_end_are_masked() -> None:
+    stream = RedactedStream(REDACTOR)
+    assert stream.feed("a hunter2 b hunter2!") == f"a {MASK} b {MASK}!"
+    assert stream.feed("Bearer hunter2.hunter2") == ""
+    assert stream.flush() == f"Bearer {MASK}.{MASK}"
+    assert (stream.feed("x hunter"), stream.flush(), stream.feed("2"), stream.flush()) == ("x ", "hunter", "2", "")
+
+
+@pytest.mark.parametrize("sample", [*SAMPLES[:3], *SAMPLES[-12:]])
+@pytest.mark.parametrize("size", [700, 30_000])
+def test_a_key_of_any_length_takes_some_thousand_characters(sample: str, size: int) -> None:
+    text = f"a {sample[:-4]}{'A' * 9_000} and hunter2"
+    stream, shown = RedactedStream(REDACTOR), ""
+    for at in range(0, len(text), size):
+        shown += stream.feed(text[at : at + size])
+        assert len(stream._text) <= 4096 + 4 * REDACTOR.longest + size
+    assert shown + stream.flush() == REDACTOR.text(text)
