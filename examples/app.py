@@ -1,4 +1,4 @@
-"""A web app of one's own with a team in it: by MCP, A2A, AG-UI, and as an OpenAI-compatible API, below `/teams`.
+"""A web app of one's own with a team in it, below `/teams`: by every protocol, and on a live page.
 
 It is for this machine: requests of pages elsewhere are refused. `access=None` leaves that to your app.
 """
@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 
 from magentic_kit import TeamFactory
 from magentic_kit.serve.app import create_app
+from magentic_kit.serve.page.security import Keys
 
 TEAM = os.environ.get("TEAM", Path(__file__).parent.parent / "configs" / "sales_analysis.yaml")
 
@@ -30,9 +31,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
 
 
-factory = TeamFactory.from_yaml(TEAM)
-teams = create_app([factory])
+factory, keys = TeamFactory.from_yaml(TEAM), Keys()
+teams = create_app([factory], page=keys, mounted="/teams")
 app = Starlette(routes=[Route("/", home), Mount("/teams", teams)], lifespan=lifespan)
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))
+    port = int(os.environ.get("PORT", "8000"))
+    print(f"the live page: http://127.0.0.1:{port}/teams/page/?token={keys.token}")
+    uvicorn.run(app, port=port)

@@ -33,6 +33,8 @@ def serve(
 
     Plans and calls to review are asked of the client where its protocol can; a run that nobody answers for half an
     hour is cancelled. A2A and AG-UI need the extras magentic-kit[a2a] and magentic-kit[ag-ui].
+
+    The last address printed is the live page, as of `ui`, for whoever operates this: all runs, also those of clients.
     """
     import asyncio
 
@@ -49,14 +51,21 @@ def serve(
         host, port = parse_address(http, "--http")
         access = listening.access(host)
 
-        from magentic_kit.serve.app import addresses, app_of
+        from magentic_kit.serve.app import PAGE, addresses, app_of
+        from magentic_kit.serve.page.security import Keys
         from magentic_kit.serve.teams import ServerOptions, open_teams
 
         options = ServerOptions(out=out, concurrency=listening.concurrency, approve=approve, approve_plan=approve_plan)
         async with open_teams(teams, options) as opened:
-            app = app_of(opened, access)
+            keys = Keys(access.token)
+            app = app_of(opened, access, keys)
             sockets = listen(host, port)
-            say(addresses(opened, url_of(host, sockets[0])), err=True)
+            url = url_of(host, sockets[0])
+            say(addresses(opened, url), err=True)
+            token = keys.token
+            if listening.token_env is not None:
+                token = f"${listening.token_env}"  # whoever reads this has it or should not
+            say(f"  page    {url}{PAGE}/?token={token}", err=True)
             await serve_while(app, app.router.lifespan_context(app), sockets, stop)
         if stop.is_set():
             return 130

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from magentic_kit.cli.environment import load_environment
+from magentic_kit.cli.environment import database_url, load_environment, open_database
 from magentic_kit.cli.listening import token_of
-from magentic_kit.cli.options import PATH, env_file_option, out_option
+from magentic_kit.cli.options import PATH, database_option, env_file_option, out_option
 from magentic_kit.cli.output import say
 
 
@@ -20,6 +20,7 @@ from magentic_kit.cli.output import say
 @click.option("--allow-host", "hosts", multiple=True, metavar="HOST", help="Another host name that browsers may use.")
 @click.option("--no-open", is_flag=True, help="Print the page's address only, and open no browser.")
 @out_option
+@database_option
 @env_file_option
 def ui(
     teams: tuple[Path, ...],
@@ -29,12 +30,13 @@ def ui(
     hosts: tuple[str, ...],
     no_open: bool,
     out: Path,
+    url: str | None,
     env_file: Path | None,
 ) -> int:
     """Open a page in the browser on which teams work: start them, watch, review, stop and resume.
 
     The teams are the files given, or those found in this folder. All runs under --out are shown, also those of other
-    processes. Whoever has the address with its token may do there what you may do here.
+    processes, and with a database the queued ones. Whoever has the address with its token may do there what you may.
     """
     import asyncio
 
@@ -52,13 +54,22 @@ def ui(
         listening = listen(host, port)
         say("loading Semantic Kernel", err=True)
 
-        from magentic_kit.serve.page.app import page_app
+        from magentic_kit.serve.page.app import create_page
+        from magentic_kit.serve.page.registry import Runs
+        from magentic_kit.serve.page.rendering import Site
         from magentic_kit.serve.page.teams import find_teams
 
         paths = list(teams) or find_teams(Path())
         for team in paths:
             load_environment(env_file, beside=team)
-        async with page_app(paths, out=out, access=access, keys=keys) as app:
+        site, queue = Site("", keys.csrf), None
+        if database_url(url):
+            database = open_database(url)
+            from magentic_kit.serve.page.queued import QueuedRuns
+
+            queue = QueuedRuns(database, site)
+        app = create_page(paths, Runs(out, site, queue), access=access, keys=keys)
+        async with app.router.lifespan_context(app):
             address = f"{url_of(host, listening[0])}/?token={keys.token}"
             say(f"the page is at {address}", err=True)
             if not no_open:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 
@@ -15,6 +15,7 @@ from magentic_kit.errors import ConfigError
 from magentic_kit.events import AnyEvent
 from magentic_kit.factory import TeamFactory
 from magentic_kit.run import Run
+from magentic_kit.runlog.record import RunRecord
 from magentic_kit.runlog.result import RunResult
 from magentic_kit.serve.questions import Answer, Question, Request
 from magentic_kit.team.people import PeopleOptions, PlanReview, ToolReview, ToolReviewRequest, matches
@@ -23,6 +24,16 @@ from magentic_kit.tools.function_names import function_name
 Step: TypeAlias = AnyEvent | Question | RunResult
 Asker: TypeAlias = Callable[[Request], Awaitable[Any]]
 """Asks a person, whose `Answer` is one to that kind of request."""
+
+
+class Watcher(Protocol):
+    """Sees a client's run from outside: all of its events, and the run once it has begun."""
+
+    def show(self, event: AnyEvent, record: RunRecord) -> None:
+        """Is called with each event."""
+
+    def begin(self, run: Run) -> object:
+        """Is called once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +79,8 @@ class ServedTeams:
         """Is acquired for each run."""
         self.by_name: dict[str, TeamFactory] = {}
         self.runs: set[ServedRun] = set()
+        self.watch: Callable[[], Watcher | None] = lambda: None
+        """Gives each run somebody who watches it, if anybody does."""
         self.closers: list[Callable[[], Awaitable[None]]] = []
         """Are called by `close` when all runs have ended."""
         for factory in factories:
@@ -83,7 +96,7 @@ class ServedTeams:
     ) -> ServedRun:
         """Begins a run when it is its turn. Raises `ConfigError`."""
         factory = self.by_name[name]
-        run = ServedRun(factory, self.options, can_ask=can_ask)
+        run = ServedRun(factory, self.options, can_ask=can_ask, watcher=self.watch())
         await self.free.acquire()
         try:
             run.start(task, inputs)
@@ -112,6 +125,7 @@ class ServedRun:
     factory: TeamFactory
     options: ServerOptions
     can_ask: bool
+    watcher: Watcher | None = None
     question: Question | None = None
     """The question that `steps` gave last, until it is answered."""
     ended: asyncio.Task[None] = field(init=False)
@@ -122,9 +136,12 @@ class ServedRun:
         """Begins the run. Raises `ConfigError`."""
         self._redact = self.factory.blueprint.redactor(self.factory.blueprint.fill_inputs(inputs)).text
         people = self.options.people(self._ask if self.can_ask else None)
+        views = [self.watcher.show] if self.watcher else []
         self._run = self.factory.start(
-            task, inputs=inputs, out=self.options.out, sinks=[self._steps.put_nowait], **people
+            task, inputs=inputs, out=self.options.out, sinks=[self._steps.put_nowait], views=views, **people
         )
+        if self.watcher:
+            self.watcher.begin(self._run)
         self.ended = asyncio.ensure_future(self._follow())
 
     @property

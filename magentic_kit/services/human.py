@@ -6,9 +6,12 @@ from pydantic import PrivateAttr
 from semantic_kernel.contents import ChatHistory
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
-from magentic_kit.events import Usage
+from magentic_kit.events import MANAGER, Usage
 from magentic_kit.services.reply import Answer, InProcessChatCompletion
 from magentic_kit.team.people import HumanTurn, Speaker, ask
+
+_MANAGER = "MagenticManagerActor"
+"""What Semantic Kernel calls the manager in conversations."""
 
 
 class HumanChatCompletion(InProcessChatCompletion):
@@ -29,7 +32,8 @@ class HumanChatCompletion(InProcessChatCompletion):
             if message.role == AuthorRole.SYSTEM:
                 instructions = message.content
             elif message.role == AuthorRole.USER:
-                heard.append((message.name or "", message.content))
+                speaker = MANAGER if message.name == _MANAGER else message.name
+                heard.append((speaker or "", message.content))
             else:
                 heard.clear()
         call = self._call.name if self._call else ""

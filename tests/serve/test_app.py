@@ -19,6 +19,7 @@ import httpx
 import pytest
 import uvicorn
 from openai import AsyncOpenAI
+from support.page_server import opened
 from support.served_app import served, sse
 from support.served_teams import mcp_session, write_teams
 from test_ag_ui import asked
@@ -27,6 +28,7 @@ from test_mcp_server import outcomes, reached
 from magentic_kit.cli.app import run
 from magentic_kit.errors import ConfigError
 from magentic_kit.serve.guard import Access
+from magentic_kit.serve.page.security import Keys
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "magentic_kit", "serve"]
@@ -133,6 +135,7 @@ async def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 async def test_the_web_app_runs_a_team_per_request(web: Callable[[str], httpx.AsyncClient], tmp_path: Path) -> None:
     async with web("quick.yaml") as client:
         assert "teams/v1" in (await client.get("/")).text
+        assert (await client.get("/teams/page/")).status_code == 401
         wrong = asked(forwarded_props={"inputs": {"yer": 1}}).model_dump(by_alias=True, mode="json")
         assert (await client.post("/teams/ag-ui/quick", json=wrong)).status_code == 422
         assert not (tmp_path / "runs").exists()
@@ -205,11 +208,14 @@ async def test_the_command_serves_every_protocol_until_a_signal(tmp_path: Path) 
     try:
         assert process.stderr
         url = process.stderr.readline().split()[-1]
-        lines = [process.stderr.readline().split() for _ in range(6)]
+        lines = [process.stderr.readline().split() for _ in range(7)]
         assert lines[0] == ["MCP", f"{url}/mcp"] and lines[1][:2] == ["OpenAI", f"{url}/v1"]
         assert [line[1] for line in lines[2:]] == [
-            f"{url}/{path}" for path in ("a2a/quick", "a2a/slow", "ag-ui/quick", "ag-ui/slow")
+            f"{url}/{path}"
+            for path in ("a2a/quick", "a2a/slow", "ag-ui/quick", "ag-ui/slow", "page/?token=$TEST_TOKEN")
         ]
+        async with opened(url, Keys(TOKEN), "/page") as page:
+            assert "slow.yaml" in (await page.client.get("/")).text
         async with AsyncOpenAI(base_url=f"{url}/v1", api_key=TOKEN) as ai, mcp_session(url, TOKEN) as session:
             assert [model.id async for model in ai.models.list()] == ["quick", "slow"]
             assert [tool.name for tool in (await session.list_tools()).tools] == ["quick", "slow"]

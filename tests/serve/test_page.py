@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,7 @@ async def test_a_person_sees_a_call_whole_and_what_it_decides_happens(tmp_path: 
                     break
         assert LONG in asked["ask-3"] and "5,013 characters" in asked["ask-3"]
         assert "The clerk is **done**" in asked["ask-4"]
+        assert "Actor" not in asked["ask-4"] and ">manager</h3>" in asked["ask-4"]
         assert (tmp_path / "notes.txt").read_text() == "one\n"
         shown = (await page.client.get(path)).text
         assert "Note &lt;b&gt;all&lt;/b&gt;" in shown and "Too long." in shown
@@ -290,6 +293,52 @@ async def test_a_slow_reader_misses_states_in_between_and_nobody_waits_for_it() 
     assert feed.parts("elsewhere.20000") == feed.parts(f"{feed.epoch}.nonsense") == parts
 
 
+def never_reads(page: Page, path: str) -> socket.socket:
+    """Asks for the events of a page, and takes none."""
+    cookie = next(iter(page.client.cookies.jar))
+    host, port = page.client.base_url.host, page.client.base_url.port
+    silent = socket.socket()
+    silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+    silent.connect((host, port))
+    head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nCookie: {cookie.name}={cookie.value}\r\n\r\n"
+    silent.sendall(head.encode())
+    return silent
+
+
+async def test_a_hundred_readers_that_do_not_read_on_cost_one_batch_each_whatever_happens() -> None:
+    """Memory is counted, not time: what a reader waits with is bounded, and a change is kept once for all of them."""
+    feed = Feed()
+
+    def change(number: int) -> None:
+        for part in range(40):
+            feed.put(f"round-{part}", f"{number}: {part} ".ljust(20_000, "x"))
+        feed.changed()
+
+    change(0)
+    tracemalloc.start()
+    try:
+        readers = [feed.follow("") for _ in range(100)]
+        batches = [len((await anext(reader)).data) for reader in readers]
+        waiting = tracemalloc.get_traced_memory()[0]
+        for number in range(1, 51):  # forty megabytes
+            change(number)
+        grown = tracemalloc.get_traced_memory()[0] - waiting
+    finally:
+        tracemalloc.stop()
+    assert max(batches) < 100_000 and waiting < 2 * sum(batches) + feed.size
+    assert grown < 2 * feed.size
+    seen: dict[str, str] = {}
+    readers.append(feed.follow(""))
+    async for event in readers[-1]:  # whoever comes now gets the newest state, and no state in between
+        seen.update(json.loads(event.data))
+        if len(seen) == 40:
+            break
+    assert all(html.startswith("50: ") for html in seen.values())
+    for reader in readers:
+        await reader.aclose()
+    assert not feed.readers and Feed.watched == 0
+
+
 async def test_a_reader_that_never_reads_is_left_and_keeps_nobody_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,15 +349,7 @@ async def test_a_reader_that_never_reads_is_left_and_keeps_nobody_waiting(
         journal.write(event)
     journal.close()
     async with page_over_http([], tmp_path / "runs") as page:
-        cookie = next(iter(page.client.cookies.jar))
-        host, port = page.client.base_url.host, page.client.base_url.port
-        silent = socket.socket()
-        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
-        silent.connect((host, port))
-        head = (
-            f"GET /runs/{name}/events HTTP/1.1\r\nHost: {host}:{port}\r\nCookie: {cookie.name}={cookie.value}\r\n\r\n"
-        )
-        silent.sendall(head.encode())
+        silent = never_reads(page, f"/runs/{name}/events")
         while Feed.watched == 0:
             await asyncio.sleep(0)
         async with page.parts(f"/runs/{name}/events") as parts:  # a reader beside it gets all
@@ -326,8 +367,11 @@ async def test_a_reader_that_never_reads_is_left_and_keeps_nobody_waiting(
 async def test_fifty_runs_at_once_each_with_two_readers_end_as_they_should(tmp_path: Path) -> None:
     async with page_over_http([quick_team(tmp_path)], tmp_path / "runs") as page:
         begun = await asyncio.gather(*(page.post(RUN, task=f"Task {number}") for number in range(50)))
+        silent = [never_reads(page, f"{answer.headers['location']}/events") for answer in begun]
         readers = [outcome(page, answer) for answer in begun for _ in range(2)]
         assert await asyncio.gather(*readers) == ["satisfied"] * 100
+        for one in silent:
+            one.close()
         rows = (await page.client.get("/")).text
         assert rows.count('class="outcome satisfied"') == 50
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +29,9 @@ pytestmark = pytest.mark.slow
 
 SERIOUS = ("serious", "critical")
 LONG_TASK = 200
-"""Milliseconds."""
+"""Milliseconds, on a machine like those that people have; on a slower one, more by what the yardstick takes."""
+MAIN = "CrRendererMain"
+"""Chromium's name of the thread that a page runs in."""
 TOKEN = "a-token-of-the-tests-0123"
 PHONE = {"width": 390, "height": 844}
 
@@ -78,8 +82,8 @@ class Window:
         self.page.on("console", lambda message: self._console(message.type, message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self._request(request.url, origin))
-        self.page.goto(address)
         self.is_offline = False
+        self.page.goto(address)
 
     def _console(self, kind: str, text: str) -> None:
         if kind in ("error", "warning") and not self.is_offline:
@@ -222,7 +226,28 @@ def test_hostile_text_acts_nowhere_and_no_fault_keeps_anybody_out(tmp_path: Path
             assert serious == {}, (path, width, scheme)
 
 
-def test_two_hundred_rounds_grow_without_a_long_task(tmp_path: Path, server: Any, window: Any) -> None:
+YARDSTICK = """() => new Promise((done) => setTimeout(() => {
+    const sheet = document.createElement("div");
+    document.body.append(sheet);
+    sheet.innerHTML = "<p><b>a word</b> and <i>more</i> text</p>".repeat(2_000);
+    done(sheet.getBoundingClientRect().height);
+    sheet.remove();
+}))"""
+"""A task of a known size: two thousand paragraphs are read and laid out."""
+
+
+@contextmanager
+def longest_task(browser: Any, page: Any, found: list[float]) -> Iterator[None]:
+    """Adds the longest task of the page, in milliseconds of its thread: time that other processes take is not in it."""
+    browser.start_tracing(page=page, categories=["toplevel", "disabled-by-default-devtools.timeline"])
+    yield
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    names = {(one["pid"], one["tid"]): one["args"]["name"] for one in events if one["name"] == "thread_name"}
+    tasks = [one for one in events if one["name"] == "RunTask" and names.get((one["pid"], one["tid"])) == MAIN]
+    found.append(max(task.get("tdur", 0) for task in tasks) / 1000)
+
+
+def test_two_hundred_rounds_grow_without_a_long_task(tmp_path: Path, browser: Any, server: Any, window: Any) -> None:
     name = "20250601T120000Z-sales-000200"
     events = [event for event in long_run(200) if event.logged]
     write_run(tmp_path, name, events[: len(events) // 2])
@@ -230,20 +255,17 @@ def test_two_hundred_rounds_grow_without_a_long_task(tmp_path: Path, server: Any
     one = window(f"{address.partition('/?')[0]}/runs/{name}?token={TOKEN}")
     page = one.page
     page.wait_for_selector("#round-100")
-    page.evaluate(
-        """() => {
-            globalThis.longest = 0;
-            new PerformanceObserver((list) => {
-                for (const task of list.getEntries()) globalThis.longest = Math.max(globalThis.longest, task.duration);
-            }).observe({ type: "longtask" });
-        }"""
-    )
-    journal = Journal.existing(tmp_path / "runs" / name)
-    journal.read()
-    for event in events[len(events) // 2 :]:
-        journal.write(event)
-    journal.close()
-    page.wait_for_selector("body.satisfied")
-    page.wait_for_selector("#round-200")
+    durations: list[float] = []
+    with longest_task(browser, page, durations):
+        page.evaluate(YARDSTICK)
+    with longest_task(browser, page, durations):
+        journal = Journal.existing(tmp_path / "runs" / name)
+        journal.read()
+        for event in events[len(events) // 2 :]:
+            journal.write(event)
+        journal.close()
+        page.wait_for_selector("body.satisfied")
+        page.wait_for_selector("#round-200")
     assert page.evaluate("document.documentElement.outerHTML.length") < 5_000_000
-    assert page.evaluate("globalThis.longest") < LONG_TASK
+    yardstick, longest = durations
+    assert 0 < longest < max(LONG_TASK, 4 * yardstick), durations

@@ -15,7 +15,9 @@ import yaml
 
 from magentic_kit.serve.guard import Access
 from magentic_kit.serve.http import listen, serve_app, url_of
-from magentic_kit.serve.page.app import page_app
+from magentic_kit.serve.page.app import create_page
+from magentic_kit.serve.page.registry import Runs
+from magentic_kit.serve.page.rendering import Site
 from magentic_kit.serve.page.security import Keys
 
 PLUGIN = """
@@ -138,17 +140,33 @@ async def _read_parts(response: httpx.Response) -> AsyncIterator[tuple[str, str,
 
 
 @asynccontextmanager
-async def page_over_http(teams: Sequence[Path], out: Path, *, host: str = "127.0.0.1") -> AsyncIterator[Page]:
+async def opened(url: str, keys: Keys, path: str = "") -> AsyncIterator[Page]:
+    """Opens a page that is served, below `path`."""
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url + path, timeout=30, limits=limits) as client:
+        await client.get("/", params={"token": keys.token})
+        yield Page(url, keys, client)
+
+
+@asynccontextmanager
+async def page_over_http(
+    teams: Sequence[Path], out: Path, *, host: str = "127.0.0.1", database: Any = None
+) -> AsyncIterator[Page]:
     """Serves the page at any free port."""
     stop, keys = asyncio.Event(), Keys()
-    async with page_app(teams, out=out, access=Access.of(host), keys=keys) as app:
+    site, queue = Site("", keys.csrf), None
+    if database is not None:
+        from magentic_kit.serve.page.queued import QueuedRuns
+
+        queue = QueuedRuns(database, site)
+    app = create_page(teams, Runs(out, site, queue), access=Access.of(host), keys=keys)
+    async with app.router.lifespan_context(app):
         listening = listen(host, 0)
         serving = asyncio.ensure_future(serve_app(app, listening, stop))
         url = url_of(host, listening[0])
         try:
-            async with httpx.AsyncClient(base_url=url, timeout=30, limits=httpx.Limits(max_connections=None)) as client:
-                await client.get("/", params={"token": keys.token})
-                yield Page(url, keys, client)
+            async with opened(url, keys) as page:
+                yield page
         finally:
             stop.set()
             await serving

@@ -18,6 +18,7 @@ from magentic_kit import TeamFactory
 from magentic_kit.serve.app import THIS_MACHINE, create_app
 from magentic_kit.serve.guard import Access
 from magentic_kit.serve.http import listen, serve_while, url_of
+from magentic_kit.serve.page.security import Keys
 from magentic_kit.serve.teams import ServerOptions
 
 WRITES = [Reply(tool_calls=[ToolCall("desk-write", {"text": "hello"})]), lambda request: request.last_tool_results[0]]
@@ -74,6 +75,7 @@ async def served(
     models: TeamBrain | None = None,
     *,
     access: Access | None = THIS_MACHINE,
+    page: Keys | None = None,
     options: dict[str, Any] | None = None,
     **changes: Any,
 ) -> AsyncIterator[Served]:
@@ -91,7 +93,7 @@ async def served(
             **changes,
         }
         async with TeamFactory.from_dict(team, plugins={"desk": desk}) as factory:
-            app = create_app([factory], ServerOptions(out=out, **(options or {})), access=access)
+            app = create_app([factory], ServerOptions(out=out, **(options or {})), access=access, page=page)
             listening, stop = listen("127.0.0.1", 0), asyncio.Event()
             serving = asyncio.ensure_future(serve_while(app, app.router.lifespan_context(app), listening, stop))
             try:

@@ -9,36 +9,52 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from magentic_kit.serve.guard import Access, RequestGuard
 from magentic_kit.serve.page.decisions import Decisions
 from magentic_kit.serve.page.pages import Pages
 from magentic_kit.serve.page.registry import Runs, load_factories
-from magentic_kit.serve.page.rendering import Site
 from magentic_kit.serve.page.security import FORM, Keys, PageGuard
 from magentic_kit.serve.page.teams import Teams
 from magentic_kit.serve.page.uploads import FILES_FORM
 
 
-@asynccontextmanager
-async def page_app(
-    teams: Sequence[Path], *, out: Path, access: Access, keys: Keys, prefix: str = ""
-) -> AsyncIterator[ASGIApp]:
-    """Opens the page of these team files and of the runs under `out`; on leaving, its runs are cancelled."""
-    await load_factories()
-    runs = Runs(out, Site(prefix, keys.csrf))
+def create_page(teams: Sequence[Path], runs: Runs, *, access: Access | None, keys: Keys) -> Starlette:
+    """Makes the page of these team files and runs; those that it has begun are cancelled with its lifespan.
+
+    `access` says who may send requests, None leaves that to the app around it; the page asks for its keys anyway.
+    """
     pages = Pages(Teams(teams), runs)
-    app = Starlette(routes=_routes(pages, Decisions(pages, keys)), exception_handlers={HTTPException: _refuse})
-    try:
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await load_factories()
+        try:
+            yield
+        finally:
+            await pages.drafts.close()
+            await runs.close()
+
+    routes = _routes(pages, Decisions(pages, keys))
+    if runs.queue is not None:
+        from magentic_kit.serve.page.queue_pages import QueuePages
+
+        routes += QueuePages(runs.queue, pages, keys).routes()
+    middleware = [Middleware(PageGuard, keys)]
+    if access is not None:
         # The token is asked for by the page's own guard, which takes it from the address.
-        yield RequestGuard(PageGuard(app, keys), replace(access, token=None), bodies=(FORM, FILES_FORM))
-    finally:
-        await pages.drafts.close()
-        await runs.close()
+        whoever = replace(access, token=None)
+        middleware.insert(0, Middleware(RequestGuard, whoever, bodies=(FORM, FILES_FORM)))
+    return Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: _refuse},
+        middleware=middleware,
+        lifespan=lifespan,
+    )
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sse_starlette.sse import EventSourceResponse
 from starlette.exceptions import HTTPException
@@ -25,6 +25,9 @@ from magentic_kit.serve.page.teams import TeamCard, Teams
 from magentic_kit.team.loading import Team
 from magentic_kit.views.comparison import figures
 from magentic_kit.views.html import TextLimits
+
+if TYPE_CHECKING:
+    from magentic_kit.cluster.entry import Entry
 
 _T = TypeVar("_T")
 Problems: TypeAlias = tuple[Problem, ...]
@@ -52,8 +55,22 @@ class HomeFeed(Feed):
 async def list_context(runs: Runs, query: str) -> dict[str, Any]:
     """Returns what the list of runs is rendered with."""
     rows, more = await runs.read_rows(query)
-    waiting = f"{runs.waiting} waiting for you" if runs.waiting else "Teams at work"
-    return {"rows": rows, "more": more, "query": query, "waiting": waiting, "site": runs.site}
+    entries: list[Entry] = []
+    problem = ""
+    asked = runs.waiting
+    if runs.queue is not None:
+        entries, problem = await runs.queue.read_rows(query)
+        asked += sum(entry.state == "waiting" for entry in entries)
+    waiting = f"{asked} waiting for you" if asked else "Teams at work"
+    return {
+        "queued": entries,
+        "problem": problem,
+        "rows": rows,
+        "more": more,
+        "query": query,
+        "waiting": waiting,
+        "site": runs.site,
+    }
 
 
 class Pages:
@@ -71,7 +88,7 @@ class Pages:
     async def home_events(self, request: Request) -> Response:
         """Sends the list of runs whenever it changes."""
         feed = HomeFeed(self.runs, request.query_params.get("q", ""))
-        return _events(feed, request, tick=2.0)
+        return events_of(feed, request, tick=2.0)
 
     async def compare(self, request: Request) -> Response:
         """Shows two runs side by side."""
@@ -89,7 +106,7 @@ class Pages:
             names=names,
             before=before,
             after=after,
-            figures=[(name, value, of_after[name]) for name, value in of_before.items()],
+            figures=[(name, value, of_after[name]) for name, value in of_before.items() if name != "run"],
             pairs=list(itertools.zip_longest(before.turns, after.turns)),
         )
 
@@ -105,19 +122,22 @@ class Pages:
 
     async def run(self, request: Request) -> Response:
         """Shows a run as it is now."""
-        feed = self.find_feed(request.path_params["name"])
-        await feed.refresh()
-        return HTMLResponse(feed.page(), headers={"Content-Security-Policy": policy_of("run.html.j2")})
+        return await self.show(self.find_feed(request.path_params["name"]))
 
     async def run_events(self, request: Request) -> Response:
         """Sends the parts of a run's page as they change."""
-        return _events(self.find_feed(request.path_params["name"]), request, tick=1.0)
+        return events_of(self.find_feed(request.path_params["name"]), request, tick=1.0)
 
     async def again(self, request: Request) -> Response:
         """Shows the form of a run that takes over what it can from this one."""
         return await self.again_page(self.find_feed(request.path_params["name"]), {}, (), 200)
 
     # -- answers
+
+    async def show(self, feed: RunFeed) -> Response:
+        """Returns the page of a run as it is now."""
+        await feed.refresh()
+        return HTMLResponse(feed.page(), headers={"Content-Security-Policy": policy_of("run.html.j2")})
 
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """Returns the page of this template."""
@@ -202,6 +222,7 @@ def problems_of(error: KitError) -> Problems:
     return ConfigError.one(str(error), file="run").problems
 
 
-def _events(feed: Feed, request: Request, *, tick: float) -> Response:
+def events_of(feed: Feed, request: Request, *, tick: float) -> Response:
+    """Sends the parts of a page as they change, which is looked for every `tick` seconds."""
     place = request.headers.get("last-event-id") or request.query_params.get("after", "")
     return EventSourceResponse(feed.follow(place, tick=tick), ping=15, send_timeout=SEND_TIMEOUT)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.team.people import (
@@ -21,6 +21,22 @@ from magentic_kit.team.people import (
 Form: TypeAlias = Mapping[str, str]
 
 _AS_WRITTEN = "Take this plan exactly as it is written here:\n\n"
+
+
+class Asked(Protocol):
+    """A question as the page shows it: numbered within its run, of a kind that the template knows."""
+
+    @property
+    def number(self) -> int:
+        """Its place in addresses."""
+
+    @property
+    def kind(self) -> str:
+        """`plan`, `tool`, `turn` or `queued`."""
+
+    @property
+    def words(self) -> str:
+        """What is asked, for a title."""
 
 
 @dataclass(frozen=True)

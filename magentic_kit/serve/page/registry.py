@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magentic_kit.errors import KitError
+from magentic_kit.events import AnyEvent
 from magentic_kit.runlog.listing import RunSummary, runs_below, summary_of
 from magentic_kit.runlog.reader import LOG
+from magentic_kit.runlog.record import RunRecord
 from magentic_kit.serve.page.questions import Questions
 from magentic_kit.serve.page.rendering import Site
 from magentic_kit.serve.page.run_feed import ActiveRun, RunFeed
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from magentic_kit.factory import TeamFactory
     from magentic_kit.orchestration.options import ResumeOptions
     from magentic_kit.run import Run
+    from magentic_kit.serve.page.queued import QueuedRuns
 
 _MOST_FEEDS = 64  # of runs that nobody looks at, kept for who comes back
 _ROWS = 100  # runs in the list
@@ -32,11 +36,34 @@ class Row:
     status: str
 
 
-class Runs:
-    """The runs under `out`, by the names of their directories."""
+class Watch:
+    """Shows a run of this process on its page, which there is only once the run has begun."""
 
-    def __init__(self, out: Path, site: Site) -> None:
-        self.out, self.site = out, site
+    def __init__(self, runs: Runs, feed: RunFeed | None = None) -> None:
+        self._runs = runs
+        self.feed = feed
+        self.questions = Questions(self._changed)
+
+    def begin(self, run: Run, close: Callable[[], Awaitable[None]] | None = None) -> RunFeed:
+        """Takes the run, whose page is returned; `close` is called after its end."""
+        self.feed = self._runs.follow(run, self, close)
+        return self.feed
+
+    def show(self, event: AnyEvent, record: RunRecord) -> None:
+        """Takes in an event, as a view does."""
+        if self.feed is not None:
+            self.feed.show(event, record)
+
+    def _changed(self) -> None:
+        if self.feed is not None:
+            self.feed.changed()
+
+
+class Runs:
+    """The runs under `out`, by the names of their directories, and those of a `queue`."""
+
+    def __init__(self, out: Path, site: Site, queue: QueuedRuns | None = None) -> None:
+        self.out, self.site, self.queue = out, site, queue
         self._feeds: dict[str, RunFeed] = {}
         self._reading = asyncio.Lock()
         self._endings: set[asyncio.Task[None]] = set()
@@ -53,7 +80,7 @@ class Runs:
         def begin(shared: ResumeOptions) -> Run:
             return factory.start(task or None, out=self.out, **shared, **options)
 
-        return await self._carry_out(factory, begin, None)
+        return await self._carry_out(factory, begin, Watch(self))
 
     async def resume(self, name: str, **options: Any) -> None:
         """Goes on with a run; `options` as for `TeamFactory.resume`. What is wrong is shown on the run's page."""
@@ -62,19 +89,16 @@ class Runs:
             return
         try:
             factory = (await load_factories()).from_run(feed.run_dir)
-            await self._carry_out(factory, lambda shared: factory.resume(feed.run_dir, **shared, **options), feed)
+            begin = partial(factory.resume, feed.run_dir, **options)
+            await self._carry_out(factory, lambda shared: begin(**shared), Watch(self, feed))
         except KitError as error:
             feed.problem = str(error)
             feed.changed(at_once=True)
 
-    async def _carry_out(
-        self, factory: TeamFactory, begin: Callable[[ResumeOptions], Run], feed: RunFeed | None
-    ) -> RunFeed:
-        feeds: list[RunFeed] = [feed] if feed else []
-        questions = Questions(lambda: feeds[0].changed())
-        people = questions.people()
+    async def _carry_out(self, factory: TeamFactory, begin: Callable[[ResumeOptions], Run], watch: Watch) -> RunFeed:
+        people = watch.questions.people()
         shared: ResumeOptions = {
-            "views": [lambda event, record: feeds[0].show(event, record)],
+            "views": [watch.show],
             "reviewer": people["reviewer"],
             "approver": people["approver"],
             "humans": people["humans"],
@@ -84,24 +108,28 @@ class Runs:
         except BaseException:
             await factory.close()
             raise
+        return watch.begin(run, factory.close)
+
+    def follow(self, run: Run, watch: Watch, close: Callable[[], Awaitable[None]] | None) -> RunFeed:
+        """Shows a run of this process from here on, and calls `close` after its end."""
         assert run.run_dir is not None
-        if not feeds:
-            feeds.append(RunFeed(run.run_dir, self.site))
-            self._feeds[run.run_dir.name] = feeds[0]
-        feeds[0].carry(ActiveRun(run, questions))
-        ending = asyncio.create_task(self._end(factory, run, feeds[0]))
+        feed = watch.feed or RunFeed(run.run_dir, self.site)
+        self._feeds[run.run_dir.name] = feed
+        feed.carry(ActiveRun(run, watch.questions))
+        ending = asyncio.create_task(self._end(run, feed, close))
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
-        return feeds[0]
+        return feed
 
-    async def _end(self, factory: TeamFactory, run: Run, feed: RunFeed) -> None:
+    async def _end(self, run: Run, feed: RunFeed, close: Callable[[], Awaitable[None]] | None) -> None:
         try:
             await run.result()
         except KitError as error:
             feed.problem = str(error)
         finally:
             feed.follow_log()
-            await factory.close()
+            if close is not None:
+                await close()
 
     async def close(self) -> None:
         """Cancels the runs of this process and waits for their ends."""

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from magentic_kit.runlog.record import RunRecord
-from magentic_kit.serve.page.questions import Question
+from magentic_kit.serve.page.questions import Asked
 from magentic_kit.views.environment import read_template
 from magentic_kit.views.html import LiveState, TextLimits, page_environment, sha256
 
@@ -76,7 +76,7 @@ def render_run(record: RunRecord, live: LiveState | None, parts: Mapping[str, st
     return render_page("run.html.j2", TextLimits(), **context)
 
 
-def charge_parts(charge: Mapping[str, Any], waiting: Sequence[Question]) -> dict[str, str]:
+def charge_parts(charge: Mapping[str, Any], waiting: Sequence[Asked]) -> dict[str, str]:
     """The parts of a run's page that a report has not: what the team does now, what it asks, and what can be done."""
     macros = _macros("charge.html.j2", charge)
     parts = {"now": str(macros.now()), "controls": str(macros.controls())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from magentic_kit.runlog.reader import LogTail
 from magentic_kit.runlog.record import RunRecord
 from magentic_kit.serve.page.feed import Feed
 from magentic_kit.serve.page.meters import Meter, meters_of, phase_of
-from magentic_kit.serve.page.questions import Question, Questions
+from magentic_kit.serve.page.questions import Asked, Questions
 from magentic_kit.serve.page.rendering import Site, charge_parts, render_run
 from magentic_kit.views.html import LiveState, ReportParts, TextLimits, round_numbers, text_limits
 
@@ -40,9 +41,12 @@ class ActiveRun:
 class RunFeed(Feed):
     """The parts of a run's page; what waits for a person and the controls are parts too."""
 
-    def __init__(self, run_dir: Path, site: Site) -> None:
+    is_queued = False
+
+    def __init__(self, run_dir: Path, site: Site, *, under: str = "runs") -> None:
         super().__init__()
         self.run_dir, self.site = run_dir, site
+        self.base = f"{site.prefix}/{under}/{run_dir.name}"
         self.record = RunRecord()
         self.active: ActiveRun | None = None
         self.problem = ""
@@ -65,24 +69,31 @@ class RunFeed(Feed):
         self.changed()
 
     async def poll(self) -> None:
-        """Reads what another process has written to the log meanwhile; from its beginning if that holds no more."""
+        """Reads what another process has written to the log meanwhile."""
         if self.active is not None:
             return
-        tail = self._tail or LogTail(self.run_dir)
         try:
-            new = await asyncio.to_thread(tail.read)
-            if self._tail and any(isinstance(event, ev.RunResumed) for event in new):
-                self._tail, tail = None, LogTail(self.run_dir)
-                new = await asyncio.to_thread(tail.read)
+            new, record = await self._read()
         except KitError as error:
             self.problem = str(error)
             return
-        if self._tail is None:
-            self._tail, new = tail, ev.effective(new)
-            self._restart(RunRecord())
+        if record is not None:
+            self._restart(record)
         for event in new:
             self.record.apply(event)
             self._apply(event)
+
+    async def _read(self) -> tuple[Sequence[ev.AnyEvent], RunRecord | None]:
+        """Returns new events; with a new record, all of them, since those before hold no more."""
+        tail = self._tail or LogTail(self.run_dir)
+        new = await asyncio.to_thread(tail.read)
+        if self._tail and any(isinstance(event, ev.RunResumed) for event in new):
+            self._tail, tail = None, LogTail(self.run_dir)
+            new = await asyncio.to_thread(tail.read)
+        if self._tail is not None:
+            return new, None
+        self._tail = tail
+        return ev.effective(new), RunRecord()
 
     def carry(self, active: ActiveRun) -> None:
         """Follows a run of this process from here on."""
@@ -126,8 +137,7 @@ class RunFeed(Feed):
     def page(self) -> str:
         """Returns the whole page, of the parts as they were rendered last."""
         parts = {name: html for _, name, html in self.parts() if html}
-        base = f"{self.site.prefix}/runs/{self.run_dir.name}"
-        return render_run(self.record, self.live_state(), parts, site=self.site, base=base, place=self.place)
+        return render_run(self.record, self.live_state(), parts, site=self.site, base=self.base, place=self.place)
 
     def charge_context(self, live: LiveState | None) -> dict[str, Any]:
         """Returns what the parts are rendered with that a report has not."""
@@ -136,7 +146,7 @@ class RunFeed(Feed):
             "live": live,
             "feed": self,
             "site": self.site,
-            "base": f"{self.site.prefix}/runs/{self.run_dir.name}",
+            "base": self.base,
             "waiting": self.waiting,
         }
 
@@ -167,7 +177,7 @@ class RunFeed(Feed):
         return timeline.last - timeline.began
 
     @property
-    def waiting(self) -> list[Question]:
+    def waiting(self) -> Sequence[Asked]:
         """What waits for a person."""
         if self.active is None:
             return []

@@ -19,7 +19,7 @@ FORM = "application/x-www-form-urlencoded"
 _LARGEST_FORM = 2**21
 """Bytes of a form; a task or a plan is far shorter."""
 _MOST_FIELDS = 1_000
-_OPEN = "open the address that `magentic-kit ui` has printed: it has the token of this server"
+_OPEN = "open the address that the server has printed: it has the token"
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
