@@ -28,6 +28,9 @@ class PythonPlugin(BasePlugin):
     type: Literal["python"] = Field(description="Kind of plugin.")
     target: Target = Field(description="Class or object, as package.module:Name.")
     args: Options = Field(default={}, description="Keyword arguments for the class.")
+    start_timeout: Duration | None = Field(
+        default=None, description="Time for the class to be made, in a thread of its own; default: any, in none."
+    )
 
 
 class OpenAPIPlugin(BasePlugin):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mcp import ClientSession, types
-from pydantic import AnyUrl
+from pydantic import AnyUrl, ValidationError
+from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelPlugin
 
+from magentic_kit.text import one_line
 from magentic_kit.tools.function_names import function_name
 from magentic_kit.tools.remote_functions import Parameter, remote_function
 
@@ -93,7 +95,12 @@ class _ReadResource:
         self._session = session
 
     async def __call__(self, arguments: dict[str, Any]) -> str:
-        result = await self._session.read_resource(AnyUrl(str(arguments["uri"])))
+        uri = str(arguments["uri"])
+        try:
+            url = AnyUrl(uri)
+        except ValidationError:
+            raise FunctionExecutionException(f"{one_line(uri, 200)!r} is no URI of a resource") from None
+        result = await self._session.read_resource(url)
         return "\n".join(_contents(one) for one in result.contents)
 
 

@@ -24,7 +24,7 @@ from magentic_kit.team.skills import PLUGIN, load_skills
 from magentic_kit.team.targets import module_object
 from magentic_kit.tools.builtin.skills import SkillsPlugin
 from magentic_kit.tools.remote_functions import ONLY_BY_NAME
-from magentic_kit.tools.threads import in_daemon_thread
+from magentic_kit.tools.threads import in_daemon_thread, within
 
 if TYPE_CHECKING:
     from magentic_kit.tools.mcp import PluginServers  # a third of a second, for MCP's own package
@@ -45,7 +45,10 @@ def build_plugin(name: str, config: Plugin, *, search_path: Path | None) -> Kern
         if config.type == "sql":  # a file in a URL is relative to the team file, as every path
             args["url"] = re.sub(r"^sqlite:///(?=[^/:])", f"sqlite:///{search_path or Path.cwd()}/", config.url)
     try:
-        instance = target(**args) if inspect.isclass(target) else target
+        instance = target
+        if inspect.isclass(target):
+            seconds = config.start_timeout if config.type == "python" else None
+            instance = within(seconds, functools.partial(target, **args))
     except ConfigError:
         raise
     except Exception as error:

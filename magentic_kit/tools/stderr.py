@@ -14,7 +14,7 @@ _MARGIN = re.compile(r"\s*\| ?")
 """Stands left of the exceptions of a group."""
 _NOISE = re.compile(
     r"""\s | \W*$                                         # indented: stack frames, source; no word at all
-    | (Node\.js|Bun)\ v\d | note:\ run\ with | exit\ status\ \d
+    | (Node\.js|Bun)\ v\d | note:\ run\ with | hint:\  | exit\ status\ \d
     | goroutine\ \d | [\w./*()]+\(.*\)$                   # frames of Go
     | npm\ \S+\ (code\ )?\S+$ | npm\ \S+\ A\ complete\ log
     """,

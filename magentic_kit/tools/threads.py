@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 import anyio
@@ -17,8 +17,23 @@ _STEP = threading.Lock()
 """Held by the thread that takes a step of some work that may be stopped."""
 
 
+def within(seconds: float | None, call: Callable[[], _T]) -> _T:
+    """What `call` returns, made in a thread of its own if its time is limited. Raises `TimeoutError`."""
+    if seconds is None:
+        return call()
+    made = _started(call)
+    wait([made], seconds)
+    if not made.done():
+        raise TimeoutError(f"not ready within {seconds:g} s")
+    return made.result()
+
+
 async def in_daemon_thread(call: Callable[[], _T]) -> _T:
     """Like `asyncio.to_thread`, but the process may end while the call has not returned."""
+    return await asyncio.wrap_future(_started(call))
+
+
+def _started(call: Callable[[], _T]) -> Future[_T]:
     done: Future[_T] = Future()
     done.set_running_or_notify_cancel()  # nobody can call it off
     state = contextvars.copy_context()
@@ -32,7 +47,7 @@ async def in_daemon_thread(call: Callable[[], _T]) -> _T:
             done.set_exception(error)
 
     threading.Thread(target=work, name="magentic-kit", daemon=True).start()
-    return await asyncio.wrap_future(done)
+    return done
 
 
 async def in_stoppable_thread(steps: Generator[None, None, _T]) -> _T:

@@ -91,6 +91,8 @@ async def test_prompts_and_resources_are_functions_for_who_lists_them(opened: An
     assert await call(servers, "prompt-greet", name="Al") == "user: Say hello to Al."
     assert "notes://today" in await call(servers, "list_resources")
     assert await call(servers, "read_resource", uri="notes://today") == "buy tea"
+    with pytest.raises(FunctionExecutionException, match="'today' is no URI of a resource"):
+        await call(servers, "read_resource", uri="today")
     assert '"sum": 6' in await call(servers, "total", numbers=[1, 2, 3])
     assert "a dot" in await call(servers, "picture")
 

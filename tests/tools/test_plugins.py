@@ -21,7 +21,7 @@ from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall, erro
 from support.ports import free_port, listens
 from support.waits import until
 
-from magentic_kit import TeamFactory
+from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
 
 SERVER = str(Path(__file__).parents[1] / "support" / "mcp_server.py")
@@ -241,3 +241,38 @@ async def test_an_orchestration_has_its_servers_until_the_factory_closes(tmp_pat
             assert answer.content == "done" and len(children()) == 1
     await asyncio.sleep(0)
     assert [event.result for event in seen if isinstance(event, ev.ToolCallFinished)] == ["3"]
+
+
+SLOW = """
+import threading
+from semantic_kernel.functions import kernel_function
+
+class Slow:
+    def __init__(self, seconds: float) -> None:
+        threading.Event().wait(seconds)
+        if not seconds:
+            raise OSError("no disk")
+
+    @kernel_function
+    def add(self, a: int, b: int) -> int:
+        return a + b
+"""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit", "problem"),
+    [(300, "100ms", "slow:Slow raised TimeoutError: not ready within 0.1 s"), (0, "5m", "OSError: no disk")],
+)
+async def test_a_class_that_is_never_ready_is_given_up(seconds: int, limit: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    plugin = {"type": "python", "target": "slow:Slow", "args": {"seconds": seconds}, "start_timeout": limit}
+    team = {
+        "name": "t",
+        "task": "t",
+        "services": {"default": {"provider": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}},
+        "plugins": {"sums": plugin},
+        "agents": [{"name": "One", "description": "d", "instructions": "i", "tools": [{"id": "sums.*"}]}],
+    }
+    factory = TeamFactory.from_dict(team, base_dir=tmp_path)
+    with pytest.raises(ConfigError, match=problem):
+        factory.start(out=None)

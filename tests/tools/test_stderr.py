@@ -39,6 +39,7 @@ npm error A complete log of this run can be found in: /home/me/.npm/_logs/a.log
 """
 GO = "panic: no configuration\n\ngoroutine 1 [running]:\nmain.main()\n\t/server.go:4 +0x1d\nexit status 2\n"
 RUST = "thread 'main' panicked at src/main.rs:2:5:\nno configuration\nnote: run with `RUST_BACKTRACE=1` to see more\n"
+UV = "error: Failed to fetch the list of versions\n  Caused by: no route\nhint: Consider another network\n"
 
 
 @pytest.mark.parametrize(
@@ -49,11 +50,12 @@ RUST = "thread 'main' panicked at src/main.rs:2:5:\nno configuration\nnote: run 
         (NPM, "npm error 404 '@some/server' is not in this registry."),
         (GO, "panic: no configuration"),
         (RUST, "no configuration"),
+        (UV, "error: Failed to fetch the list of versions"),
         ("still loading\n", "still loading"),
         ("", ""),
         ("\n  \n", ""),
     ],
-    ids=["node", "exception group", "npm", "go", "rust", "one line", "nothing", "blank"],
+    ids=["node", "exception group", "npm", "go", "rust", "uv", "one line", "nothing", "blank"],
 )
 def test_the_line_is_the_one_that_says_why(stderr: str, line: str) -> None:
     assert telling_line(stderr) == line
