@@ -494,6 +494,20 @@ class FunctionsLeftOut(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FunctionsChanged(Event):
+    """An MCP server has other tools than before; agents that list them are offered them from `call` on."""
+
+    type: ClassVar[str] = "functions_changed"
+    identity: ClassVar[Identity] = ("plugin", "call")
+    plugin: str
+    call: str
+    """The call of a model before which that was found."""
+    added: list[str]
+    removed: list[str]
+    """Names of functions, without the plugin's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServerMessage(Event):
     """An MCP server reports something, for live sinks only; `level` is that of a log message, or `progress`."""
 
@@ -557,7 +571,7 @@ _OfEnds: TypeAlias = AnswerRejected | LimitReached | RunResumed | RunFinished
 _OfModels: TypeAlias = ModelCallStarted | ModelCallRetried | ModelCallFinished | ModelCallFailed
 _OfServices: TypeAlias = DialectFound | ServiceReplaced | ContextShortened | TextCallCorrected
 _OfTools: TypeAlias = ToolReviewed | ToolCallStarted | ToolCallFinished | ToolCallFailed | ToolCallDenied | TeamProgress
-_OfPlugins: TypeAlias = FunctionsLeftOut | ServerMessage
+_OfPlugins: TypeAlias = FunctionsLeftOut | FunctionsChanged | ServerMessage
 AnyEvent: TypeAlias = RunStarted | _OfPlans | _OfRounds | _OfModels | _OfServices | _OfTools | _OfPlugins | _OfEnds
 
 TYPES: dict[str, type[Event]] = {cls.type: cls for cls in typing.get_args(AnyEvent)}

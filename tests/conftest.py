@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, settings
-from support import forked
+from support import certificates, forked
 
 # Nothing by the wall clock, and the same examples in each run: what fails in CI fails again at a desk.
 settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -71,7 +72,14 @@ def network_off() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def processes_are_forked() -> Iterator[None]:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[trustme.CA]:
+    """Who signs certificates that are trusted here."""
+    with certificates.trusted(tmp_path_factory.mktemp("authority")) as it:
+        yield it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def processes_are_forked(authority: trustme.CA) -> Iterator[None]:
     """Commands run in processes that have imported Semantic Kernel already."""
     with forked.installed():
         yield

@@ -27,7 +27,7 @@ _ENDED = ("satisfied", "limited", "rejected")
 class Carrier(Protocol):
     """Who carries out the runs of a batch: this process, or the workers of a queue."""
 
-    def prepare(self, limits: Mapping[str, int | None]) -> float:
+    async def prepare(self, limits: Mapping[str, int | None]) -> float:
         """Takes the limits; returns how many tasks it may be given at a time. Raises `ConfigError`."""
 
     async def run(self, task: Task, home: Path) -> RunResult | None:
@@ -44,7 +44,7 @@ class LocalRuns:
         self._factory, self._options = factory, options
         self._runs: set[Run] = set()
 
-    def prepare(self, limits: Mapping[str, int | None]) -> float:
+    async def prepare(self, limits: Mapping[str, int | None]) -> float:
         """Takes the limits; returns how many tasks it may be given at a time. Raises `ConfigError`."""
         pool, team = self._factory.blueprint.pool, self._factory.blueprint.team
         pool.use_loop(asyncio.get_running_loop())

@@ -138,7 +138,7 @@ class Batch:
         carrier = queue or LocalRuns(self.factory, arguments)
         self.queued, self._carrier = queue is not None, carrier
         self._limits |= {name: limit for name, limit in given.items() if limit is not None}
-        most = anyio.CapacityLimiter(carrier.prepare(given if queue else self._limits))
+        most = anyio.CapacityLimiter(await carrier.prepare(given if queue else self._limits))
         lock = self._save()
         ended_tasks: list[TaskResult] = []
         under_way = [asyncio.create_task(self._carry_out(*task, carrier, most)) for task in enumerate(self.tasks, 1)]

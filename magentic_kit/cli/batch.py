@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -97,7 +98,7 @@ def batch(
             work = load()
         queue = None
         if database_url(url) and (resume is None or work.queued):
-            queue = _open_queue(work, url, options)
+            queue = await asyncio.to_thread(_open_queue, work, url, options)
         people: PeopleOptions = {}
         if queue is None:  # whose workers are told by the queue
             people = by_flags(approve=options.approve, approve_plan=options.approve_plan)

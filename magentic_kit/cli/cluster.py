@@ -17,6 +17,7 @@ from magentic_kit.cli.options import (
     FiniteRange,
     TaskOptions,
     TeamOptions,
+    attach_option,
     database_option,
     env_file_option,
     task_options,
@@ -96,6 +97,7 @@ def worker(
 @task_options
 @team_options
 @database_option
+@attach_option
 @click.option("--id", "run_id", default="", help="Name of the run: submitted twice, it is carried out once.")
 @click.option("--priority", type=POSITIVE, metavar="N", help="Runs without one begin first, then those of a lower one.")
 @click.option("--delay", type=FiniteRange(min=0), default=0, metavar="N", help="Seconds until the run may begin.")
@@ -104,13 +106,14 @@ def submit(
     task: TaskOptions,
     options: TeamOptions,
     url: str | None,
+    attach: tuple[Path, ...],
     run_id: str,
     priority: int | None,
     delay: float,
 ) -> None:
     """Queue a run of TEAM on TASK; prints its id. The team is kept with it, as it is now.
 
-    What the team file names (plugins, data) has to be at the same place on the workers.
+    Attached files go with it; what the team file names (plugins, data) has to be at the same place on the workers.
     """
     text, inputs = task.read()
     load_environment(options.env_file, beside=team)
@@ -123,6 +126,7 @@ def submit(
         factory,
         text,
         inputs=inputs,
+        attach=attach,
         id=run_id,
         approve=options.approve,
         approve_plan=options.approve_plan,

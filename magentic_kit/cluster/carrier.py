@@ -19,10 +19,12 @@ from magentic_kit.cluster.folders import AllowedFolders
 from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.log import StreamLog
 from magentic_kit.cluster.people import QueuedPeople
+from magentic_kit.cluster.queueable import attached_to, contents_of
 from magentic_kit.cluster.workflow import State
 from magentic_kit.errors import JournalError, KitError, UnknownToolError
 from magentic_kit.factory import TeamFactory
-from magentic_kit.orchestration.options import ResumeArguments
+from magentic_kit.orchestration.options import ResumeArguments, Task
+from magentic_kit.orchestration.task import RunTask
 from magentic_kit.run import Run
 from magentic_kit.runlog.result import RunResult
 from magentic_kit.services.pool import Pool
@@ -68,6 +70,7 @@ class Carrier:
         lost = history.lost
         is_over = history.ended and entry.retried != history.takes
         self._tell(f"{id}: taken" + (f" over, for the {lost + 1}. time" if lost else ""))
+        history.contents |= contents_of(spec)  # which are there, and not written once more
         log = StreamLog(history)
         try:
             await log.take(self._worker)
@@ -97,7 +100,10 @@ class Carrier:
             people = QueuedPeople(spec["people"], answers, redactor.text)
             calls = answers[-1]["calls"] if answers else {}
             options = ResumeArguments(unknown_tools=calls, **people.options())
-            run = Run.over(factory.blueprint, log, spec["task"], options, id, inputs=spec["inputs"])
+            task: Task = spec["task"]
+            if files := attached_to(spec):
+                task = RunTask(spec["task"], files).message
+            run = Run.over(factory.blueprint, log, task, options, id, inputs=spec["inputs"])
             run.clock.used = elapsed  # it begins in a task of its own, which has not begun
             log.on_broken = run.cancel  # no call more is paid for
             result = await self._result(run, log, people)

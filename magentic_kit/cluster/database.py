@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -26,8 +27,7 @@ from magentic_kit.cluster.entry import (
     Spec,
 )
 from magentic_kit.cluster.history import STREAM, History
-from magentic_kit.cluster.limits import GET_LIMITS, SET_LIMIT, TABLES, reason_of
-from magentic_kit.cluster.queueable import require_queueable
+from magentic_kit.cluster.limits import GET_LIMITS, SET_LIMIT, TABLES, in_turn, reason_of
 from magentic_kit.errors import ConfigError, JournalError
 from magentic_kit.events import AnyEvent, effective
 from magentic_kit.runlog.directory import new_run_id
@@ -75,6 +75,7 @@ class Database:
         task: str | None = None,
         *,
         inputs: Mapping[str, Any] | None = None,
+        attach: Sequence[str | Path] = (),
         id: str = "",
         approve: Sequence[str] = (),
         approve_plan: bool = False,
@@ -83,21 +84,18 @@ class Database:
     ) -> str:
         """Queues a run of the team as it is now, and returns its id; the same id again is the same run.
 
-        The functions that `approve` names and, with `approve_plan`, plans need nobody's yes. Runs without a
-        `priority` begin first, then those of a lower number (from 1), none before `delay` seconds have passed.
-        Raises `ConfigError`, also if that id is taken by a run of something else, or there is a secret in it.
+        What the files `attach` have is queued with it. The functions that `approve` names and, with `approve_plan`,
+        plans need nobody's yes. Runs without a `priority` begin first, then those of a lower number (from 1), none
+        before `delay` seconds have passed. Raises `ConfigError`, also if that id is taken by a run of something else,
+        or there is a secret in it.
         """
         blueprint, run = factory.blueprint, id or new_run_id(factory.blueprint.config.name)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run, re.ASCII):
             raise ConfigError.one(f"'{run}' should be up to 100 letters, digits, '.', '_' and '-'", file="--id")
-        require_queueable(blueprint, task, inputs or {})
-        spec: Spec = {
-            "team": blueprint.team.stored(blueprint.redactor().spans),
-            "base_dir": str(blueprint.team.base_dir.resolve()),
-            "task": task or "",  # the worker fills in the team's own
-            "inputs": json.loads(json.dumps(dict(inputs or {}), default=str)),
-            "people": {"approve": [*approve], "approve_plan": approve_plan},
-        }
+        from magentic_kit.cluster.queueable import spec_of  # Semantic Kernel, which no other method needs
+
+        people = {"approve": [*approve], "approve_plan": approve_plan}
+        spec = spec_of(blueprint, task, inputs or {}, attach, people)
         options = EnqueueOptions(workflow_name=WORKFLOW, queue_name=QUEUE, workflow_id=run, app_version=VERSION)
         if priority is not None:
             options["priority"] = priority
@@ -228,17 +226,16 @@ class Database:
         for name, value in changes.items():
             if not 0 <= value < 2**31:
                 raise ConfigError.one(f"should be from 0 to {2**31 - 1}, not {value}", file=f"--{name}")
-        with self.engine.begin() as connection:
+        with in_turn(self.engine) as connection:  # nobody gives DBOS what somebody else has changed meanwhile
             for name, value in changes.items():
                 connection.execute(sa.text(SET_LIMIT), {"name": name, "value": value})
-            rows = connection.execute(sa.text(GET_LIMITS)).all()
-        current: dict[str, int] = {row.name: row.value for row in rows}
-        each, overall = current.get("worker_concurrency", 4), current.get("concurrency")
-        if overall is not None:
-            each = min(each, overall)  # DBOS refuses a worker more than all together
-        how: dict[str, Any] = {"worker_concurrency": each, "polling_interval_sec": _POLL}
-        self.client.register_queue(QUEUE, global_concurrency=overall, **how)
-        self.client.register_queue(PEOPLE, polling_interval_sec=_POLL)
+            current: dict[str, int] = {row.name: row.value for row in connection.execute(sa.text(GET_LIMITS))}
+            each, overall = current.get("worker_concurrency", 4), current.get("concurrency")
+            if overall is not None:
+                each = min(each, overall)  # DBOS refuses a worker more than all together
+            how: dict[str, Any] = {"worker_concurrency": each, "polling_interval_sec": _POLL}
+            self.client.register_queue(QUEUE, global_concurrency=overall, **how)
+            self.client.register_queue(PEOPLE, polling_interval_sec=_POLL)
         return current
 
     def _status(self, id: str, *, load_input: bool) -> WorkflowStatus:

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from dbos import WorkflowStatus
 
 from magentic_kit.errors import ConfigError
+from magentic_kit.events import Attachment
 
 APPLICATION = QUEUE = "magentic-kit"
 """Our name in a DBOS database, which several applications may share, and the queue of the runs to be carried out."""
@@ -34,6 +35,8 @@ class Spec(TypedDict):
     base_dir: str
     task: str
     inputs: dict[str, Any]
+    attachments: list[Attachment]
+    contents: dict[str, str]  # of these, by their SHA-256, in base64
     people: dict[str, Any]  # what needs nobody's yes: `approve`, `approve_plan`
 
 

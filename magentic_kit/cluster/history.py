@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 
 from magentic_kit import events as ev
 from magentic_kit.events import AnyEvent
-from magentic_kit.runlog.event_json import from_dict
 
 STREAM = "log"
 """The stream of a run: each value is a JSON list of what follows.
@@ -37,6 +36,8 @@ class History:
 
     def read(self, value: str) -> None:
         """Adds what a value of the stream has."""
+        from magentic_kit.runlog.event_json import from_dict  # Pydantic, which nobody needs who reads no log
+
         self.values += 1
         for item in json.loads(value):
             if "worker" in item:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +27,7 @@ SET_LIMIT = """
 """
 """0 is no limit."""
 GET_LIMITS = "SELECT name, value FROM magentic_limits WHERE value > 0 ORDER BY name"
+_IN_TURN = "SELECT set_config('idle_in_transaction_session_timeout', '10s', true), pg_advisory_xact_lock(7362)"
 _LIMIT = "(SELECT nullif(value, 0) FROM magentic_limits WHERE name = '{}')"
 _EACH = f"coalesce(interval '1 minute' / {_LIMIT}, interval '0')"
 """How far calls (`rpm`) or tokens (`tpm`) are apart."""
@@ -50,6 +53,17 @@ _REFUSED = """
 def reason_of(error: SQLAlchemyError) -> str:
     """Returns what the database's driver says of an error, in one line."""
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+
+
+@contextmanager
+def in_turn(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction of the one process that sets limits of runs, or takes runs from a queue under them.
+
+    Postgres ends that of a process which is frozen in it, so that the others go on.
+    """
+    with engine.begin() as connection:
+        connection.execute(sa.text(_IN_TURN))
+        yield connection
 
 
 class SharedPace(Pace):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from magentic_kit.cluster.database import Database
 from magentic_kit.cluster.entry import OUTCOMES, Entry
-from magentic_kit.errors import ConfigError
 from magentic_kit.events import AnyEvent
 from magentic_kit.runlog.directory import Journal
 from magentic_kit.runlog.files import make_directory
@@ -44,25 +43,24 @@ class Queue:
         self._looking: asyncio.Future[None] | None = None
         self._stopped = False
 
-    def prepare(self, limits: Mapping[str, int | None]) -> float:
+    async def prepare(self, limits: Mapping[str, int | None]) -> float:
         """Sets the limits, and lets those runs go on that are there already and failed or were cancelled."""
+        await asyncio.to_thread(self._prepare, limits)
+        return math.inf
+
+    def _prepare(self, limits: Mapping[str, int | None]) -> None:
         self._database.limit(**limits)
         for entry in self._database.entries(self.prefix):
             if entry.state in ("failed", "cancelled"):
                 self._database.answer(entry.id, "retry")
         self._look()
-        return math.inf
 
     async def run(self, task: Task, home: Path) -> RunResult | None:
         """Queues the run if it is not; waits for its end, and derives its directory. None once cancelled."""
-        if task.attach:
-            message = "the workers of a queue take no files: leave out `attach`, or run the batch here"
-            raise ConfigError.one(message, file=f"task {task.id}")
         id = self.prefix + home.name.partition("-")[0]
         if id not in self._entries:
-            await asyncio.to_thread(
-                self._database.submit, self._factory, task.task, inputs=task.inputs, id=id, **self._people
-            )
+            given = {"inputs": task.inputs, "attach": task.attach, **self._people}
+            await asyncio.to_thread(self._database.submit, self._factory, task.task, id=id, **given)
         while (entry := self._entries.get(id)) is None or entry.state not in (*OUTCOMES, "waiting"):
             if self._stopped:
                 return None
@@ -97,12 +95,14 @@ def derive(database: Database, id: str, out: Path, formats: Sequence[str]) -> tu
 
     Returns its record and its directory. Raises `ConfigError`.
     """
-    entry, history = database.entry(id), database.history(id)
+    from magentic_kit.cluster.queueable import contents_of
+
+    entry, history, spec = database.entry(id), database.history(id), database.spec(id)
     make_directory(out / id, exist_ok=True)
     journals, records = {"": _journal(out / id, history.log())}, dict[str, RunRecord]()
-    journals[""].describe(database.spec(id)["team"])
+    journals[""].describe(spec["team"])
     try:
-        for sha256, content in history.contents.items():
+        for sha256, content in (history.contents | contents_of(spec)).items():
             journals[""].keep(sha256, content)
         for run in sorted({"", *history.logs}):  # each after the one that began it
             events = history.log(run)

@@ -7,10 +7,12 @@ import json
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypedDict
 
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, StepOptions
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, Queue, StepOptions
+from dbos._sys_db import SystemDatabase
 
 from magentic_kit.cluster.database import CONNECT, Database
 from magentic_kit.cluster.entry import APPLICATION, NOBODY, PEOPLE, QUEUE, VERSION, WORKFLOW, Answer, unpack_questions
+from magentic_kit.cluster.limits import in_turn
 
 _ASK_AGAIN = 3600.0
 """Seconds after which a run that waits for a person looks whether it is still this worker's."""
@@ -61,6 +63,7 @@ class RunWorkflow:
                     return {"state": state["state"], "note": state["note"]}
                 answers, elapsed = [*answers, await self._answer(state)], state["elapsed"]
 
+        _keep_to_limits()
         DBOS.launch()
 
     def stop_waiting(self) -> None:
@@ -112,3 +115,22 @@ class RunWorkflow:
             return None
         answer: Answer = json.loads(packed)
         return answer
+
+
+_dequeue = SystemDatabase.start_queued_workflows
+
+
+def _keep_to_limits() -> None:
+    """Lets DBOS dequeue runs by the limits that are in force then, in one process at a time.
+
+    It has them from before it waited for its next poll, and two processes that dequeue at once may each take the last
+    place for another run. There is no public means: this depends on DBOS's own names.
+    """
+
+    def dequeue(system: SystemDatabase, queue: Queue, *arguments: Any, **options: Any) -> Any:
+        if queue.name != QUEUE:
+            return _dequeue(system, queue, *arguments, **options)
+        with in_turn(system.engine):
+            return _dequeue(system, system.get_queue(QUEUE) or queue, *arguments, **options)
+
+    SystemDatabase.start_queued_workflows = dequeue  # type: ignore[assignment,method-assign]

@@ -46,14 +46,21 @@ class TeamAgent(ChatCompletionAgent):
         self._calls, self._source = source.calls, source
         self._turn = turn
 
-    def offer(self, plugins: Iterable[KernelPlugin], *, missing: Iterable[str] = ()) -> None:
+    def offer(
+        self, plugins: Iterable[KernelPlugin], *, missing: Iterable[str] = (), instead_of: Iterable[str] = ()
+    ) -> None:
         """Offers these functions to the model; each turn tells the manager of those that are `missing`.
+
+        They take the place of the plugins `instead_of`.
 
         Raises `ConfigError` if the model's server is known to refuse so many, or such names.
         """
         model = self._source.service
+        kernel = self._source.kernel or self.kernel
+        for name in instead_of:
+            kernel.plugins.pop(name, None)
         for plugin in plugins:
-            (self._source.kernel or self.kernel).add_plugin(plugin)
+            kernel.add_plugin(plugin)
         functions = self.kernel.get_full_list_of_function_metadata()
         require_offerable(self.name, [one.fully_qualified_name for one in functions], model.service_url())
         call = replace(self._source.call, functions=functions)

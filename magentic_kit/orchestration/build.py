@@ -18,6 +18,7 @@ from magentic_kit.orchestration.agent import TeamAgent
 from magentic_kit.orchestration.answer_format import answer_format_of
 from magentic_kit.orchestration.blueprint import TeamBlueprint
 from magentic_kit.orchestration.callbacks import isolated
+from magentic_kit.orchestration.changing_tools import ChangingTools
 from magentic_kit.orchestration.concurrent import ConcurrentTeam
 from magentic_kit.orchestration.manager import TeamManager
 from magentic_kit.orchestration.manager_model import NAME, ManagerModel
@@ -88,11 +89,13 @@ class RunParts:
         )
         self.answer_format = answer_format_of(options.output_type, config.answer)
         self._servers: PluginServers | None = None
+        self._changing: ChangingTools | None = None
         if blueprint.tools.remote:
             from magentic_kit.tools.mcp import PluginServers
 
             host = RunHost(blueprint, emitter, control, options.people).host()
             self._servers = PluginServers(blueprint.tools.remote, host)
+            self._changing = ChangingTools(blueprint.tools, self._servers, emitter, control)
         self.participants: dict[str, dict[str, Any]] = {}
         """The manager and each agent as the log describes them, by name."""
         self.notes: list[str] = []
@@ -222,6 +225,8 @@ class RunParts:
         )
         agent.join(source, self.manager.turn)
         agent.offer(self._blueprint.tools.local(index, config))
+        if self._changing is not None:
+            self._changing.watch(agent, config, source.calls)
         return agent
 
     def _guard(self, kernel: AgentKernel, calls: ParticipantCalls) -> AgentKernel:

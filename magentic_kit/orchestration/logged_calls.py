@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -40,6 +41,8 @@ class LoggedCalls:
     steps: RecordedSteps
     throttle: Throttle = field(default_factory=Throttle)
     pricing: prices.Pricing | None = None
+    changing: Collection[str] = ()
+    """Plugins whose functions may be other ones later, and after a resume."""
     partial: str = field(default="", init=False)
     """What a call had brought that was stopped."""
     _made: Counter[str] = field(default_factory=Counter, init=False)  # by purpose
@@ -122,6 +125,9 @@ class LoggedCalls:
         asked["messages"] = plain(request.history.messages)
         number, number_of_purpose = self._made.total(), self._made[call.purpose]
         self._made[call.purpose] += 1
+        recorded = self.steps.tools(self.last_call)
+        if recorded is not None and self._lasting(recorded) == self._lasting(asked["tools"]):
+            asked["tools"] = recorded
         return CallInRun(
             name=self.last_call,
             who=self.who,
@@ -131,6 +137,10 @@ class LoggedCalls:
             number_of_purpose=number_of_purpose,
             request=self.emitter.redactor.value(asked),
         )
+
+    def _lasting(self, tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The tools without those of plugins that change."""
+        return [tool for tool in tools if tool["function"]["name"].partition("-")[0] not in self.changing]
 
     def _emit_start(self, this: CallInRun, request: ModelRequest, saved: int) -> None:
         started = ev.ModelCallStarted(

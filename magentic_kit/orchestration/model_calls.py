@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
 from semantic_kernel.contents import ChatHistory, ChatMessageContent
 from semantic_kernel.contents.utils.author_role import AuthorRole
+from semantic_kernel.functions.kernel_function_metadata import KernelFunctionMetadata
 
 from magentic_kit import events as ev
 from magentic_kit.errors import RunStopped, ServiceError
@@ -17,7 +18,7 @@ from magentic_kit.orchestration import prompts
 from magentic_kit.orchestration.connected import ModelCall, ModelRequest, connect
 from magentic_kit.orchestration.context_window import Selection, Window, narrower
 from magentic_kit.orchestration.logged_calls import LoggedCalls, function_names
-from magentic_kit.orchestration.substitutes import Substitutes
+from magentic_kit.orchestration.substitutes import Substitutes, offer
 from magentic_kit.services.contents import Content, can_take, opened_with
 from magentic_kit.services.messages import as_conversation, characters
 from magentic_kit.services.reply import Answer, contents_of
@@ -39,6 +40,8 @@ class ParticipantCalls(LoggedCalls):
     substitutes: Substitutes = field(default_factory=Substitutes)
     contents: Sequence[Content] = ()
     """What goes with the task."""
+    offered: Callable[[str], Awaitable[Sequence[KernelFunctionMetadata]]] | None = None
+    """Returns the functions on offer in the call of that name, where MCP servers may change theirs."""
     last_reply: ev.ModelCallFinished | None = field(default=None, init=False)
     """How the last call ended that brought a reply."""
     _own_service: str = field(default="", init=False)
@@ -114,6 +117,7 @@ class ParticipantCalls(LoggedCalls):
         What a run can get over is got over here: a service that is down, a request that is too long, and a call that
         was written as text.
         """
+        request = await self._with_offered(request)
         correction: list[ChatMessageContent] = []
         too_long: tuple[Selection, ServiceError] | None = None
         while True:
@@ -149,6 +153,17 @@ class ParticipantCalls(LoggedCalls):
         self.last_reply = reply
         for content in contents_of(reply, current.service.ai_model_id, attempt=request.attempt):
             yield content
+
+    async def _with_offered(self, request: ModelRequest) -> ModelRequest:
+        """The request with the functions that are on offer by now."""
+        settings, call = request.settings, request.call
+        if self.offered is None or settings.function_choice_behavior is None:
+            return request
+        functions = await self.offered(f"{self.who}#{self._made.total()}")
+        if functions == list(call.functions):
+            return request
+        offer(request.service, settings, functions)
+        return replace(request, call=replace(call, functions=functions))
 
     def _answering(self, request: ModelRequest) -> ModelRequest:
         """The request as it goes to the service that answers now, which may be a substitute."""

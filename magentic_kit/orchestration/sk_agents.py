@@ -7,7 +7,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semantic_kernel.agents import Agent
 from semantic_kernel.agents.agent import AGENT_TYPE_REGISTRY
@@ -19,6 +19,9 @@ from magentic_kit.team.agents import AgentConfig
 from magentic_kit.team.problems import Route
 from magentic_kit.team.targets import module_object
 from magentic_kit.tools.kernel import AgentKernel
+
+if TYPE_CHECKING:
+    from magentic_kit.services.a2a_agent import A2AAgent  # with the package of an extra
 
 _MODULES = {
     "openai_assistant": "open_ai.openai_assistant_agent",
@@ -161,6 +164,16 @@ def _credential(*, is_async: bool) -> Any:
     from azure.identity import DefaultAzureCredential
 
     return DefaultAzureCredential()
+
+
+def remote_agent(config: AgentConfig) -> A2AAgent:
+    """The agent that A2A leads to; it connects when it is first asked. Raises `ConfigError` without the package."""
+    try:
+        from magentic_kit.services.a2a_agent import A2AAgent
+    except ImportError as error:
+        message = f"agent '{config.name}' needs {error.name}: pip install 'magentic-kit[a2a]'"
+        raise ConfigError.one(message) from error
+    return A2AAgent(name=config.wire_name, description=config.description, url=str(config.url), headers=config.headers)
 
 
 def arguments_of(config: AgentConfig, inputs: Mapping[str, Any]) -> KernelArguments:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from semantic_kernel.agents import Agent
 from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
+from semantic_kernel.functions.kernel_arguments import KernelArguments
 
 from magentic_kit.errors import ConfigError
 from magentic_kit.orchestration.blueprint import TeamBlueprint
@@ -15,7 +17,7 @@ from magentic_kit.orchestration.connected import ModelCall
 from magentic_kit.orchestration.context_window import Window
 from magentic_kit.orchestration.model_calls import ParticipantCalls
 from magentic_kit.orchestration.options import OrchestrationArguments, RunArguments
-from magentic_kit.orchestration.sk_agents import arguments_of, make_agent, release_agent
+from magentic_kit.orchestration.sk_agents import arguments_of, make_agent, release_agent, remote_agent
 from magentic_kit.orchestration.substitutes import Substitutes
 from magentic_kit.orchestration.task import Contents
 from magentic_kit.runlog.control import RunControl
@@ -77,6 +79,8 @@ class Sources:
                 return self._team(config)
             case "chat_completion_agent":
                 return self._model(config)
+            case "a2a":
+                return self._remote(config)
             case _:
                 return self._sk_agent(index, config)
 
@@ -143,10 +147,25 @@ class Sources:
             service = AgentChatCompletion(config.type, conversation, self._emitter)
         else:
             service = AgentChatCompletion(config.type, conversation, None, kernel.has_called)
-        source = self._in_process(config, service, provider=config.type, model=config.model.id or "")
-        call = replace(source.call, timeout=self._control.limits.model_timeout)
+        source = self._agent_of_its_own(config, service)
         source.participant["tools"] = config.functions
-        return replace(source, call=call, kernel=kernel)
+        return replace(source, kernel=kernel)
+
+    def _remote(self, config: AgentConfig) -> Source:
+        """An agent that A2A leads to. Raises `ConfigError` if the package for it is not installed."""
+        agent = remote_agent(config)
+
+        async def make() -> Agent:
+            return agent
+
+        conversation = AgentConversation(make, KernelArguments(), clean=lambda _: agent.close())
+        self._conversations.append(conversation)
+        about = f"{config.name} at {config.url}"
+        return self._agent_of_its_own(config, AgentChatCompletion(config.type, conversation, None, about=about))
+
+    def _agent_of_its_own(self, config: AgentConfig, service: AgentChatCompletion) -> Source:
+        source = self._in_process(config, service, provider=config.type, model=config.model.id or "")
+        return replace(source, call=replace(source.call, timeout=self._control.limits.model_timeout))
 
     def _human(self, config: AgentConfig) -> Source:
         speaker = self._options.humans.get(config.name) or self._options.humans.get("*")

@@ -38,10 +38,16 @@ class ChatService:
         merged.update({name: value for name, value in options.items() if name in known})
         settings = self.service.instantiate_prompt_execution_settings(**merged)
         if functions:
-            configuration = FunctionCallChoiceConfiguration(available_functions=list(functions))
-            offer = self.service._update_function_choice_settings_callback()
-            offer(configuration, settings, FunctionChoiceType.AUTO)
+            offer(self.service, settings, functions)
         return settings
+
+
+def offer(
+    service: ChatCompletionClientBase, settings: PromptExecutionSettings, functions: Sequence[KernelFunctionMetadata]
+) -> None:
+    """Puts the functions into the settings, as SK does before a call."""
+    configuration = FunctionCallChoiceConfiguration(available_functions=list(functions))
+    service._update_function_choice_settings_callback()(configuration, settings, FunctionChoiceType.AUTO)
 
 
 class Substitutes:

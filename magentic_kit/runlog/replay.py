@@ -133,6 +133,12 @@ class RecordedSteps:
             raise ReplayError(call, difference(asked, request) if asked else "the log does not have its request")
         return None
 
+    def tools(self, call: str) -> Any:
+        """What was offered to the model in a call whose reply is recorded; None if it has to be asked."""
+        if self._live or ("model", call) not in self._done:
+            return None
+        return self._asked.get(call, {}).get("tools")
+
     def find(self, kind: str, name: Any) -> Any:
         """The recorded end of another step (`tool`, `tool review`, `plan review`), None if it is to be done."""
         # What another run's log has of a person's yes, which anybody may have written, lets no call be made.

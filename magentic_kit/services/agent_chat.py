@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 import anyio
@@ -64,9 +64,10 @@ class AgentConversation:
         sent: list[str | ChatMessageContent] = []
         for message in new:
             sent.append(ChatMessageContent(role=message.role, content=message.content))
-        async for item in self._items(agent, sent, thread, report):
-            thread = item.thread
-            yield item.message
+        async with aclosing(self._items(agent, sent, thread, report)) as items:
+            async for item in items:
+                thread = item.thread
+                yield item.message
         self._thread, self._known = thread, known
 
     async def _items(
@@ -75,11 +76,16 @@ class AgentConversation:
         messages: list[str | ChatMessageContent],
         thread: AgentThread | None,
         report: Callable[[ChatMessageContent], Awaitable[None]],
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         common: dict[str, Any] = {"thread": thread, "on_intermediate_message": report, "arguments": self._arguments}
         try:
-            async for item in agent.invoke_stream(messages, **common):
-                yield item
+            stream = agent.invoke_stream(messages, **common)
+            try:
+                async for item in stream:
+                    yield item
+            finally:
+                if isinstance(stream, AsyncGenerator):  # so that an agent whose caller stops listening can clean up
+                    await stream.aclose()
         except NotImplementedError:  # by agents that do not stream, before anything is sent
             async for whole in agent.invoke(messages, **common):
                 yield whole
@@ -104,6 +110,7 @@ class AgentChatCompletion(InProcessChatCompletion):
     _conversation: AgentConversation = PrivateAttr()
     _emitter: RunEmitter | None = PrivateAttr()
     _has_called: Callable[[str], bool] = PrivateAttr()
+    _about: str = PrivateAttr()
 
     def __init__(
         self,
@@ -111,13 +118,16 @@ class AgentChatCompletion(InProcessChatCompletion):
         conversation: AgentConversation,
         emitter: RunEmitter | None,
         has_called: Callable[[str], bool] = lambda turn: False,
+        *,
+        about: str = "an SK agent",
     ) -> None:
         """`emitter` gets the function calls that the agent reports; None if they are logged where they are made.
 
-        `has_called` says whether a call was made there in a turn.
+        `has_called` says whether a call was made there in a turn; `about` what the agent is, in errors.
         """
         super().__init__(ai_model_id=kind, service_id=kind)
         self._conversation, self._emitter, self._has_called = conversation, emitter, has_called
+        self._about = about
 
     async def _inner_get_streaming_chat_message_contents(
         self, chat_history: ChatHistory, settings: PromptExecutionSettings, function_invoke_attempt: int = 0
@@ -133,13 +143,14 @@ class AgentChatCompletion(InProcessChatCompletion):
                     self._emitter.emit(event)
 
         try:
-            async for message in self._conversation.turn(chat_history, report):
-                prompt, completion = usage_of(message.metadata or {})
-                if completion is not None:
-                    usage = ev.Usage(prompt_tokens=prompt, completion_tokens=completion)
-                if message.content:
-                    piece = Answer(text=message.content, usage=ev.Usage())
-                    yield contents_of(piece, self.ai_model_id, attempt=attempt)[:1]
+            async with aclosing(self._conversation.turn(chat_history, report)) as messages:
+                async for message in messages:
+                    prompt, completion = usage_of(message.metadata or {})
+                    if completion is not None:
+                        usage = ev.Usage(prompt_tokens=prompt, completion_tokens=completion)
+                    if message.content:
+                        piece = Answer(text=message.content, usage=ev.Usage())
+                        yield contents_of(piece, self.ai_model_id, attempt=attempt)[:1]
         except KitError:
             raise
         except Exception as error:
@@ -149,7 +160,7 @@ class AgentChatCompletion(InProcessChatCompletion):
 
     def _failure(self, error: Exception, *, has_called: bool) -> ServiceError:
         """The failure; one after a function call is not to be retried, as that would make the call again."""
-        failure = as_service_error(error, service=self.ai_model_id, describe="an SK agent")
+        failure = as_service_error(error, service=self.ai_model_id, describe=self._about)
         if has_called:
             failure.retryable = False
         return failure

@@ -6,7 +6,20 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
 
-from magentic_kit.team.values import AgentName, FilePath, Identifier, ListOf, Model, Options, Target, part, wire_name
+from magentic_kit.team.values import (
+    HEADERS,
+    AgentName,
+    FilePath,
+    Identifier,
+    ListOf,
+    Model,
+    Options,
+    Target,
+    Text,
+    Url,
+    part,
+    wire_name,
+)
 
 SK_AGENTS = (
     "openai_assistant",
@@ -17,7 +30,7 @@ SK_AGENTS = (
 )
 """The kinds of agents that SK's loader makes, besides `chat_completion_agent`."""
 
-AGENT_TYPES = ("chat_completion_agent", *SK_AGENTS, "python", "human", "team")
+AGENT_TYPES = ("chat_completion_agent", *SK_AGENTS, "python", "a2a", "human", "team")
 """Every `type` of an agent; a program may register more with SK."""
 
 
@@ -164,7 +177,7 @@ class AgentConfig(Model):
 
     type: str = Field(
         default="chat_completion_agent",
-        description="Kind of agent; python is your own, human a person, team another team file.",
+        description="Kind of agent; python is your own, a2a a remote one, human a person, team another team file.",
         json_schema_extra={"enum": list(AGENT_TYPES)},
     )
     name: AgentName = Field(description="Unique name; the manager addresses the agent by it.")
@@ -177,6 +190,8 @@ class AgentConfig(Model):
         default=None, description="Callable that returns an SK Agent, as package.module:name; for type python."
     )
     args: Options = Field(default={}, description="Keyword arguments for the callable.")
+    url: Url | None = Field(default=None, description="Address of an agent of type a2a, or of its agent card.")
+    headers: dict[str, Text] = Field(default={}, description=HEADERS)
     settings: Options = Field(
         default={}, description="Arguments of `create_client` of SK's other kinds, such as base_url."
     )
@@ -215,7 +230,7 @@ class AgentConfig(Model):
 
     @property
     def is_of_sk(self) -> bool:
-        """Whether it is one of SK's other kinds of agents, or of your own, which has no service of the team."""
+        """Whether it is one of SK's other kinds, your own or a remote one, which has no service of the team."""
         return self.type not in ("chat_completion_agent", "human", "team")
 
     @property

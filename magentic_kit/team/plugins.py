@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from magentic_kit.team.values import Duration, FilePath, Model, Names, Options, Target, Text, Url
+from magentic_kit.team.values import HEADERS, Duration, FilePath, Model, Names, Options, Target, Text, Url
 
-_HEADERS = 'Sent with every request, such as {Authorization: "Bearer ${TOKEN}"}.'
 _REPEATABLE = "Functions that may be called again after a crash"
 
 
@@ -38,7 +37,7 @@ class OpenAPIPlugin(BasePlugin):
     spec: str = Field(description="The document: a file, or an http(s) URL.")
     start_timeout: Duration = Field(default=30.0, description="Time to read the document.")
     server: Url | None = Field(default=None, description="Server to ask in place of the document's own.")
-    headers: dict[str, Text] = Field(default={}, description=_HEADERS)
+    headers: dict[str, Text] = Field(default={}, description=HEADERS)
     query: dict[str, Text] = Field(default={}, description='Sent in every query, such as {api_key: "${KEY}"}.')
     cookies: dict[str, Text] = Field(default={}, description="Sent as cookies with every request.")
 
@@ -65,7 +64,7 @@ class MCPHttpPlugin(_MCPPlugin):
 
     transport: Literal["http", "sse"] = Field(description="How to reach the server: streamable HTTP, or the older SSE.")
     url: Url = Field(description="Address of the server.")
-    headers: dict[str, Text] = Field(default={}, description=_HEADERS)
+    headers: dict[str, Text] = Field(default={}, description=HEADERS)
 
 
 class FilesPlugin(_WritingPlugin):

@@ -25,6 +25,7 @@ _ALLOWED = {
     "human": {"type", "name", "description", "instructions"},
     "team": {"type", "name", "description", "team", "mode"},
     "python": {"type", "name", "description", "target", "args"},
+    "a2a": {"type", "name", "description", "url", "headers"},
 }
 """Keys of agents that no spec of SK's describes, by their type."""
 _ELSEWHERE = {
@@ -32,10 +33,10 @@ _ELSEWHERE = {
     "copilot_studio_agent": "CopilotStudioAgent",
 }
 """Kinds of agents that SK's loader in Python does not know, and what makes them there."""
-_PAIRS = (("team", "team", "FILE"), ("target", "python", "package.module:name"))
+_PAIRS = (("team", "team", "FILE"), ("target", "python", "package.module:name"), ("url", "a2a", "http://…"))
 """Keys and the only type of agents that has them."""
 _USUAL = ("", "chat_completion_agent")
-_CALLED = {"human": "person", "python": "Python object"}
+_CALLED = {"human": "person", "python": "Python object", "a2a": "remote agent"}
 
 
 def check_references(
@@ -120,8 +121,9 @@ def _check_kind(document: Document, route: Route, agent: Any, known: KnownAgents
             if key not in _ALLOWED[kind]:
                 what = _CALLED.get(kind, kind)
                 document.report((*route, key, KEY), f"{who} is a {what} and has no '{key}'")
-    if kind != "team" and get(agent, "mode") is not None:
-        document.report((*route, "mode", KEY), f"{who} is no team and has no 'mode'")
+    for key, owner, called in (("mode", "team", "team"), ("headers", "a2a", "remote agent")):
+        if kind != owner and kind not in _ALLOWED and get(agent, key) is not None:
+            document.report((*route, key, KEY), f"{who} is no {called} and has no '{key}'")
     for key, owner, value in _PAIRS:
         is_given = key == "target" and get(agent, "name", kind=str) in known.agents
         if (kind == owner) != (get(agent, key) is not None) and not is_given:

@@ -79,6 +79,9 @@ Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_ty
 Text = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | int | float)]
 """A number is one too, since `${TOKEN}` may turn out to be a number."""
 
+HEADERS = 'Sent with every request, such as {Authorization: "Bearer ${TOKEN}"}.'
+"""What a key for HTTP headers is for."""
+
 FilePath = Annotated[Path, BeforeValidator(_path, json_schema_input_type=str)]
 AgentName = Annotated[str, Field(pattern=AGENT_NAME)]
 Identifier = Annotated[str, Field(pattern=IDENTIFIER)]

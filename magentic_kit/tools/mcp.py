@@ -7,11 +7,11 @@ import math
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import anyio
 from mcp import ClientSession, McpError, StdioServerParameters, stdio_client, types
@@ -72,6 +72,16 @@ class PluginServers:
             else:
                 self.failures[server.name] = server.failure
 
+    async def refresh(self) -> list[ChangedTools]:
+        """Lists the tools again of servers that have said that theirs have changed; returns what is different."""
+        changes: list[ChangedTools] = []
+        for server in self._servers.values():
+            before = server.plugin
+            if before is not None and await server.refresh() and server.plugin is not None:
+                self.plugins[server.name] = server.plugin
+                changes.append(ChangedTools(server.name, before.functions.keys(), server.plugin.functions.keys()))
+        return changes
+
     async def close(self, *, seconds: float = TIME_TO_END) -> None:
         """Ends all at once; a child process that is still there after so many seconds is killed."""
         for server in self._servers.values():
@@ -79,6 +89,14 @@ class PluginServers:
         if self._servers:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(self._servers)
+
+
+class ChangedTools(NamedTuple):
+    """The names of a plugin's functions before and after its server has changed them."""
+
+    plugin: str
+    before: Collection[str]
+    after: Collection[str]
 
 
 class _Server:
@@ -94,6 +112,8 @@ class _Server:
         self.failure = ""
         self.ready, self._stop = asyncio.Event(), asyncio.Event()
         self._config, self._host = config, host
+        self._client: ClientSide | None = None
+        self._session: ClientSession | None = None
         self._life = anyio.CancelScope()
         self._time_to_end = PluginServers.TIME_TO_END
         self._calls: set[anyio.CancelScope] = set()
@@ -128,6 +148,19 @@ class _Server:
         if not self.plugin:
             self._life.cancel()
 
+    async def refresh(self) -> bool:
+        """Makes the plugin anew if the server has said that its tools have changed. Returns whether it has."""
+        if self.failure or self._client is None or self._session is None or not self._client.has_other_tools:
+            return False
+        self._client.has_other_tools = False
+        try:
+            with anyio.fail_after(self._config.start_timeout):
+                self.plugin, self.left_out = await self._listed(self._client, self._session)
+        except Exception as error:  # the tools that were listed before may still be there
+            self._host.report(self.name, "error", f"its tools cannot be listed again: {_reason(error)}")
+            return False
+        return True
+
     def _connected(self) -> AbstractAsyncContextManager[ConnectedPlugin]:
         config = self._config
         if config.type == "openapi":
@@ -148,20 +181,25 @@ class _Server:
                 client.session(*streams[:2]) as session,
             ):
                 await session.initialize()
-                tools: list[types.Tool] = []
-                capabilities = session.get_server_capabilities()
-                if capabilities is None or capabilities.tools:
-                    tools = await listed_tools(session)
-                call = partial(self._call, client, session)
-                # In a thread, which stops after a tool if the start is given up: schemas are of any size.
-                connected = await in_stoppable_thread(tools_plugin(self.name, config.description, tools, call))
-                await add_prompts_and_resources(connected.plugin, session)
+                connected = await self._listed(client, session)
+                self._client, self._session = client, session
                 yield connected
         finally:
             self._stderr.seek(0)
             if (pid := self._stderr.readline().strip()).isdigit():
                 with suppress(OSError):  # what a server started is in its process group and may outlive it
                     os.killpg(int(pid), signal.SIGKILL)
+
+    async def _listed(self, client: ClientSide, session: ClientSession) -> ConnectedPlugin:
+        tools: list[types.Tool] = []
+        capabilities = session.get_server_capabilities()
+        if capabilities is None or capabilities.tools:
+            tools = await listed_tools(session)
+        call = partial(self._call, client, session)
+        # In a thread, which stops after a tool if the start is given up: schemas are of any size.
+        connected = await in_stoppable_thread(tools_plugin(self.name, self._config.description, tools, call))
+        await add_prompts_and_resources(connected.plugin, session)
+        return connected
 
     async def _call(self, client: ClientSide, session: ClientSession, tool: str, arguments: dict[str, Any]) -> str:
         if not self.failure:

@@ -53,6 +53,8 @@ class ClientSide:
     def __init__(self, name: str, config: MCPPlugin, host: ServerHost) -> None:
         self._name, self._config, self._host = name, config, host
         self._samples = 0
+        self.has_other_tools = False
+        """Whether the server has said that its tools have changed."""
         self._calls: list[ParentCall] = []
 
     def session(self, read: Any, write: Any) -> ClientSession:
@@ -69,6 +71,7 @@ class ClientSide:
             elicitation_callback=elicitation,
             list_roots_callback=self._roots,
             logging_callback=self._log,
+            message_handler=self._take,
         )
 
     async def call(self, session: ClientSession, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
@@ -81,6 +84,12 @@ class ClientSide:
         finally:
             if parent is not None:
                 self._calls.remove(parent)
+
+    async def _take(self, message: object) -> None:
+        if isinstance(message, types.ServerNotification) and isinstance(
+            message.root, types.ToolListChangedNotification
+        ):
+            self.has_other_tools = True  # they cannot be listed here, where the session reads what the server sends
 
     async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
         done = f"{progress:g}"

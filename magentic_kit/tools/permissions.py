@@ -29,8 +29,8 @@ from magentic_kit.team.people import People, ToolReview, ToolReviewRequest, ask
 from magentic_kit.team.plugins import Plugin
 from magentic_kit.text import MASK
 from magentic_kit.tools.arguments import check_arguments
+from magentic_kit.tools.previews import changes_of
 from magentic_kit.tools.results import ContentStore, ToolResult, result_of
-from magentic_kit.tools.threads import in_daemon_thread
 
 _MASKED = (
     f"its arguments have {MASK} where a secret was, which is not stored with a run; "
@@ -84,6 +84,8 @@ class ToolPermissions:
         with suppress(Exception):  # what the model wrote may be no JSON, or nested too deep for a log
             check_arguments(content.arguments)
             arguments = content.parse_arguments()
+        if recorded := self._recorded(call):  # of a function that an MCP server has had for a while
+            return self._cut(recorded.text)
         return self._deny(_Call(call, who, name), reason, dict(arguments) if isinstance(arguments, Mapping) else None)
 
     def is_unresolved(self, call: str) -> bool:
@@ -95,29 +97,27 @@ class ToolPermissions:
         function, content = invocation.function, invocation.function_call_content
         name = content._log_name if isinstance(content, LoggedCall) else ""
         text, contents = await self._result(_Call(name, who, f"{function.plugin_name}.{function.name}"), invocation)
+        metadata = {RETURNED: contents} if contents else {}
+        invocation.function_result = FunctionResult(
+            function=function.metadata, value=self._cut(text), metadata=metadata
+        )
+
+    def _cut(self, text: str) -> str:
+        """The result as the model gets it."""
         most = self._control.limits.result_chars
         if most is not None:
             # As the log has it: a resumed run must cut the same results, and in the same place.
             logged = self._emitter.redactor.text(text)
             if len(logged) > most:
-                text = f"{logged[:most]}\n[cut here: the result has {len(logged)} characters]"
-        metadata = {RETURNED: contents} if contents else {}
-        invocation.function_result = FunctionResult(function=function.metadata, value=text, metadata=metadata)
+                return f"{logged[:most]}\n[cut here: the result has {len(logged)} characters]"
+        return text
 
     async def _result(self, call: _Call, invocation: AutoFunctionInvocationContext) -> ToolResult:
         match self._steps.find("tool review", call.name):
             case ev.ToolReviewed(decision="approve_for_run", function=function):
                 self._approved.add(function)
-        match recorded := self._steps.find("tool", call.name):
-            case ev.ToolCallFinished():
-                self._emitter.emit(replace(recorded, reused=True))
-                return ToolResult(recorded.result, tuple(map(self._store.restore, recorded.attachments)))
-            case ev.ToolCallFailed():
-                self._emitter.emit(recorded)
-                return ToolResult(_failure(recorded.error))
-            case ev.ToolCallDenied():
-                self._emitter.emit(recorded)
-                return ToolResult(_denial(recorded.reason))
+        if recorded := self._recorded(call.name):
+            return recorded
         content = invocation.function_call_content
         arguments = dict((content.to_kernel_arguments() if content else None) or {})
         if self._steps.has_log and has_mask(arguments):  # the function would take the mask for the secret
@@ -131,6 +131,20 @@ class ToolPermissions:
         )
         await self._emitter.synced()
         return await self._invoke(call, invocation)
+
+    def _recorded(self, call: str) -> ToolResult | None:
+        """What the log has of the call's end."""
+        match recorded := self._steps.find("tool", call):
+            case ev.ToolCallFinished():
+                self._emitter.emit(replace(recorded, reused=True))
+                return ToolResult(recorded.result, tuple(map(self._store.restore, recorded.attachments)))
+            case ev.ToolCallFailed():
+                self._emitter.emit(recorded)
+                return ToolResult(_failure(recorded.error))
+            case ev.ToolCallDenied():
+                self._emitter.emit(recorded)
+                return ToolResult(_denial(recorded.reason))
+        return None
 
     async def _invoke(self, call: _Call, invocation: AutoFunctionInvocationContext) -> ToolResult:
         plugin = self._plugins.get(invocation.function.plugin_name or "")
@@ -190,7 +204,7 @@ class ToolPermissions:
         elif self._people.approver is None:
             review = ToolReview.deny("nobody is there to approve this call")
         else:
-            changes = await _changes(function, arguments)
+            changes = await changes_of(function, arguments)
             request = ToolReviewRequest(
                 agent=call.who,
                 function=call.function,
@@ -213,18 +227,6 @@ class ToolPermissions:
         if review.decision == "approve_for_run":
             self._approved.add(call.function)
         return review
-
-
-async def _changes(function: KernelFunction, arguments: Mapping[str, Any]) -> Mapping[str, str]:
-    """What a call would change, from the function's `preview`; nothing where there is none, or where it fails."""
-    preview = getattr(getattr(function, "method", None), "preview", None)
-    if preview is None:
-        return {}
-    try:
-        changes: Mapping[str, str] = await in_daemon_thread(lambda: preview(**arguments))
-    except Exception:  # the call itself will tell what is wrong with its arguments
-        return {}
-    return changes
 
 
 def _failure(error: str) -> str:

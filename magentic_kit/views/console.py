@@ -138,6 +138,9 @@ class Console(Lines):
                 self._line(f"{event.who}: too long for the model, {event.left_out} messages are left out", "yellow")
             case ev.FunctionsLeftOut():
                 self._line(f"{event.plugin}: {len(event.reasons)} left out, such as {event.reasons[0]}", "yellow")
+            case ev.FunctionsChanged():
+                changed = " ".join([*(f"+{name}" for name in event.added), *(f"-{name}" for name in event.removed)])
+                self._line(f"{event.plugin}: its functions have changed: {one_line(changed, 200)}", "dim")
             case ev.ServerMessage() if self._verbosity == "full":
                 self._line(f"{event.plugin}: {event.level}: {event.text}", "dim")
             case ev.TextCallCorrected():

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -212,11 +213,15 @@ def test_what_a_resumed_run_took_back_is_not_shown(invoke: Invoke, tmp_path: Pat
     assert f"the log ends here; `magentic-kit resume {tmp_path / 'run'}` continues it" in shown.err
 
 
-def test_a_run_is_played_at_the_speed_asked_for(invoke: Invoke, tmp_path: Path) -> None:
+def test_a_run_is_played_at_the_speed_asked_for(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
     run = write(tmp_path, "run", sample.satisfied())
-    began = time.monotonic()
     assert invoke("show", run, "--speed", "50").err == GOLDEN[sample.satisfied]
-    assert 0.4 < time.monotonic() - began < 10  # the log tells of more than 30 seconds
+    began, *_, ended = (datetime.strptime(event.time, "%Y-%m-%dT%H:%M:%S.%fZ") for event in sample.satisfied())
+    assert sum(slept) == pytest.approx((ended - began).total_seconds() / 50, rel=0.1)
 
 
 def test_a_live_run_is_followed_from_another_terminal_to_its_end(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.certificates import trusting_the_system
 from support.needs import lacking
 from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall, text_of
 
@@ -133,7 +134,11 @@ def test_the_demo_runs_on_agent_framework(tmp_path: Path) -> None:
         done = subprocess.run(
             [uv, "run", "run.py"],
             cwd=tmp_path / "demo",
-            env={**environment, "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.base_url},
+            env={
+                **trusting_the_system(environment),
+                "OPENAI_API_KEY": "sk-test",
+                "OPENAI_BASE_URL": server.base_url,
+            },
             capture_output=True,
             text=True,
             timeout=280,

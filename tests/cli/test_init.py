@@ -14,6 +14,7 @@ from typing import Any, get_args
 import pexpect
 import pytest
 import yaml
+from support.certificates import trusting_the_system
 from support.needs import lacking
 from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall
 
@@ -42,7 +43,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "bin" / "uv").write_text(f'#!/bin/sh\nexec {uv} "$@"\n')
     (tmp_path / "bin" / "uv").chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    return {**kept, "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    return {**trusting_the_system(kept), "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
 
 
 def blocks(document: Path) -> list[str]:

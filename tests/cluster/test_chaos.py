@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -162,6 +163,8 @@ def test_a_batch_by_workers_writes_what_a_batch_here_writes(
     tmp_path: Path, database: Database, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    warned = list[str]()
+    monkeypatch.setattr(logging.getLogger("dbos"), "warning", lambda text, *_: warned.append(text))
     (tmp_path / "tasks.yaml").write_text(
         yaml.safe_dump([{"task": "job", "expect": {"contains": "job"}}, {"task": "b"}])
     )
@@ -177,3 +180,4 @@ def test_a_batch_by_workers_writes_what_a_batch_here_writes(
                 files = sorted(p.name for p in directory.rglob("*") if p.is_file() and p.name != ".lock")
                 written[where] = files, suite.attrib, [c.findtext("system-out") for c in suite]
     assert written["here"] == written["by workers"]
+    assert not warned, "DBOS is not called where it would hold up others"

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import run as call
@@ -23,6 +24,7 @@ from magentic_kit import ConfigError
 from magentic_kit.cli import app
 from magentic_kit.cli.commands import COMMANDS
 from magentic_kit.cluster.database import Database
+from magentic_kit.cluster.entry import QUEUE
 from magentic_kit.cluster.limits import SharedPace
 from magentic_kit.cluster.queued import derive
 from magentic_kit.runlog.reader import read_log
@@ -105,6 +107,32 @@ def test_a_run_is_cancelled_wherever_it_is_and_goes_on(
         assert read_log(run_dir)[0] == database.history("running").log()
 
 
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(40))
+
+
+def test_files_of_a_task_are_queued_with_it(
+    database: Database, url: str, tmp_path: Path, server: OpenAIServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    team(tmp_path, server)
+    for name, content in {"chart.png": PNG, "figures.txt": b"north 12, south 30"}.items():
+        (tmp_path / name).write_bytes(content)
+    files = [str(option) for name in ("chart.png", "figures.txt") for option in ("--attach", tmp_path / name)]
+    submitted = ["submit", str(tmp_path / "team.yaml"), "job", "--id", "run", "--database", url, *files]
+    assert app.run(submitted) == 0 and app.run(submitted) == 0
+    (tmp_path / "chart.png").unlink()  # a worker elsewhere has none of them
+    (tmp_path / "figures.txt").write_text("other figures")
+    with pytest.raises(ConfigError, match="cannot be attached"):
+        app.run(submitted)
+    with at_work(database):
+        wait_for(lambda: state(database, "run") == "satisfied")
+    asked = json.dumps(server.requests[0].messages)
+    assert "north 12, south 30" in asked and b64encode(PNG).decode() in asked
+    _, run_dir = derive(database, "run", tmp_path / "out", ["md"])
+    assert b"north 12, south 30" in [file.read_bytes() for file in (run_dir / "attachments").iterdir()]
+    assert PNG in [file.read_bytes() for file in (run_dir / "attachments").iterdir()]
+    assert not database.history("run").contents, "the database has each file once"
+
+
 def test_runs_that_ended_long_ago_are_deleted_with_their_logs(
     database: Database, url: str, tmp_path: Path, server: OpenAIServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +176,34 @@ def test_workers_together_have_no_more_runs_than_they_may(database: Database, tm
     for odd in (-1, 2**31, 10**20):
         with pytest.raises(ConfigError, match=f"--rpm: should be from 0 to 2147483647, not {odd}"):
             database.limit(rpm=odd)
+
+
+def test_a_limit_holds_from_the_first_run_that_is_queued_after_it(database: Database, tmp_path: Path) -> None:
+    with OpenAIServer(Reply(hang="before")) as server:
+        factory = team(tmp_path, server)
+        with at_work(database, concurrency=8):
+            # A worker that has looked once now waits for two seconds, with the limits that it has seen.
+            database.client.register_queue(QUEUE, worker_concurrency=8, polling_interval_sec=2)
+            database.submit(factory, id="first")
+            wait_for(lambda: server.hanging)
+            database.cancel("first")
+            wait_for(lambda: not server.hanging)
+            database.limit(concurrency=2)
+            for n in range(5):
+                database.submit(factory, id=f"run-{n}")
+            wait_for(lambda: len(server.hanging) >= 2)
+            found = [entry.state for entry in database.entries("run-")]
+            for entry in database.entries():
+                database.cancel(entry.id)
+        assert found.count("running") == 2
+
+
+def test_limits_that_several_set_at_once_all_hold(database: Database) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for overall in range(5, 25):  # each as a worker that starts, and one who sets a limit
+            list(pool.map(lambda n: database.limit(concurrency=None if n % 2 else overall), range(8)))  # noqa: B023
+            queue = database.client.retrieve_queue(QUEUE)
+            assert queue is not None and queue.global_concurrency == overall
 
 
 async def test_all_callers_of_a_service_are_spread_by_one_clock(database: Database) -> None:

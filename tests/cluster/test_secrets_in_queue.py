@@ -58,11 +58,16 @@ def test_no_secret_is_queued_and_a_run_that_failed_goes_on_with_real_values(
     assert secrets.leaks({"database": stored, "printed": printed, **secrets.files(run_dir)}) == []
 
 
-@pytest.mark.parametrize("given", [{"task": "Use correct horse battery staple."}, {"inputs": {"door_key": "k 77 k"}}])
+@pytest.mark.parametrize(
+    "given",
+    [{"task": "Use correct horse battery staple."}, {"inputs": {"door_key": "k 77 k"}}, {"attach": ["note.txt"]}],
+)
 def test_a_run_whose_task_or_input_has_a_secret_is_not_queued(
-    given: dict[str, object], database: Database, tmp_path: Path
+    given: dict[str, object], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("note.txt").write_text("It opens by correct horse battery staple.")
     file = secrets.write_team(tmp_path, "http://127.0.0.1:9/v1", task="Look.")
-    with pytest.raises(ConfigError, match=r"^(task|inputs): it has a secret, which is not stored in the database"):
+    with pytest.raises(ConfigError, match=r"^(task|inputs|attach): it has a secret, which is not stored"):
         database.submit(TeamFactory.from_yaml(file), **given)  # type: ignore[arg-type]
     assert states(database) == set()

@@ -16,6 +16,7 @@ from magentic_kit.cluster.adoption import Liveness
 from magentic_kit.cluster.database import Database
 from magentic_kit.cluster.entry import QUEUE
 from magentic_kit.cluster.queued import derive
+from magentic_kit.runlog.event_json import from_dict
 from magentic_kit.runlog.reader import read_log
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ def test_text_that_no_database_holds_is_logged_as_it_is(database: Database, tmp_
     odd = ev.AgentStarted(seq=0, agent="Writer", round=1, instruction="snow ☃ \x00 \ud800")
     database.submit(team(tmp_path), odd.instruction, inputs={}, id="run")
     leave_behind(database, tmp_path, {"run": {"": [odd]}})
-    assert database.history("run").log() == [odd]
+    assert database.history("run").log() == [from_dict(ev.to_dict(odd))]
 
 
 def test_a_team_that_cannot_run_here_waits_for_a_person(

@@ -12,8 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from semantic_kernel.functions import KernelArguments
 from support import sample_events
 from support.openai_server import OpenAIServer, Reply, TeamBrain
 from support.ports import listens
+from support.waits import no_wait_of, reached
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
@@ -103,15 +103,6 @@ def ends(runs: Path) -> dict[str, str]:
     return {place: getattr(log[-1], "outcome", "open") for place, log in logs(runs).items()}
 
 
-async def reached(condition: Callable[[], Any], seconds: float = 10) -> float:
-    """Waits for a state; the seconds that it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds
-        await asyncio.sleep(0.01)
-    return time.monotonic() - began
-
-
 def app_with(plugin: Any, **inputs: Any) -> ChatCompletionAgent:
     """An SK app: an agent that asks the team once and tells what it said."""
     call = {"tool_calls": [{"name": f"{plugin.name}.run", "arguments": {"task": "buy lamps", **inputs}}]}
@@ -168,10 +159,9 @@ async def test_cancelling_the_app_ends_a_team_inside_a_team_inside_it_with_one_t
             app = app_with(factory.as_plugin(out=tmp_path / "runs"))
             asked = asyncio.ensure_future(app.get_response("hi"))
             await server.reached(lambda s: s.hanging)
-            began = time.monotonic()
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
-            assert time.monotonic() - began < 1
+            with no_wait_of(1):
+                asked.cancel()
+                await asyncio.gather(asked, return_exceptions=True)
             assert ends(tmp_path / "runs") == {"office": "cancelled", "office/teams/desk": "cancelled"}
             await server.reached(lambda s: not s.hanging)
 
@@ -185,10 +175,9 @@ async def test_a_call_by_a_tool_is_logged_in_the_run_that_makes_it_and_ends_with
             async with TeamFactory.from_dict(data, plugins={"desk": inner.as_plugin()}) as factory:
                 run = factory.start("t", out=tmp_path)
                 await server.reached(lambda s: s.hanging)
-                began = time.monotonic()
-                run.cancel()
-                result = await run.result()
-                assert time.monotonic() - began < 1
+                with no_wait_of(1):
+                    run.cancel()
+                    result = await run.result()
                 assert ends(tmp_path) == {"office": "cancelled", "office/teams/desk": "cancelled"}
                 assert result.run_dir
 
@@ -288,10 +277,9 @@ async def test_a_resumed_run_goes_on_with_the_run_of_its_team(tmp_path: Path) ->
         async with TeamFactory.from_yaml(write(tmp_path, desk=desk, office=team("office", DESK))) as factory:
             run = factory.start("t", out=tmp_path / "runs")
             await server.reached(lambda s: s.hanging)
-            began = time.monotonic()
-            run.cancel()
-            result = await run.result()
-            assert time.monotonic() - began < 1
+            with no_wait_of(1):
+                run.cancel()
+                result = await run.result()
             paid = len(server.requests)
             result = await factory.resume(result.run_dir or "").result()
         assert result.outcome == "satisfied"
@@ -306,7 +294,7 @@ async def test_a_killed_run_whose_team_was_at_a_tool_asks_what_became_of_that(te
     process = subprocess.Popen([*command, "run", "office.yaml", "t", "--quiet"], cwd=tmp_path)
     try:
         inner = "office/teams/slow"
-        await reached(lambda: any(event.type == "tool_call_started" for event in logs(runs).get(inner, ())), 30)
+        await reached(lambda: any(event.type == "tool_call_started" for event in logs(runs).get(inner, ())))
     finally:
         process.kill()
         process.wait()
@@ -374,7 +362,7 @@ async def over_http(command: list[str], folder: Path) -> AsyncIterator[ClientSes
         port = free.getsockname()[1]
     process = subprocess.Popen([sys.executable, *command, "--http", f"127.0.0.1:{port}"], cwd=folder)
     try:
-        await reached(lambda: listens(port), 30)
+        await reached(lambda: listens(port))
         async with (
             streamable_http_client(f"http://127.0.0.1:{port}/mcp") as (read, write, _),
             ClientSession(read, write) as session,
@@ -409,7 +397,7 @@ async def test_teams_are_tools_of_an_mcp_server(transport: Any, teams: list[str]
         await reached(lambda: any(event.type == "tool_call_started" for event in logs(runs).get("slow", ())))
         request = types.CancelledNotificationParams(requestId=session._request_id - 1)
         await session.send_notification(types.ClientNotification(types.CancelledNotification(params=request)))
-        await reached(lambda: ends(runs)["slow"] == "cancelled", 1)
+        await reached(lambda: ends(runs)["slow"] == "cancelled")
         await asyncio.wait({call}, timeout=5)  # the server's last word on the call has come before the session ends
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)

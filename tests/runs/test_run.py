@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from semantic_kernel.agents import MagenticOrchestration
 from semantic_kernel.agents.runtime import InProcessRuntime
 from semantic_kernel.functions import kernel_function
 from support.openai_server import OpenAIServer, Reply, TeamBrain
+from support.waits import no_wait_of
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
@@ -79,7 +79,7 @@ async def test_runs_at_once_never_mix_their_facts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["plan", "turn"])
-async def test_cancel_ends_a_hung_call_in_under_a_second(where: str, tmp_path: Path) -> None:
+async def test_cancel_ends_a_hung_call_without_a_wait_of_a_second(where: str, tmp_path: Path) -> None:
     brain = TeamBrain(rounds=[("Solo", "go")], agents={"Solo": ["x"]}).on(
         "Solo" if where == "turn" else "manager", where, None, Reply("a b c", hang="in_stream")
     )
@@ -88,10 +88,9 @@ async def test_cancel_ends_a_hung_call_in_under_a_second(where: str, tmp_path: P
         async with TeamFactory.from_dict(team(services={"default": service})) as factory:
             run = factory.start("t", out=tmp_path)
             await server.reached(lambda s: s.hanging)
-            asked = time.monotonic()
-            run.cancel()
-            result = await run.result()
-            assert time.monotonic() - asked < 1
+            with no_wait_of(1):
+                run.cancel()
+                result = await run.result()
     assert result.outcome == "cancelled" and result.run_dir is not None
     assert "outcome: cancelled" in (result.run_dir / "report.md").read_text()
 

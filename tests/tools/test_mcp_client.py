@@ -14,14 +14,16 @@ from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelArguments
 from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall
 
-from magentic_kit import TeamFactory
+from magentic_kit import TeamFactory, ToolReview
 from magentic_kit import events as ev
+from magentic_kit.runlog.reader import read_log
 from magentic_kit.team.plugins import MCPStdioPlugin
 from magentic_kit.tools.mcp import PluginServers
 from magentic_kit.tools.mcp_client import ServerHost
 from magentic_kit.tools.plugins import _chosen
 
 SCRIPT = str(Path(__file__).parents[1] / "support" / "asking_server.py")
+CHANGING = str(Path(SCRIPT).with_name("changing_server.py"))
 CONFIG = MCPStdioPlugin(type="mcp", transport="stdio", command=sys.executable, args=(SCRIPT,))
 
 
@@ -133,3 +135,50 @@ async def test_a_sampled_reply_is_the_agents_logged_counted_and_limited(tmp_path
     (sampled,) = [e for e in events if isinstance(e, ev.ModelCallFinished) and e.purpose == "sampling"]
     assert (sampled.who, sampled.usage.prompt_tokens) == ("it", 7)
     assert result.prompt_tokens >= 7
+
+
+@pytest.mark.parametrize("decision", ["approve", "deny"])
+async def test_tools_that_a_server_changes_are_offered_from_the_next_call_on(decision: Any, tmp_path: Path) -> None:
+    turn = [
+        Reply(tool_calls=[ToolCall("it-enter", {})]),
+        Reply(tool_calls=[ToolCall("it-inside", {"what": "gold"})]),
+        lambda request: " | ".join(request.last_tool_results),
+    ]
+    script = TeamBrain(rounds=[("One", "go")], agents={"One": turn}, answer="done")
+    with OpenAIServer(script) as server:
+        plugin = {"type": "mcp", "transport": "stdio", "command": sys.executable, "args": [CHANGING]}
+        team = {
+            "name": "t",
+            "services": {"default": {"provider": "openai", "model": "m", "base_url": server.base_url}},
+            "plugins": {"it": plugin},
+            "agents": [{"name": "One", "description": "d", "instructions": "i", "tools": [{"id": "it.*"}]}],
+            "review": {"tools": ["it.inside"]},
+            "report": {"formats": []},
+        }
+        people: Any = {"approver": lambda request: ToolReview(decision)}
+        async with TeamFactory.from_dict(team, base_dir=tmp_path) as factory:
+            events = [event async for event in factory.stream("t", out=tmp_path / "runs", **people)]
+            offered = [
+                sorted(tool["function"]["name"] for tool in request.body["tools"])
+                for request in server.requests
+                if request.purpose == "turn"
+            ]
+            assert offered == [["it-enter"], ["it-inside"], ["it-inside"]], events[-1]
+            (changed,) = [event for event in events if isinstance(event, ev.FunctionsChanged)]
+            assert (changed.plugin, changed.added, changed.removed) == ("it", ["inside"], ["enter"])
+            asked = [event for event in events if isinstance(event, ev.ToolReviewed)]
+            assert [(event.function, event.decision) for event in asked] == [("it.inside", decision)]
+            end = "took gold" if decision == "approve" else "Denied: a person denied this call"
+            (message,) = [event for event in events if isinstance(event, ev.AgentMessage)]
+            assert message.text == end
+            # The new server of a resumed run has the first tools again.
+            (run_dir,) = (tmp_path / "runs").iterdir()
+            log = (run_dir / "events.jsonl").read_text().splitlines(keepends=True)
+            cut = next(n for n, line in enumerate(log) if f'"type":"{message.type}"' in line.replace(": ", ":"))
+            last = max(n for n, line in enumerate(log[:cut]) if "model_call_started" in line)
+            (run_dir / "events.jsonl").write_text("".join(log[:last]))
+            turn.append(lambda request: f"again {request.last_tool_results[0]}")
+            result = await factory.resume(run_dir, **people).result()
+    assert result.outcome == "satisfied", result.error
+    log_now = ev.effective(read_log(run_dir)[0])
+    assert [event.text for event in log_now if isinstance(event, ev.AgentMessage)] == [f"again {end}"]

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +19,7 @@ import pytest
 import yaml
 from support.openai_server import OpenAIServer, Reply, TeamBrain, ToolCall, error
 from support.ports import free_port, listens
+from support.waits import until
 
 from magentic_kit import TeamFactory
 from magentic_kit import events as ev
@@ -65,20 +65,12 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_child_is_left() -> Iterator[None]:
     yield
-    gone()
+    until(lambda: not children())  # a killed process takes its time to go
 
 
 def children() -> list[str]:
     listing = subprocess.run(["ps", "-axww", "-o", "stat,args"], capture_output=True, text=True, check=True).stdout
     return [line for line in listing.splitlines() if MARK in line and not line.startswith("Z")]
-
-
-def gone() -> None:
-    """No child is there any more; a killed process takes its time to go."""
-    until = time.monotonic() + 5
-    while children():
-        assert time.monotonic() < until, children()
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -109,9 +101,7 @@ def shop() -> Iterator[str]:
 def mcp_over_http() -> Iterator[str]:
     port = free_port()
     process = subprocess.Popen([sys.executable, SERVER, "http", str(port), "", "http"], stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 20
-    while not listens(port) and time.monotonic() < until:
-        time.sleep(0.05)
+    until(lambda: listens(port))
     yield f"http://127.0.0.1:{port}/mcp"
     process.kill()
     process.wait()
@@ -220,7 +210,7 @@ async def test_no_child_is_left_however_the_run_ends(ending: str, tmp_path: Path
                 run.cancel()
             result = await run.result()
     assert result.outcome == ("failed" if ending == "failure" else "cancelled")
-    gone()
+    until(lambda: not children())
 
 
 def test_no_child_is_left_after_kill_term(tmp_path: Path, shop: str) -> None:
@@ -233,7 +223,7 @@ def test_no_child_is_left_after_kill_term(tmp_path: Path, shop: str) -> None:
         assert len(children()) == 2
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 130
-    gone()
+    until(lambda: not children())
 
 
 async def test_an_orchestration_has_its_servers_until_the_factory_closes(tmp_path: Path, shop: str) -> None:

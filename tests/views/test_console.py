@@ -4,7 +4,6 @@ import io
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 from rich.cells import cell_len
@@ -12,6 +11,7 @@ from rich.console import Console as Screen
 from support import sample_events as sample
 from support.console_text import GOLDEN, QUERY
 from support.mutations import ATTACK, FORBIDDEN
+from support.waits import processor_time_below, until
 
 from magentic_kit import events as ev
 from magentic_kit.runlog.record import RunRecord
@@ -112,14 +112,6 @@ def turn(text, *, deltas=None):
 
 def said(screen):
     return screen.partition("── Analyst ──\n")[2]
-
-
-def until(state, seconds=10):
-    """Waits for what another thread does."""
-    end = time.monotonic() + seconds
-    while not state():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -392,9 +384,8 @@ def test_wide_characters_and_narrow_terminals_fit(columns, monkeypatch):
 def test_an_enormous_text_is_shown_in_bounded_time(text, size):
     pieces = (text[at : at + size] for at in range(0, len(text), size))
     stream = io.StringIO()
-    began = time.process_time()
-    show(turn(text, deltas=tuple(pieces)), mode="rich", stream=stream)
-    assert time.process_time() - began < 30
+    with processor_time_below(30):
+        show(turn(text, deltas=tuple(pieces)), mode="rich", stream=stream)
     assert len(stream.getvalue()) > len(text) // 2
 
 

@@ -96,6 +96,8 @@ class FetchPlugin:
             raise PermissionError(f"{url} is refused: only http and https addresses without a user name are read")
         if not any(fnmatchcase(url.host.rstrip("."), pattern) for pattern in self._hosts):
             raise PermissionError(f"{url.host} is refused: not among the allowed hosts ({', '.join(self._hosts)})")
+        if (url.port or 0) >= 2**16:
+            raise ValueError(f"{url} is refused: the highest port is 65,535")
         port = url.port or {"http": 80, "https": 443}[url.scheme]
         found = await anyio.getaddrinfo(url.raw_host.decode(), port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(address[0] for *_, address in found))

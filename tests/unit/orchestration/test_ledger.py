@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from support.openai_server import ledger
 
-from magentic_kit.orchestration.ledger import KEYS, parse_ledger
+from magentic_kit.orchestration.ledger import KEYS, QUESTIONS, ledger_schema, ledger_tiers, parse_ledger, tier_settings
 
 NAMES = ["Ada", "Bob-Jr"]
 L = ledger("Ada", "go on")
@@ -49,6 +51,8 @@ READ: dict[str, str] = {
     "with keys without quotes": L.replace('"is_in_loop"', "is_in_loop"),
     "behind three thousand empty objects": "{}" * 3000 + L,
     "behind braces without end": "{ {{ " * 1000 + L,
+    "in objects in each other": json.dumps({"a": {"b": {"c": {"content": L}}}}),
+    "before as many words as are read": L + "." * (200_000 - len(L)),
 }
 
 
@@ -61,8 +65,46 @@ def test_a_ledger_is_read_and_marked_as_repaired(name: str) -> None:
     assert str(found.instruction_or_question.answer) in ("go on", "go o")
 
 
+INSTRUCTION = 'Say "hi",\nthen {stop} at \\ 5: ' + S
+QUOTING = ledger("Ada", INSTRUCTION)
+WRAPPED = {
+    "alone": QUOTING,
+    "in a list": f"[{QUOTING}]",
+    "in a list, not as the only one": f"[{S}, 1, null, {QUOTING}]",
+    "under a key": json.dumps({"ledger": json.loads(QUOTING)}),
+    "as a text": json.dumps(QUOTING),
+    "as the text of `content`": json.dumps({"role": "assistant", "content": QUOTING}),
+    "as a text with words": json.dumps({"content": f"So I say: {QUOTING}"}),
+    "in a text deep inside": json.dumps([{"a": [{"content": QUOTING}]}]),
+    "behind another": f"{S} {QUOTING}",
+    "between two": f"{S}{QUOTING} and { {} }",
+    "behind one that quotes": f"{ledger('Bob-Jr', S)} {QUOTING}",
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_an_instruction_comes_as_it_was_written_even_if_it_quotes_a_ledger(name: str) -> None:
+    found, _ = parse_ledger(WRAPPED[name], NAMES)
+    assert (found.next_speaker.answer, found.instruction_or_question.answer) == ("Ada", INSTRUCTION)
+    assert [getattr(found, key).reason for key in KEYS] == [f"scripted {key}" for key in KEYS]
+
+
+@pytest.mark.parametrize("reason", [None, "", 0])
+def test_a_reason_may_be_missing(reason: object) -> None:
+    data = {key: {"answer": value["answer"], "reason": reason} for key, value in json.loads(L).items()}
+    found, repaired = parse_ledger(json.dumps(data), NAMES)
+    assert not repaired and {getattr(found, key).reason for key in KEYS} == {""}
+
+
+def test_when_the_request_is_satisfied_nobody_has_to_be_named() -> None:
+    data = json.loads(S) | {"next_speaker": {"answer": None}, "instruction_or_question": {"answer": None}}
+    found, _ = parse_ledger(json.dumps(data), NAMES)
+    assert (found.next_speaker.answer, found.instruction_or_question.answer) == ("", "")
+
+
 def test_a_ledger_that_is_just_that_is_not_marked() -> None:
     assert parse_ledger(L, NAMES)[1] is False
+    assert parse_ledger(L + " " * (200_000 - len(L)), NAMES)[1] is False
     assert parse_ledger(json.dumps(json.loads(L), indent=2), NAMES)[1] is False
 
 
@@ -85,7 +127,98 @@ REFUSED: dict[str, tuple[str, str]] = {
     "nothing": ("", "must be one JSON object"),
     "a YAML tag": ("!!bool x", "must be one JSON object"),
     "a book": ("{" * 300_000, "a progress ledger is short"),
+    "a little too much": (L + " " * (200_001 - len(L)), "the reply has 200001 characters; a progress ledger is short"),
+    "brackets without end": ("[" * 100_000, "must be one JSON object"),
+    "brackets without end in it": ('{"is_in_loop": ' + "[" * 100_000, "must be one JSON object|lacks"),
+    "brackets without end in a text": (json.dumps(["[{" * 20_000]), "must be one JSON object"),
 }
+EXACTLY: dict[str, tuple[str, str]] = {
+    "nothing of it": ("{}", "the reply must be one JSON object with the five keys that were asked for"),
+    "two keys missing": (
+        json.dumps(dict.fromkeys(QUESTIONS, True)),
+        "the JSON object lacks next_speaker, instruction_or_question",
+    ),
+    "no instruction": (ledger("Ada", ""), "instruction_or_question.answer must say what the next speaker should do"),
+    "no boolean": (
+        L.replace("false", json.dumps("perhaps " * 100), 1),
+        f'is_request_satisfied.answer must be true or false, not "{("perhaps " * 100)[:199]}',
+    ),
+    "nobody's name": (ledger("E" * 300, "go"), f"next_speaker.answer must be one of Ada, Bob-Jr, not {'E' * 200!r}"),
+    "nobody": (ledger("Ada", "go").replace('"Ada"', "null"), "next_speaker.answer must be one of Ada, Bob-Jr, not ''"),
+}
+
+
+@pytest.mark.parametrize("name", EXACTLY)
+def test_the_model_is_told_in_one_short_sentence_what_to_mend(name: str) -> None:
+    text, told = EXACTLY[name]
+    with pytest.raises(ValueError) as refused:
+        parse_ledger(text, NAMES)
+    assert str(refused.value) == told
+
+
+class OpenAI(BaseModel):
+    response_format: Any = None
+
+
+class Google(BaseModel):
+    response_mime_type: str = ""
+    response_schema: Any = None
+
+
+class Ollama(BaseModel):
+    format: Any = None
+
+
+class Plain(BaseModel):
+    temperature: float = 0
+
+
+SCHEMA = {"type": "object"}
+GOOGLE = {"response_mime_type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "tiers"),
+    [
+        (
+            OpenAI,
+            {
+                "json_schema": {
+                    "response_format": {
+                        "type": "json_schema",
+                        "json_schema": {"name": "answer", "strict": False, "schema": SCHEMA},
+                    }
+                },
+                "json_object": {"response_format": {"type": "json_object"}},
+                "prompt": {},
+            },
+        ),
+        (Google, {"json_schema": {**GOOGLE, "response_schema": SCHEMA}, "json_object": GOOGLE, "prompt": {}}),
+        (Ollama, {"json_schema": {"format": SCHEMA}, "json_object": {"format": "json"}, "prompt": {}}),
+        (Plain, {"prompt": {}}),
+    ],
+)
+def test_each_connector_is_asked_in_its_own_words_the_strictest_first(
+    settings: type[BaseModel], tiers: dict[str, Any]
+) -> None:
+    asked = tier_settings(settings, SCHEMA, name="answer", strict=False)
+    assert asked == tiers and list(asked) == list(tiers)
+
+
+def test_a_ledger_is_asked_for_strictly_and_from_these_agents_alone() -> None:
+    text = {"type": "string"}
+    answers = {key: {"type": "boolean"} for key in QUESTIONS} | {
+        "next_speaker": {"type": "string", "enum": ["Ada", "Bob-Jr"]},
+        "instruction_or_question": text,
+    }
+
+    def record(properties: dict[str, Any]) -> dict[str, Any]:
+        required = list(properties)
+        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+    schema = record({key: record({"reason": text, "answer": answer}) for key, answer in answers.items()})
+    assert ledger_schema(tuple(NAMES)) == schema
+    assert ledger_tiers(OpenAI, NAMES) == tier_settings(OpenAI, schema, name="progress_ledger", strict=True)
 
 
 @pytest.mark.parametrize("name", REFUSED)

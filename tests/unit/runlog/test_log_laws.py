@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,8 @@ from support.mutations import write_log
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, JournalError, KitError
-from magentic_kit.runlog.reader import LOG, read_log
+from magentic_kit.runlog import reader
+from magentic_kit.runlog.reader import LOG, LogTail, read_log, read_start
 
 RUNS = [sample.satisfied, sample.limited, sample.hostile]
 
@@ -86,3 +88,63 @@ def test_a_line_needs_its_own_checksum(tmp_path: Path) -> None:
 def test_a_run_without_a_log_is_a_mistake_of_the_command_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         read_log(tmp_path)
+
+
+def test_a_log_that_is_written_meanwhile_is_read_from_where_it_was_left(tmp_path: Path) -> None:
+    events = [ev.to_dict(event) for event in sample.satisfied() if event.logged]
+    whole = (write_log(tmp_path, events) / LOG).read_bytes()
+    lines = whole.splitlines(keepends=True)
+    tail, read = LogTail(tmp_path), []
+    for size in (0, len(lines[0]) - 1, len(lines[0]), len(lines[0]) + 5, len(b"".join(lines[:4])), len(whole)):
+        (tmp_path / LOG).write_bytes(whole[:size])
+        read += tail.read()
+        assert (tail.events, tail.size) == (len(read), whole[:size].rfind(b"\n") + 1)
+    assert read == read_log(tmp_path)[0] and len(read) == len(lines)
+
+
+def test_the_start_of_a_run_is_read_alone(tmp_path: Path) -> None:
+    events = [ev.to_dict(event) for event in sample.satisfied() if event.logged]
+    whole = (write_log(tmp_path, events) / LOG).read_bytes()
+    first, second = whole.splitlines(keepends=True)[:2]
+    started = read_log(tmp_path)[0][0]
+    for text in (whole, first, first + b"what is behind it"):
+        (tmp_path / LOG).write_bytes(text)
+        assert read_start(tmp_path) == started
+    for text in (b"", first[:-1]):
+        (tmp_path / LOG).write_bytes(text)
+        assert read_start(tmp_path) is None
+    write_log(tmp_path, [{**events[1], "seq": 0}])
+    assert read_start(tmp_path) is None, "it begins with something else"
+    for text, told in (
+        (b"x" + first, "the checksum does not fit"),
+        (second, "event 1 stands in the place of 0"),
+        (b"{}\n", "the line has no checksum"),
+        (b"\xff\n", ""),
+    ):
+        (tmp_path / LOG).write_bytes(text)
+        with pytest.raises(JournalError, match=rf"{LOG}:1: the log is damaged: {told}"):
+            read_start(tmp_path)
+        with pytest.raises(JournalError, match=rf"{LOG}:1: the log is damaged: {told}"):
+            read_log(tmp_path)
+
+
+@pytest.mark.parametrize("read", [read_log, read_start])
+def test_where_no_log_is_the_file_is_named_and_what_lists_runs(read: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path)
+    (problem,) = caught.value.problems
+    assert problem.file == str(tmp_path / LOG)
+    assert problem.message == "there is no run here: No such file or directory; `magentic-kit list` shows runs"
+
+
+@pytest.mark.parametrize("read", [read_log, read_start])
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(
+    read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_LONGEST_LINE", 1000)
+    for size in (1000, 5000):
+        (tmp_path / LOG).write_bytes(b"x" * size + b"\n")
+        with pytest.raises(JournalError, match="the line has more than 1,000 bytes"):
+            read(tmp_path)
+    (tmp_path / LOG).write_bytes(b"x" * 999)
+    assert read(tmp_path) in (([], 0), None)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from magentic_kit import events as ev
 from magentic_kit.errors import JournalError
 from magentic_kit.runlog.replay import Requests
 
@@ -71,3 +72,39 @@ def test_only_what_differs_from_the_last_request_is_written() -> None:
 def test_what_cannot_be_put_together_is_a_damaged_log(packed: dict[str, Any]) -> None:
     with pytest.raises(JournalError, match="a request of a cannot be put together"):
         Requests().unpack("a", packed)
+
+
+def test_what_an_event_of_the_log_says_is_named_and_not_written_again() -> None:
+    logged = ev.ToolCallStarted(
+        call="t", who="a", function="f", arguments={"one": LONG[0], "some": [1, {"other": LONG[1]}]}
+    )
+    packing, unpacking = Requests(), Requests()
+    for requests in (packing, unpacking):
+        requests.learn(logged)
+    request = {"messages": [{"role": "tool", "text": text} for text in LONG]}
+    packed = packing.pack("b", request)
+    assert [text in json.dumps(packed, ensure_ascii=False) for text in LONG] == [False, False, True]
+    assert unpacking.unpack("b", packed) == request
+
+
+def test_the_form_of_a_log_stays_as_older_releases_wrote_it() -> None:
+    digest = "635361c48bb9eab14198e76e"
+    packing = Requests()
+    assert packing.pack("a", {"messages": [{"text": LONG[0]}]}) == {"keep": 0, "add": [{"text": LONG[0]}]}
+    assert packing.pack("b", {"messages": [{"text": LONG[0]}]}) == {"keep": 0, "add": [{"text": {"text#": digest}}]}
+    assert packing.pack("b", {"messages": [{"text": LONG[0]}], "model": "m"}) == {"model": "m", "keep": 1, "add": []}
+    short = [{"text": "c" * 64}, {"text": "c" * 64}]
+    assert packing.pack("c", {"messages": short}) == {"keep": 0, "add": short}
+
+
+@pytest.mark.parametrize("text", ["\ud800" * 65, "é" * 65, "x" * 64])
+def test_any_text_is_known_again(text: str) -> None:
+    packing, unpacking = Requests(), Requests()
+    for who in ("a", "b"):
+        request = {"messages": [{"text": text}, {"texts": [text]}]}
+        assert unpacking.unpack(who, packing.pack(who, request)) == request
+
+
+def test_names_of_arguments_that_only_look_like_a_reference_stay_as_they_are() -> None:
+    message = {"XtextX": 1, "text": 2, "textX": 3, "text#X": 4, "#": 5}
+    assert Requests().pack("a", {"messages": [message]})["add"] == [message]

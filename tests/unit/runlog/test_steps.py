@@ -8,6 +8,7 @@ import pytest
 
 from magentic_kit import events as ev
 from magentic_kit.errors import ConfigError, ReplayError, UnknownToolError
+from magentic_kit.runlog.attachments import Attachments
 from magentic_kit.runlog.replay import RecordedSteps, Requests, difference
 from magentic_kit.runlog.settle import resumable, settle, within
 
@@ -231,3 +232,58 @@ def test_a_long_difference_is_cut() -> None:
     long = {**REQUEST, "messages": [{"role": "user", "text": "\n".join(map(str, range(100)))}]}
     lines = difference(REQUEST, long).splitlines()
     assert len(lines) == 22 and lines[-1] == "…"
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({"model": "n"}, ["@@ -1 +1 @@", '-"m"', '+"n"']),
+        ({"options": {"a": 1}}, ["@@ -1 +1,3 @@", "-{}", "+{", '+ "a": 1', "+}"]),
+        ({"tools": None}, ["@@ -1 +1 @@", "-[]", "+null"]),
+    ],
+)
+def test_a_changed_setting_is_shown_as_a_diff(changed: dict[str, Any], shown: list[str]) -> None:
+    assert difference(REQUEST, {**REQUEST, **changed}).splitlines() == ["--- recorded", "+++ asked now", *shown]
+
+
+def test_a_changed_message_is_shown_by_its_lines() -> None:
+    texts = ["\n".join(["one", "two", word, "four", "five"]) for word in ("drei", "三")]
+    old, new = ({**REQUEST, "messages": [{"role": "user", "text": text}]} for text in texts)
+    assert difference(old, new).splitlines() == [
+        *("message 1:", "--- recorded", "+++ asked now", "@@ -4,3 +4,3 @@"),
+        *(" two", "-drei", "+三", " four"),
+    ]
+    assert difference(REQUEST, {**REQUEST, "messages": []}).splitlines()[-4:] == [
+        *("-{", '- "role": "user",', '- "text": "Look."', "-}"),
+    ]
+
+
+@pytest.mark.parametrize(("lines", "cut"), [(16, False), (17, True)])
+def test_only_what_a_difference_has_beyond_twenty_lines_is_cut(lines: int, cut: bool) -> None:
+    shown = difference({"model": list(range(lines - 2))}, {"model": None}).splitlines()
+    assert (len(shown) - cut, shown[-1] == "…") == (20, cut)
+
+
+def test_another_run_s_log_gives_replies_and_results_but_no_person_s_yes(tmp_path: Any) -> None:
+    reviewed = ev.ToolReviewed(**TOOL, decision="approve", reason="", arguments={})
+    log = [asked("Ada#0"), replied("Ada#0"), reviewed, STARTED, FINISHED]
+    other, own = (RecordedSteps(log, strict=strict, folder=tmp_path) for strict in (False, True))
+    assert (other.find("tool review", "Ada#0.0"), own.find("tool review", "Ada#0.0")) == (None, reviewed)
+    assert other.find("tool", "Ada#0.0") == own.find("tool", "Ada#0.0") == FINISHED
+    assert (other.has_log, own.has_log, RecordedSteps().has_log) == (True, True, False)
+    assert (other.is_resumed, own.is_resumed) == (False, True)
+    # A new log says everything itself, one that goes on what is new.
+    assert [steps.requests.pack("Ada", REQUEST)["keep"] for steps in (other, own)] == [0, 1]
+    assert RecordedSteps().next_seq == 0
+
+
+def test_the_contents_of_another_run_are_read_from_its_folder(tmp_path: Any) -> None:
+    sha256 = Attachments.beside(tmp_path).keep(b"content")
+    assert RecordedSteps([STARTED], strict=False, folder=tmp_path).attachments.read(sha256) == b"content"
+
+
+def test_a_request_that_the_log_lacks_is_said_to_be_lacking() -> None:
+    with pytest.raises(ReplayError) as caught:
+        RecordedSteps([replied("Ada#0")]).reply("Ada#0", REQUEST)
+    assert caught.value.diff == "the log does not have its request"
+    assert RecordedSteps([replied("Ada#0")], strict=False).reply("Ada#0", REQUEST) is None

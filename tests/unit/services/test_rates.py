@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import anyio
 import pytest
 from hypothesis import given
@@ -13,8 +15,8 @@ from magentic_kit.services.rate_limits import Pace, Throttle
 class Clock:
     """Stands still until somebody moves it."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
@@ -27,9 +29,22 @@ async def begin(pace: Pace, clock: Clock) -> float:
     return clock.now
 
 
-async def test_without_limits_nobody_waits() -> None:
-    pace = Pace(Clock())
+@pytest.mark.parametrize("now", [0.0, 1000.0])
+async def test_without_limits_nobody_waits(now: float) -> None:
+    pace = Pace(Clock(now))
     assert [await pace.enter() for _ in range(100)] == [0.0] * 100
+    assert Throttle(pace, Clock(now)).closed_for == 0.0
+
+
+async def test_a_call_that_has_to_wait_does_not_count_yet() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.limit(rpm=120, tpm=None)
+    assert [await pace.enter() for _ in range(3)] == [0.0, 0.5, 0.5]
+    clock.now += 0.25
+    assert await pace.enter() == 0.25
+    clock.now += 0.25
+    assert [await pace.enter(), await pace.enter()] == [0.0, 0.5]
 
 
 async def test_requests_are_spread_over_the_minute() -> None:
@@ -128,3 +143,43 @@ async def test_the_place_of_a_call_that_was_cancelled_is_free_again() -> None:
     with anyio.fail_after(5):
         await throttle.enter()
     assert throttle.in_flight == 1
+
+
+async def fill(throttle: Throttle) -> int:
+    """Makes calls as long as nobody has to wait; how many are in flight then."""
+
+    async def go() -> None:
+        while True:
+            await throttle.enter()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(go)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    return throttle.in_flight
+
+
+async def test_each_wave_of_refusals_halves_anew_and_each_reply_makes_room_for_one() -> None:
+    clock = Clock()
+    throttle = Throttle(Pace(clock), clock)
+    for _ in range(8):
+        await throttle.enter()
+    flights = []
+    for _ in range(4):
+        await throttle.refused(5.0)
+        for _ in range(throttle.in_flight):
+            throttle.leave()
+        clock.now += 5  # what is refused from now on is of another wave
+        flights.append(await fill(throttle))
+    assert flights == [4, 2, 1, 1]
+    await throttle.replied(0)
+    assert await fill(throttle) == 2
+
+
+async def test_who_has_to_wait_for_less_than_a_second_waits() -> None:
+    throttle = Throttle()
+    await throttle.refused(0.02)
+    began = time.monotonic()
+    with anyio.fail_after(60):
+        await throttle.enter()
+    assert time.monotonic() - began >= 0.02
