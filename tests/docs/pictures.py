@@ -17,12 +17,15 @@ from pathlib import Path
 
 import pexpect
 import pyte
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))  # started by itself, not by pytest
+from support.browser import chromium
+
 IMAGES = ROOT / "examples" / "images"
 COLUMNS, LINES = 100, 80
 COLOURS = {"brown": "yellow", "default": None} | {f"bright{c}": f"bright_{c}" for c in ("red", "green", "blue", "cyan")}
@@ -70,10 +73,8 @@ def style_of(colour: str, bold: bool, italic: bool, underline: bool) -> Style:
 @contextmanager
 def browser_view() -> Iterator[Page]:
     """A window of Chromium."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), chromium_sandbox=False)
-        yield chromium.new_page(viewport={"width": 1000, "height": 1000}, device_scale_factor=1.25)
-        chromium.close()
+    with chromium() as browser:
+        yield browser.new_page(viewport={"width": 1000, "height": 1000}, device_scale_factor=1.25)
 
 
 def screenshot(page: Path, target: Path) -> None:
