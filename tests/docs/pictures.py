@@ -22,10 +22,11 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))  # started by itself, not by pytest
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from support.browser import chromium
 
+ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "examples" / "images"
 COLUMNS, LINES = 100, 80
 COLOURS = {"brown": "yellow", "default": None} | {f"bright{c}": f"bright_{c}" for c in ("red", "green", "blue", "cyan")}
