@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,36 @@ def test_a_flipped_byte_is_never_read_as_something_else(
     try:
         read, size = read_log(folder)
     except JournalError as error:
-        line = whole[:at].count(b"\n") + 1
-        assert f"{LOG}:{line}: the log is damaged" in str(error) or f"{LOG}:{line + 1}: " in str(error)
+        assert is_told_of(error, whole[:at])
     else:  # the last line does not end any more: it was torn
         assert at == len(whole) - 1 and read == events[:-1] and size == whole[:-1].rfind(b"\n") + 1
+
+
+@given(data=st.data(), byte=st.binary(min_size=1, max_size=1))
+def test_a_byte_too_many_is_told(
+    data: st.DataObject, byte: bytes, logs: list[tuple[Path, bytes, list[ev.AnyEvent]]]
+) -> None:
+    folder, whole, _ = data.draw(st.sampled_from(logs))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    (folder / LOG).write_bytes(whole[:at] + byte + whole[at:])
+    with pytest.raises(JournalError) as caught:
+        read_log(folder)
+    assert is_told_of(caught.value, whole[:at])
+
+
+def is_told_of(error: JournalError, before: bytes) -> bool:
+    """Whether the error names the line that begins in `before`, or the next one, if that line ends earlier now."""
+    line = before.count(b"\n") + 1
+    return f"{LOG}:{line}: the log is damaged" in str(error) or f"{LOG}:{line + 1}: " in str(error)
+
+
+def test_each_bit_of_a_checksum_counts(logs: list[tuple[Path, bytes, list[ev.AnyEvent]]]) -> None:
+    folder, whole, _ = logs[0]
+    for end in [at for at, byte in enumerate(whole) if byte == ord("\n")][:2]:
+        for at, bit in product(range(end - len(', "sum": "01234567"}'), end), range(8)):
+            (folder / LOG).write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            with pytest.raises(JournalError):
+                read_log(folder)
 
 
 @given(st.binary(max_size=300))

@@ -25,6 +25,7 @@ from magentic_kit.runlog.redaction import (
     RedactedFormatter,
     RedactedStream,
     Redactor,
+    encodings,
     has_mask,
     redactor_of,
     redactor_of_all,
@@ -33,6 +34,7 @@ from magentic_kit.text import MASK
 
 SECRETS = ["correct horse battery staple", 'pass"word\\1234', "hunter2", "p@ss/w0rd?&x", "sk-known-and longer", "abab"]
 REDACTOR = Redactor(SECRETS)
+WRITTEN = [form for secret in SECRETS for form in encodings(secret)]
 SAMPLES = [shape.sample for shape in KEY_SHAPES] + [PEM_SAMPLE]
 SAMPLES += [base64.b64encode(f"user:{secret}".encode()).decode() for secret in SECRETS]
 
@@ -251,7 +253,7 @@ def cut(text: str, cuts: Sequence[int]) -> list[str]:
 
 def fragments() -> st.SearchStrategy[str]:
     """Secrets, keys, parts of them, and what stands between."""
-    whole = st.sampled_from([*SECRETS, *SAMPLES])
+    whole = st.sampled_from([*SECRETS, *SAMPLES]) | st.sampled_from(WRITTEN)
     part = st.tuples(whole, st.integers(0, 80), st.integers(0, 80)).map(lambda it: it[0][it[1] : it[1] + it[2]])
     between = st.sampled_from(
         ["", " ", "\n", "\\n", "x", "-", "_", ".", "@", "/", "a ", "ab", "-----", "://", "eyJ", "sk-"]
@@ -264,6 +266,7 @@ def fragments() -> st.SearchStrategy[str]:
 @example("the password is correct horse battery staple, really", [20, 24, 30, 38])
 @example("sk-known-and longer than sk-known-and long enough", list(range(60)))
 @example("abababab", [1, 2, 3, 4, 5])
+@example(max(WRITTEN, key=len), list(range(60)))
 def test_a_stream_shows_what_redaction_of_the_whole_shows(text: str, cuts: list[int]) -> None:
     whole = REDACTOR.text(text)
     shown = in_pieces(REDACTOR, cut(text, cuts))
@@ -290,15 +293,24 @@ def test_letter_by_letter_a_secret_is_masked_too(text: str) -> None:
 
 
 @settings(max_examples=50)
-@given(st.sampled_from(SAMPLES), st.integers(1, 20_000), st.integers(1, 700))
-def test_a_key_without_end_is_masked_and_held_in_bounds(sample: str, length: int, size: int) -> None:
-    text = f"a {sample}{'A' * length} and more"
+@given(st.sampled_from(SAMPLES), st.integers(0, 40), st.integers(1, 20_000), st.integers(1, 700))
+def test_a_key_without_end_is_masked_and_held_in_bounds(sample: str, end: int, length: int, size: int) -> None:
+    at = max(len(sample) - end, 0)
+    text = f"a {sample[:at]}{'A' * length}{sample[at:]} and more"
     stream = RedactedStream(REDACTOR)
     shown = ""
     for at in range(0, len(text), size):
         shown += stream.feed(text[at : at + size])
         assert len(stream._text) <= 4096 + 4 * REDACTOR.longest + MAX_HEAD + size
     assert shown + stream.flush() == REDACTOR.text(text)
+
+
+def test_the_end_of_a_private_key_is_seen_wherever_its_middle_is_dropped() -> None:
+    body, end = PEM_SAMPLE[:-30], PEM_SAMPLE[-30:]
+    size = RedactedStream(REDACTOR)._most + 1
+    for there in range(len(end)):
+        first = (body + "A" * size)[: size - there] + end[:there]
+        assert in_pieces(REDACTOR, [first, end[there:], " and more"])[-1] == f"{MASK} and more"
 
 
 def test_ordinary_words_are_shown_as_they_come() -> None:
