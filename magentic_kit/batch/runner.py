@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -82,8 +82,8 @@ class Batch:
     derived from these, a line a task, as they end, and `batch.html` with all of them, at the end.
     """
 
-    def __init__(self, factory: TeamFactory, tasks: Sequence[Task], directory: Path, base_dir: Path) -> None:
-        self.factory, self.tasks, self.directory, self.base_dir = factory, tasks, directory, base_dir
+    def __init__(self, factory: TeamFactory, tasks: Iterable[Task], directory: Path, base_dir: Path) -> None:
+        self.factory, self.tasks, self.directory, self.base_dir = factory, list(tasks), directory, base_dir
         self._limits: dict[str, int | None] = {"concurrency": 8, "rpm": None, "tpm": None}
         self.queued = False
         self._carrier: Carrier | None = None
@@ -94,9 +94,8 @@ class Batch:
         cls, factory: TeamFactory, tasks: Iterable[Task], *, out: str | Path = "batches", base_dir: str | Path = "."
     ) -> Batch:
         """A batch in a new directory under `out`; `base_dir` is where functions of checks are looked for."""
-        return cls(
-            factory, list(tasks), Path(out) / new_run_id(factory.blueprint.team.config.name), Path(base_dir).resolve()
-        )
+        directory = Path(out) / new_run_id(factory.blueprint.team.config.name)
+        return cls(factory, tasks, directory, Path(base_dir).resolve())
 
     @classmethod
     def load(cls, directory: str | Path, **source: Any) -> Batch:

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, Queue, StepOptions
 from dbos._sys_db import SystemDatabase
+from sqlalchemy.exc import SQLAlchemyError
 
 from magentic_kit.cluster.database import CONNECT, Database
 from magentic_kit.cluster.entry import APPLICATION, NOBODY, PEOPLE, QUEUE, VERSION, WORKFLOW, Answer, unpack_questions
@@ -130,7 +131,14 @@ def _keep_to_limits() -> None:
     def dequeue(system: SystemDatabase, queue: Queue, *arguments: Any, **options: Any) -> Any:
         if queue.name != QUEUE:
             return _dequeue(system, queue, *arguments, **options)
-        with in_turn(system.engine):
-            return _dequeue(system, system.get_queue(QUEUE) or queue, *arguments, **options)
+        dequeued = None
+        try:
+            with in_turn(system.engine):
+                dequeued = _dequeue(system, system.get_queue(QUEUE) or queue, *arguments, **options)
+        except SQLAlchemyError:
+            if dequeued is None:
+                raise
+            # They are this worker's already, though the turn was lost: if DBOS did not begin them, nobody would.
+        return dequeued
 
     SystemDatabase.start_queued_workflows = dequeue  # type: ignore[assignment,method-assign]

@@ -20,6 +20,7 @@ from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelPlugin
 
 from magentic_kit.text import one_line
+from magentic_kit.tools.certificates import certificate_problem
 from magentic_kit.tools.mcp_client import ClientSide, ServerHost
 from magentic_kit.tools.mcp_extras import add_prompts_and_resources
 from magentic_kit.tools.mcp_tools import listed_tools, returned, tools_plugin
@@ -242,4 +243,4 @@ def _transport(name: str, config: MCPPlugin, stderr: TextIO) -> AbstractAsyncCon
 def _reason(error: BaseException) -> str:
     while inner := next(iter(getattr(error, "exceptions", ())), error.__cause__):
         error = inner
-    return one_line(f"{type(error).__name__}: {error}", 500)
+    return one_line(certificate_problem(error) or f"{type(error).__name__}: {error}", 500)

@@ -23,6 +23,7 @@ from support.openai_server import OpenAIServer, Reply, Request
 from magentic_kit import ConfigError
 from magentic_kit.cli import app
 from magentic_kit.cli.commands import COMMANDS
+from magentic_kit.cluster import workflow
 from magentic_kit.cluster.database import Database
 from magentic_kit.cluster.entry import QUEUE
 from magentic_kit.cluster.limits import SharedPace
@@ -198,10 +199,31 @@ def test_a_limit_holds_from_the_first_run_that_is_queued_after_it(database: Data
         assert found.count("running") == 2
 
 
+def test_runs_that_were_dequeued_begin_though_the_connection_is_lost_then(
+    database: Database, tmp_path: Path, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dequeue, lost = workflow._dequeue, list[int]()
+
+    def lose_the_turn(*arguments: Any, **options: Any) -> Any:
+        dequeued = dequeue(*arguments, **options)
+        if dequeued[0]:
+            sessions = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 7362 AND granted"
+            with database.engine.connect() as connection:
+                lost.extend(connection.execute(sa.text(sessions)).scalars())
+                connection.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": lost[-1]})
+        return dequeued
+
+    monkeypatch.setattr(workflow, "_dequeue", lose_the_turn)
+    database.submit(team(tmp_path, server), "job", id="run")
+    with at_work(database) as told:
+        wait_for(lambda: state(database, "run") == "satisfied", 60)
+    assert len(lost) == 1 and told[0] == "run: taken"
+
+
 def test_limits_that_several_set_at_once_all_hold(database: Database) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        for overall in range(5, 25):  # each as a worker that starts, and one who sets a limit
-            list(pool.map(lambda n: database.limit(concurrency=None if n % 2 else overall), range(8)))  # noqa: B023
+    with ThreadPoolExecutor(4) as pool:
+        for overall in range(5, 13):  # each as a worker that starts, and one who sets a limit
+            list(pool.map(lambda n: database.limit(concurrency=None if n % 2 else overall), range(4)))  # noqa: B023
             queue = database.client.retrieve_queue(QUEUE)
             assert queue is not None and queue.global_concurrency == overall
 
@@ -322,7 +344,12 @@ def test_the_commands_of_the_example_run_in_their_order(
 
 def test_the_container_example_starts_what_there_is() -> None:
     services = yaml.safe_load((EXAMPLE / "compose.yaml").read_text())["services"]
-    assert services["worker"]["deploy"]["replicas"] == 2 and services["worker"]["build"] == "."
+    assert services["worker"]["deploy"]["replicas"] == 2
+    build = services["worker"]["build"]
+    root = EXAMPLE / build["context"]
+    assert (root / build["dockerfile"]).samefile(EXAMPLE / "Dockerfile")
+    copied = [line.split()[1:-1] for line in (EXAMPLE / "Dockerfile").read_text().splitlines() if line[:5] == "COPY "]
+    assert all((root / name).exists() for names in copied for name in names)
     assert services["database"]["image"].startswith("postgres:")
     url = services["worker"]["environment"]["MAGENTIC_KIT_DATABASE"]
     assert url == f"postgresql://postgres:{services['database']['environment']['POSTGRES_PASSWORD']}@database/runs"

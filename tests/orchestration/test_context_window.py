@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from semantic_kernel.contents import (
     ChatHistory,
     ChatMessageContent,
@@ -247,9 +249,24 @@ async def test_a_script_has_summaries_too() -> None:
 # -- no call without its result, whatever was said
 
 
-async def test_a_cut_parts_no_call_from_its_result() -> None:
+TOKENS = st.fixed_dictionaries({"tokens": st.integers(1, 200)})
+
+
+def test_a_cut_parts_no_call_from_its_result() -> None:
     """Any conversation and any window; on the wire, the scripted server of these tests refuses such requests."""
-    rng = random.Random(7)
+    cuts: list[bool] = []
+
+    @settings(max_examples=40)
+    @given(st.integers(), st.fixed_dictionaries({"messages": st.integers(2, 12)}) | TOKENS)
+    def law(seed: int, window: dict[str, int]) -> None:
+        cuts.append(asyncio.run(cut_somewhere(random.Random(seed), ContextConfig(**window))))
+
+    law()
+    assert any(cuts)
+
+
+async def cut_somewhere(rng: random.Random, config: ContextConfig) -> bool:
+    """Whether the window left something out of a conversation; never a call without its result."""
 
     def said(text: str, name: str | None = None) -> ChatMessageContent:
         role = AuthorRole.USER if name != "A" else AuthorRole.ASSISTANT
@@ -269,28 +286,26 @@ async def test_a_cut_parts_no_call_from_its_result() -> None:
     async def no_summary(*_: Any) -> str:
         return ""
 
-    for _ in range(40):
-        config = ContextConfig(**rng.choice([{"messages": rng.randint(2, 12)}, {"tokens": rng.randint(1, 200)}]))
-        window = Window(config, me="A", options={})
-        head = [ChatMessageContent(role=AuthorRole.SYSTEM, content="i"), said("task ledger", "Manager")]
-        history, cut = list(head), False
-        for number in range(12):
-            history += [said("reply", name) for name in rng.choices(["B", "C", None], k=rng.randint(0, 3))]
-            for message in turn(number):
-                history.append(message)
-                if message.role == AuthorRole.ASSISTANT:
-                    continue  # it is the turn of the functions, not of the model
-                selection = await window.select(ChatHistory(messages=history), Redactor(), no_summary)
-                heard = selection.history.messages
-                calls = [i.id for m in heard for i in m.items if isinstance(i, FunctionCallContent)]
-                results = [i.id for m in heard for i in m.items if isinstance(i, FunctionResultContent)]
-                assert set(results) <= set(calls) and heard[:2] == head
-                under_way = max(i for i, m in enumerate(history) if m.name == "Manager")
-                assert heard[under_way - len(history) :] == history[under_way:]
-                assert heard[2:] == history[len(history) - len(heard) + 2 :]
-                cut |= len(heard) < len(history)
-            history.append(said("done", "A"))
-        assert cut
+    window = Window(config, me="A", options={})
+    head = [ChatMessageContent(role=AuthorRole.SYSTEM, content="i"), said("task ledger", "Manager")]
+    history, cut = list(head), False
+    for number in range(12):
+        history += [said("reply", name) for name in rng.choices(["B", "C", None], k=rng.randint(0, 3))]
+        for message in turn(number):
+            history.append(message)
+            if message.role == AuthorRole.ASSISTANT:
+                continue  # it is the turn of the functions, not of the model
+            selection = await window.select(ChatHistory(messages=history), Redactor(), no_summary)
+            heard = selection.history.messages
+            calls = [i.id for m in heard for i in m.items if isinstance(i, FunctionCallContent)]
+            results = [i.id for m in heard for i in m.items if isinstance(i, FunctionResultContent)]
+            assert set(results) <= set(calls) and heard[:2] == head
+            under_way = max(i for i, m in enumerate(history) if m.name == "Manager")
+            assert heard[under_way - len(history) :] == history[under_way:]
+            assert heard[2:] == history[len(history) - len(heard) + 2 :]
+            cut |= len(heard) < len(history)
+        history.append(said("done", "A"))
+    return cut
 
 
 # -- what it saves

@@ -50,6 +50,14 @@ def whole(text: str) -> str:
     return text + "".join(line for key, line in GOOD_LINES.items() if not re.search(f"^{key}:", text, re.MULTILINE))
 
 
+def with_files(folder: Path) -> Path:
+    """The folder, with what the team files of these tests name."""
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
 def load(folder: Path, text: str | bytes, **options: Any) -> Team:
     path = folder / "team.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())

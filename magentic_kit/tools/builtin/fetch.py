@@ -15,6 +15,8 @@ import anyio
 import httpx
 from semantic_kernel.functions.kernel_function_decorator import kernel_function
 
+from magentic_kit.tools.certificates import certificate_problem
+
 MAX_HOPS = 5
 """Redirects that are followed."""
 
@@ -67,7 +69,8 @@ class FetchPlugin:
         except TimeoutError:
             raise TimeoutError(f"{url}: no answer within {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, socket.gaierror, UnicodeError) as error:
-            raise ConnectionError(f"{url} cannot be read: {error or type(error).__name__}") from None
+            reason = certificate_problem(error) or str(error) or type(error).__name__
+            raise ConnectionError(f"{url} cannot be read: {reason}") from None
         raise ConnectionError(f"{url} redirects more than {MAX_HOPS} times")
 
     @asynccontextmanager

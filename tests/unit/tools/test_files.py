@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from semantic_kernel.functions import KernelPlugin
@@ -120,33 +120,57 @@ def test_writing_over_a_hard_link_leaves_the_other_name_as_it_was(root: Path) ->
     assert (secret.read_text(), (root / "hard.txt").read_text()) == (SECRET, "new")
 
 
-def test_a_folder_that_becomes_a_link_between_two_steps_does_not_lead_out(root: Path) -> None:
-    """A second thread swaps `swap` between a folder and a link to the outside as fast as it can."""
-    plugin, swap, done = files.FilesPlugin(root, write=True), root / "swap", threading.Event()
-    (root / "real").mkdir()
-    (root / "real" / "secret.txt").write_text("harmless")
-    (root / "trap").symlink_to(root.parent / "outside")
+STEPS = ("open", "scandir", "stat", "mkdir", "replace")
+"""The system calls between which others may act."""
 
-    def keep_swapping() -> None:
-        while not done.is_set():
-            for name in ("real", "trap"):
-                os.rename(root / name, swap)
-                os.rename(swap, root / name)
+CALLS: dict[str, Callable[[files.FilesPlugin], str]] = {
+    "read": lambda plugin: plugin.read("swap/secret.txt"),
+    "search": lambda plugin: plugin.search("secret", "swap/*"),
+    "list": lambda plugin: plugin.list_files("swap"),
+    "write": lambda plugin: plugin.write("swap/secret.txt", "written"),
+    "write a new file": lambda plugin: plugin.write("swap/new/new.txt", "written"),
+}
 
-    thread = threading.Thread(target=keep_swapping)
-    thread.start()
-    read = set()
-    try:
-        for _ in range(2_000):
-            for call in (lambda: plugin.read("swap/secret.txt"), lambda: plugin.search("secret", "swap/*")):
-                try:
-                    read.add(call())
-                except OSError:
-                    continue
-    finally:
-        done.set()
-        thread.join()
-    assert not any(SECRET in text for text in read)
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_folder_that_becomes_a_link_before_any_step_does_not_lead_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "secret.txt").write_text(SECRET)
+    (outside / f"{SECRET}.md").touch()
+    plugin, swap, kept = files.FilesPlugin(root, write=True), root / "swap", sorted(outside.iterdir())
+    for step in range(99):
+        swap.mkdir()
+        (swap / "secret.txt").write_text("harmless")
+        taken = 0
+
+        def before(system: Callable[..., Any], step: int = step) -> Callable[..., Any]:
+            def becomes_a_link(*arguments: Any, **options: Any) -> Any:
+                nonlocal taken
+                if taken == step:
+                    swap.rename(tmp_path / f"was {step}")
+                    swap.symlink_to(outside)
+                taken += 1
+                return system(*arguments, **options)
+
+            return becomes_a_link
+
+        with monkeypatch.context() as patch:
+            for name in STEPS:
+                patch.setattr(os, name, before(getattr(os, name)))
+            try:
+                said = CALLS[call](plugin)
+            except OSError as error:
+                said = str(error)
+        assert SECRET not in said
+        assert sorted(outside.iterdir()) == kept and (outside / "secret.txt").read_text() == SECRET
+        if taken <= step:
+            assert step >= 3, "it was tried before each step"
+            return
+        swap.unlink()
 
 
 def test_a_root_given_as_a_link_is_the_folder_it_names(root: Path) -> None:
