@@ -31,6 +31,14 @@ from magentic_kit.team.plugins import MCPHttpPlugin, MCPPlugin, MCPStdioPlugin
 from magentic_kit.tools.mcp import PluginServers
 from magentic_kit.tools.mcp_client import SamplingRequest, ServerHost
 
+OPTIONAL: dict[str, dict[str, Any]] = {
+    "gzip-file-as-resource": {"data": "data:text/plain,hello"},
+    "simulate-research-query": {"ambiguous": True},
+    "trigger-long-running-operation": {"duration": 1},
+}
+"""Arguments that a function might do without."""
+NEEDED = re.compile("(?i)^(PATH|HOME|UV_|PIP_|NPM_)|PROXY|CERT|CA_")
+"""Variables that npx and uvx may need."""
 GUESSES = {"string": "hello", "number": 2, "integer": 2, "boolean": True, "array": [], "object": {}}
 
 
@@ -71,7 +79,7 @@ def arguments(folder: Path, server: str, function: KernelFunction) -> dict[str, 
     }
     if function.name.startswith(("list_", "directory_", "create_directory", "search_")):
         known["path"] = str(folder)
-    given: dict[str, Any] = {}
+    given = dict(OPTIONAL.get(function.name, {}))
     for parameter in function.parameters:
         schema = parameter.schema_data or {}
         if parameter.is_required:
@@ -82,7 +90,7 @@ def arguments(folder: Path, server: str, function: KernelFunction) -> dict[str, 
 
 def config(command: list[str]) -> MCPPlugin:
     """The plugin of a server over stdio; its environment says where the package registries are."""
-    env = dict(os.environ)
+    env = {name: value for name, value in os.environ.items() if NEEDED.search(name)}
     return MCPStdioPlugin(
         type="mcp", transport="stdio", command=command[0], args=tuple(command[1:]), start_timeout=120, env=env, sampling=5
     )
@@ -139,6 +147,11 @@ def person(question: str) -> str:
     return "\n".join(lines)
 
 
+def show(server: str, function: str, end: str) -> None:
+    """Prints how a call ended."""
+    print(f"{server}: {function.partition('.')[2]}: {' '.join(end.split())[:150]}", flush=True)
+
+
 async def call_all(folder: Path, name: str, plugin: MCPPlugin) -> None:
     """Lets an agent call each function of one server, and prints how each call ended."""
     offered = await functions(plugin, folder)
@@ -148,12 +161,15 @@ async def call_all(folder: Path, name: str, plugin: MCPPlugin) -> None:
     def brain(request: Request) -> Reply | None:
         return script(request) if request.purpose else Reply("a sampled reply")
 
+    data = plugin.model_dump(exclude_unset=True)
+    if plugin.transport == "stdio":
+        data["env"] = {one: f"${{{one}}}" for one in data["env"]}  # values in a team may be secrets
     with OpenAIServer(brain) as server:
         tools = [{"id": f"it.{one.name}"} for one in offered]
         team = {
             "name": "bench",
             "services": {"default": {"provider": "openai", "model": "m", "base_url": server.base_url}},
-            "plugins": {"it": plugin.model_dump(exclude_unset=True)},
+            "plugins": {"it": data},
             "agents": [{"name": "One", "description": "d", "instructions": "i", "tools": tools}],
             "limits": {"tool_rounds": len(calls) + 1},
             "report": {"formats": []},
@@ -162,7 +178,9 @@ async def call_all(folder: Path, name: str, plugin: MCPPlugin) -> None:
         async with TeamFactory.from_dict(team, base_dir=folder) as factory:
             async for event in factory.stream("t", out=folder.with_name("runs"), **people):
                 if isinstance(event, ev.ToolCallFinished):
-                    print(f"{name}: {event.function}: {' '.join(str(event.result).split())[:150]}", flush=True)
+                    show(name, event.function, event.result)
+                if isinstance(event, ev.ToolCallFailed):
+                    show(name, event.function, f"FAILED: {event.error}")
                 if isinstance(event, ev.RunFinished):
                     print(f"{name}: {len(calls)} functions, {event.outcome}", flush=True)
 
