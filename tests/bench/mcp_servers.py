@@ -92,7 +92,13 @@ def config(command: list[str]) -> MCPPlugin:
     """The plugin of a server over stdio; its environment says where the package registries are."""
     env = {name: value for name, value in os.environ.items() if NEEDED.search(name)}
     return MCPStdioPlugin(
-        type="mcp", transport="stdio", command=command[0], args=tuple(command[1:]), start_timeout=120, env=env, sampling=5
+        type="mcp",
+        transport="stdio",
+        command=command[0],
+        args=tuple(command[1:]),
+        start_timeout=120,
+        env=env,
+        sampling=5,
     )
 
 
