@@ -15,7 +15,7 @@ from semantic_kernel.functions import KernelPlugin
 from magentic_kit.tools.function_names import function_name
 from magentic_kit.tools.remote_functions import ConnectedPlugin, Parameter, are_schemas, remote_function
 from magentic_kit.tools.results import TextWithContents
-from magentic_kit.tools.schemas import SchemaReferences
+from magentic_kit.tools.schemas import SchemaReferences, with_definitions
 
 MAX_TOOLS = 1_000
 """Tools of one server, and pages that they are listed on. A list that never ends would keep a run from starting."""
@@ -47,13 +47,20 @@ def tools_plugin(
     plugin = KernelPlugin(name=name, description=description)
     for tool in tools:
         yield
-        # All at once, so that they have one budget; what `$defs` beside them hold is not sent otherwise.
+        # All at once, so that they have one budget; what `$defs` beside them hold few models are sent.
         properties = references.inlined(tool.inputSchema.get("properties", {}), tool.inputSchema)
         required = tool.inputSchema.get("required", [])
         if not isinstance(required, list) or not are_schemas(properties):
             raise ValueError(f"the input schema of the tool {tool.name} is not valid")
         parameters = [Parameter(one, schema, one in required) for one, schema in properties.items()]
-        function = remote_function(name, function_name(tool.name), tool.description, parameters, partial(call, tool))
+        function = remote_function(
+            name,
+            function_name(tool.name),
+            tool.description,
+            parameters,
+            partial(call, tool),
+            written=with_definitions(tool.inputSchema),
+        )
         plugin.functions[function.name] = function
     return ConnectedPlugin(plugin)
 
