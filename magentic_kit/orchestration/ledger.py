@@ -20,7 +20,9 @@ _LONGEST_REPAIR = 20_000
 """Characters that json-repair is given; its time grows with the square of what is wrong."""
 _MOST_DRAFTS = 3
 """How many objects that are no JSON are repaired; the last ones, as the last whole one counts."""
-_BEGINNING = re.compile(rf"\{{(?:\s|\\n|//[^\n]*\n|/\*.{{0,500}}?\*/)*\\*[\"'“”]?(?:{'|'.join(KEYS)})\b", re.DOTALL)
+_COMMENT = r"//[^\n]{0,500}\n|/\*(?:(?!\*/).){0,500}\*/"
+"""Ends in one place alone and is short: no text makes the search for a beginning try many ways to read it."""
+_BEGINNING = re.compile(rf"\{{(?:\s|\\n|{_COMMENT})*\\*[\"'“”]?(?:{'|'.join(KEYS)})\b", re.DOTALL)
 """The beginning of an object that has one of the keys first."""
 
 

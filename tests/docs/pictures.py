@@ -17,10 +17,14 @@ from pathlib import Path
 
 import pexpect
 import pyte
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.browser import chromium
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "examples" / "images"
@@ -70,10 +74,8 @@ def style_of(colour: str, bold: bool, italic: bool, underline: bool) -> Style:
 @contextmanager
 def browser_view() -> Iterator[Page]:
     """A window of Chromium."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), chromium_sandbox=False)
-        yield chromium.new_page(viewport={"width": 1000, "height": 1000}, device_scale_factor=1.25)
-        chromium.close()
+    with chromium() as browser:
+        yield browser.new_page(viewport={"width": 1000, "height": 1000}, device_scale_factor=1.25)
 
 
 def screenshot(page: Path, target: Path) -> None:

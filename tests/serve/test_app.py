@@ -22,8 +22,9 @@ from openai import AsyncOpenAI
 from support.page_server import opened
 from support.served_app import served, sse
 from support.served_teams import mcp_session, write_teams
+from support.waits import reached
 from test_ag_ui import asked
-from test_mcp_server import outcomes, reached
+from test_mcp_server import outcomes
 
 from magentic_kit.cli.app import run
 from magentic_kit.errors import ConfigError
@@ -169,30 +170,42 @@ async def test_the_web_app_cancels_a_run(web: Callable[[str], httpx.AsyncClient]
             async for event in sse(response):
                 if "TOOL_CALL_START" in event:
                     break
-        await reached(lambda: outcomes(tmp_path) == ["cancelled"], 5)
+        await reached(lambda: outcomes(tmp_path) == ["cancelled"])
 
 
 # -- the command
 
 
+OPEN = ["--http", "0.0.0.0:0"]
+WRONG_OPTIONS = [
+    (OPEN, "--token-env NAME: '0.0.0.0' is reached from beyond this machine: a token is needed"),
+    ([*OPEN, "--token-env", "NO_TOKEN"], "--token-env: the variable 'NO_TOKEN' is not set"),
+    ([*OPEN, "--token-env", "ENTRY"], "'ENTRY' should be named like a secret"),
+    ([*OPEN, "--token-env", "SHORT_TOKEN"], "16 or more characters"),
+    (["--http", "127.0.0.1:0", "--allow-host", "team.example"], "'team.example' is reached from beyond"),
+    (["--http", "8765"], "'8765' should be HOST:PORT"),
+    (["--http", "::1:8765"], "'::1:8765' should be HOST:PORT"),
+]
+WITHOUT_HTTP = [
+    ("mcp", ["--token-env", "SHORT_TOKEN"], "--token-env and --allow-host go with --http"),
+    ("serve", ["--token-env", "SHORT_TOKEN"], "16 or more characters"),
+    ("serve", ["--token-env", "NO_TOKEN"], "--token-env: the variable 'NO_TOKEN' is not set"),
+    ("serve", ["--allow-host", "team.example"], "'team.example' is reached from beyond"),
+]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--http", "0.0.0.0:0"], "--token-env NAME: '0.0.0.0' is reached from beyond this machine: a token is needed"),
-        (["--allow-host", "team.example"], "'team.example' is reached from beyond"),
-        (["--token-env", "NO_TOKEN"], "--token-env: the variable 'NO_TOKEN' is not set"),
-        (["--token-env", "SHORT_TOKEN"], "16 or more characters"),
-        (["--http", "8765"], "'8765' should be HOST:PORT"),
-    ],
+    ("command", "options", "complaint"),
+    [*((command, *wrong) for command in ("mcp", "serve") for wrong in WRONG_OPTIONS), *WITHOUT_HTTP],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_what_is_wrong_with_the_options_is_reported_before_a_team_is_loaded(
-    arguments: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, options: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHORT_TOKEN", "abc")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=re.escape(complaint)):
-        run(["serve", "none.yaml", *arguments])
+        run([command, "none.yaml", *options])
 
 
 @pytest.mark.slow
@@ -227,8 +240,7 @@ async def test_the_command_serves_every_protocol_until_a_signal(tmp_path: Path) 
                     break
                 extra = chunk.choices[0].delta.model_extra or {}
                 if "round 1" in extra.get("reasoning_content", ""):
-                    while not (tmp_path / "entered").exists():
-                        await asyncio.sleep(0.01)
+                    await reached((tmp_path / "entered").exists)
                     break
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, 30) == 130

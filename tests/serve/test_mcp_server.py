@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,8 @@ from typing import Any
 import pytest
 from mcp import ClientSession
 from support.served_teams import mcp_session, teams_over_http, write_teams
+from support.waits import reached
 
-from magentic_kit.cli.app import run
 from magentic_kit.errors import ConfigError
 from magentic_kit.serve.mcp import team_server
 from magentic_kit.serve.teams import ServerOptions, open_teams
@@ -28,14 +25,6 @@ pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "magentic_kit", "mcp"]
 TOKEN = "a-token-of-this-test"
-
-
-async def reached(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Waits for a state."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
 
 
 def outcomes(folder: Path) -> list[str]:
@@ -104,28 +93,6 @@ async def test_calls_beyond_the_bound_wait_for_their_turn(tmp_path: Path, monkey
 
 
 # -- the command
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--http", "0.0.0.0:0"], "--token-env NAME: '0.0.0.0' is reached from beyond this machine: a token is needed"),
-        (["--http", "127.0.0.1:0", "--allow-host", "team.example"], "'team.example' is reached from beyond"),
-        (["--http", "0.0.0.0:0", "--token-env", "NO_TOKEN"], "--token-env: the variable 'NO_TOKEN' is not set"),
-        (["--http", "0.0.0.0:0", "--token-env", "ENTRY"], "'ENTRY' should be named like a secret"),
-        (["--http", "0.0.0.0:0", "--token-env", "SHORT_TOKEN"], "16 or more characters"),
-        (["--http", "::1:8765"], "'::1:8765' should be HOST:PORT"),
-        (["--token-env", "SHORT_TOKEN"], "--token-env and --allow-host go with --http"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
-)
-def test_what_is_wrong_with_the_options_is_reported_before_a_team_is_loaded(
-    arguments: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SHORT_TOKEN", "abc")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=re.escape(complaint)):
-        run(["mcp", "none.yaml", *arguments])
 
 
 ASK = [

@@ -8,10 +8,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from semantic_kernel.agents.orchestration.magentic import ProgressLedger
 from support.openai_server import ledger
+from support.waits import processor_time_below
 
 from magentic_kit.orchestration.ledger import KEYS, QUESTIONS, ledger_schema, ledger_tiers, parse_ledger, tier_settings
 
@@ -233,15 +235,63 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+def ledger_or_refusal(text: str) -> ProgressLedger | None:
+    """What the parser makes of a text, with no error but a sentence, in bounded time."""
+    with processor_time_below(2):
+        try:
+            return parse_ledger(text, NAMES)[0]
+        except ValueError as error:
+            assert type(error) is ValueError and str(error)
+            return None
+
+
+@settings(max_examples=200)
 @given(st.lists(PIECES | st.text(max_size=5), max_size=25).map("".join))
-def test_no_text_makes_the_parser_raise_anything_but_its_own_error(text: str) -> None:
-    try:
-        found, _ = parse_ledger(text, NAMES)
-    except ValueError as error:
-        assert str(error)
-    else:
+@example("{" + "/**/" * 26)
+@example("{//" * 66_000)
+def test_any_text_is_a_ledger_or_is_refused_with_a_sentence(text: str) -> None:
+    if found := ledger_or_refusal(text):
         assert found.is_request_satisfied.answer in (True, False)
+
+
+@settings(max_examples=60)
+@given(st.text(max_size=3), st.lists(PIECES | st.text(max_size=3), min_size=1, max_size=4).map("".join))
+def test_what_is_said_again_and_again_takes_no_longer(first: str, again: str) -> None:
+    ledger_or_refusal("{" + first + again * (3000 // len(again + " ")))
+
+
+NOISE = st.sampled_from(
+    ["{", "}", "[", "]", '"', "'", ":", ",", "//", "/*", "*/", "\\", "\n", "```", "```json\n", "<think>", "</think>"]
+)
+PROSE = st.lists(NOISE | st.sampled_from(["{}", "{task}", '{"note": "done"}', *KEYS]) | st.text(max_size=5), max_size=9)
+DRAFTS = st.sampled_from(["", S, f"<think>{S}</think>", '{"is_request_satisfied": {"reason": "hm'])
+TEXTS = st.lists(NOISE | st.sampled_from([L, S]) | st.text(max_size=5), max_size=5).map("".join)
+RECORDS = st.dictionaries(st.sampled_from(["reason", "answer"]), TEXTS, min_size=2)  # in either order
+FRAMES = st.sampled_from(["{}", "```json\n{}\n```", "```\n{}```", "~~~\n{}\n~~~"])
+
+
+@given(
+    records=st.tuples(*[RECORDS] * len(KEYS)),
+    answers=st.tuples(st.just(False), st.booleans(), st.booleans(), st.sampled_from(NAMES), TEXTS.map("do {}".format)),
+    order=st.permutations(KEYS),
+    layout=st.fixed_dictionaries({"indent": st.sampled_from([None, 2]), "ensure_ascii": st.booleans()}),
+    frame=FRAMES,
+    before=st.tuples(DRAFTS, PROSE.map("".join)).map("".join),
+    after=PROSE.map("".join),
+)
+def test_a_ledger_is_found_in_any_prose(
+    records: tuple[dict[str, str], ...],
+    answers: tuple[bool | str, ...],
+    order: list[str],
+    layout: dict[str, Any],
+    frame: str,
+    before: str,
+    after: str,
+) -> None:
+    whole = {key: record | {"answer": answer} for key, record, answer in zip(KEYS, records, answers, strict=True)}
+    written = json.dumps({key: whole[key] for key in order}, **layout)
+    found = ledger_or_refusal(before + frame.replace("{}", written) + after)
+    assert found is not None and found.model_dump() == whole
 
 
 @settings(max_examples=150)
@@ -256,15 +306,16 @@ def test_a_ledger_cut_anywhere_is_refused_or_says_what_the_whole_one_says(at: in
     assert "go on".startswith(str(found.instruction_or_question.answer))
 
 
-@settings(max_examples=100)
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*KEYS, "answer", "reason"]), inner),
-    )
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*KEYS, "answer", "reason"]), inner),
+    max_leaves=8,
 )
-def test_no_json_makes_the_parser_raise_anything_but_its_own_error(data: object) -> None:
-    try:
-        parse_ledger(json.dumps(data), NAMES)
-    except ValueError as error:
-        assert str(error)
+ODD_RECORDS = JSON | st.fixed_dictionaries({"reason": JSON, "answer": st.sampled_from([True, *NAMES]) | JSON})
+
+
+@settings(max_examples=150)
+@given(JSON | st.fixed_dictionaries(dict.fromkeys(KEYS, ODD_RECORDS)))
+@example(json.loads(L) | {"is_in_loop": {"reason": 1, "answer": False}})
+def test_any_json_is_a_ledger_or_is_refused_with_a_sentence(data: object) -> None:
+    ledger_or_refusal(json.dumps(data))
