@@ -40,10 +40,11 @@ def _content(path: Path) -> Content:
     except OSError as error:
         raise ConfigError.one(f"cannot be attached: {error.strerror or error}", file=str(path)) from error
     mime_type = _type_of(data)
-    if mime_type.startswith("image/"):
-        return ImageContent(data=data, data_format="base64", mime_type=mime_type, uri=str(path))
-    if mime_type.startswith("audio/"):
-        return AudioContent(data=data, data_format="base64", mime_type=mime_type, uri=str(path))
+    kind = {"image": ImageContent, "audio": AudioContent}.get(mime_type.partition("/")[0])
+    if kind is not None:
+        content = kind(data=data, data_format="base64", mime_type=mime_type)
+        content.uri = path.name  # where it lies, perhaps a temporary folder, is nobody's business
+        return content
     text = _pdf_text(data, path) if data.startswith(_PDF) else _text(data, path)
     if len(text) > _LONGEST_TEXT:
         message = f"cannot be attached: its text has {len(text):,} characters, more than {_LONGEST_TEXT:,}"

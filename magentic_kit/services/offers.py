@@ -12,9 +12,14 @@ _MOST, _LONGEST = 128, 64
 _HOSTS = ("api.openai.com", ".openai.azure.com")
 
 
+def is_hosted(url: str) -> bool:
+    """Whether OpenAI or Azure OpenAI is at the URL."""
+    return any(host in url for host in _HOSTS)
+
+
 def require_offerable(agent: str, functions: Sequence[str], url: str | None) -> None:
     """Raises `ConfigError` if the server at the URL would refuse these functions (`plugin-function`) of an agent."""
-    if not any(host in (url or "") for host in _HOSTS):
+    if not is_hosted(url or ""):
         return
     told = []
     if len(functions) > _MOST:

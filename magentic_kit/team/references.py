@@ -20,7 +20,7 @@ from magentic_kit.team.skills import PLUGIN, check_skills
 from magentic_kit.team.templates import templates
 from magentic_kit.team.values import wire_name
 
-_TOOL = re.compile(r"(\w+)\.(\w+|\*)", re.ASCII)
+_TOOL = re.compile(r"(\w+)\.([\w-]+|\*)", re.ASCII)
 _ALLOWED = {
     "human": {"type", "name", "description", "instructions"},
     "team": {"type", "name", "description", "team", "mode"},

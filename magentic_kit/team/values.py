@@ -13,6 +13,9 @@ AGENT_NAME = r"^[0-9A-Za-z_-]+(?: [0-9A-Za-z_-]+)*$"
 IDENTIFIER = r"^[0-9A-Za-z_]+$"
 """What SK accepts as a plugin's, function's or template variable's name."""
 
+WRITTEN_SCHEMA = "written_schema"
+"""Where the metadata of a function has its parameters' schema with its `$defs`, as whoever offers it wrote them."""
+
 TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 """A Python object: `package.module:Name`."""
 

@@ -202,7 +202,9 @@ class _Server:
         await add_prompts_and_resources(connected.plugin, session)
         return connected
 
-    async def _call(self, client: ClientSide, session: ClientSession, tool: str, arguments: dict[str, Any]) -> str:
+    async def _call(
+        self, client: ClientSide, session: ClientSession, tool: types.Tool, arguments: dict[str, Any]
+    ) -> str:
         if not self.failure:
             with anyio.CancelScope() as scope:
                 self._calls.add(scope)

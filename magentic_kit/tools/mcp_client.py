@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _LONGEST = 500
 """Characters of a message that are shown."""
 
+_TASK_KEPT = 86_400_000
+"""Milliseconds for which a server is to keep a task; the call itself is bounded by its caller."""
+
 Answers: TypeAlias = dict[str, str | int | float | bool | list[str] | None]
 """Values of an elicitation's fields."""
 
@@ -74,13 +77,15 @@ class ClientSide:
             message_handler=self._take,
         )
 
-    async def call(self, session: ClientSession, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
+    async def call(self, session: ClientSession, tool: types.Tool, arguments: dict[str, Any]) -> types.CallToolResult:
         """The result of a tool."""
         parent = PARENT_CALL.get()
         if parent is not None:
             self._calls.append(parent)
         try:
-            return await session.call_tool(tool, arguments, progress_callback=self._progress)
+            if _is_task(session, tool):
+                return await _task_result(session, tool, arguments)
+            return await session.call_tool(tool.name, arguments, progress_callback=self._progress)
         finally:
             if parent is not None:
                 self._calls.remove(parent)
@@ -149,16 +154,47 @@ class ClientSide:
         return types.ElicitResult(action="accept", content=answers)
 
 
+def _is_task(session: ClientSession, tool: types.Tool) -> bool:
+    """Whether the tool can be called as a task only; what it says counts if its server has tasks."""
+    if tool.execution is None or tool.execution.taskSupport != "required":
+        return False
+    has = session.get_server_capabilities()
+    requests = has.tasks.requests if has and has.tasks else None
+    return bool(requests and requests.tools and requests.tools.call is not None)
+
+
+async def _task_result(session: ClientSession, tool: types.Tool, arguments: dict[str, Any]) -> types.CallToolResult:
+    """Starts a task and waits for its result; until then the server may ask for something."""
+    # By requests, since the session's methods for tasks are deprecated.
+    call = types.CallToolRequestParams(name=tool.name, arguments=arguments, task=types.TaskMetadata(ttl=_TASK_KEPT))
+    started = await session.send_request(
+        types.ClientRequest(types.CallToolRequest(params=call)), types.CreateTaskResult
+    )
+    wanted = types.GetTaskPayloadRequestParams(taskId=started.task.taskId)
+    return await session.send_request(
+        types.ClientRequest(types.GetTaskPayloadRequest(params=wanted)), types.CallToolResult
+    )
+
+
 def _question(message: str, fields: Mapping[str, Any]) -> str:
     """The message, and how to answer it."""
     lines = [message]
     for name, schema in fields.items():
         about = schema.get("description") or schema.get("title") or ""
-        choices = ", ".join(map(str, schema.get("enum", ())))
-        lines.append(f"{name} ({choices or schema.get('type', 'text')}): {about}")
+        lines.append(f"{name} ({_kind(schema)}): {about}")
     if len(fields) > 1:
         lines.append("Answer each on a line of its own, as name: value; nothing declines.")
     return "\n".join(lines)
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """What a field takes: its choices, or its type."""
+    if schema.get("type") == "array":
+        return f"any of {_kind(schema.get('items', {}))}, with commas between"
+    choices = [str(one) for one in schema.get("enum", ())]
+    for one in schema.get("oneOf") or schema.get("anyOf") or ():
+        choices.append(f"{one.get('const')} for {one.get('title')}")
+    return ", ".join(choices) or schema.get("type", "text")
 
 
 def _answers(text: str, fields: Mapping[str, Any]) -> Answers | None:
@@ -179,7 +215,7 @@ def _answers(text: str, fields: Mapping[str, Any]) -> Answers | None:
         return None
 
 
-def _value(text: str, schema: Mapping[str, Any]) -> str | int | float | bool:
+def _value(text: str, schema: Mapping[str, Any]) -> str | int | float | bool | list[str]:
     match schema.get("type"):
         case "boolean":
             return text.casefold() in ("true", "yes", "y", "1")
@@ -187,4 +223,6 @@ def _value(text: str, schema: Mapping[str, Any]) -> str | int | float | bool:
             return int(text)
         case "number":
             return float(text)
+        case "array":
+            return [one.strip() for one in text.split(",") if one.strip()]
     return text

@@ -15,13 +15,13 @@ from semantic_kernel.functions import KernelPlugin
 from magentic_kit.tools.function_names import function_name
 from magentic_kit.tools.remote_functions import ConnectedPlugin, Parameter, are_schemas, remote_function
 from magentic_kit.tools.results import TextWithContents
-from magentic_kit.tools.schemas import SchemaReferences
+from magentic_kit.tools.schemas import SchemaReferences, with_definitions
 
 MAX_TOOLS = 1_000
 """Tools of one server, and pages that they are listed on. A list that never ends would keep a run from starting."""
 
-CallTool = Callable[[str, dict[str, Any]], Awaitable[str]]
-"""Calls a tool by its name with its arguments, and returns its result as text, which may have images besides."""
+CallTool = Callable[[types.Tool, dict[str, Any]], Awaitable[str]]
+"""Calls a tool with its arguments, and returns its result as text, which may have images besides."""
 
 
 async def listed_tools(session: ClientSession) -> list[types.Tool]:
@@ -45,23 +45,24 @@ def tools_plugin(
     """Makes a plugin of tools, a function with each step. Raises `ValueError` for one whose schema is none."""
     references = SchemaReferences()
     plugin = KernelPlugin(name=name, description=description)
-    left_out: list[str] = []
     for tool in tools:
         yield
-        if tool.execution is not None and tool.execution.taskSupport == "required":
-            left_out.append(f"{tool.name}: it runs as a task alone, which MCP has taken back")
-            continue
-        # All at once, so that they have one budget; what `$defs` beside them hold is not sent otherwise.
+        # All at once, so that they have one budget; what `$defs` beside them hold few models are sent.
         properties = references.inlined(tool.inputSchema.get("properties", {}), tool.inputSchema)
         required = tool.inputSchema.get("required", [])
         if not isinstance(required, list) or not are_schemas(properties):
             raise ValueError(f"the input schema of the tool {tool.name} is not valid")
         parameters = [Parameter(one, schema, one in required) for one, schema in properties.items()]
         function = remote_function(
-            name, function_name(tool.name), tool.description, parameters, partial(call, tool.name)
+            name,
+            function_name(tool.name),
+            tool.description,
+            parameters,
+            partial(call, tool),
+            written=with_definitions(tool.inputSchema),
         )
         plugin.functions[function.name] = function
-    return ConnectedPlugin(plugin, tuple(left_out))
+    return ConnectedPlugin(plugin)
 
 
 def result_text(result: types.CallToolResult) -> str:

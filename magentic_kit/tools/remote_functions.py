@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from semantic_kernel.filters.functions.function_invocation_context import FunctionInvocationContext
 from semantic_kernel.functions import KernelFunctionFromMethod, KernelParameterMetadata, KernelPlugin, kernel_function
 
+from magentic_kit.team.values import WRITTEN_SCHEMA
+
 Call = Callable[[dict[str, Any]], Awaitable[Any]]
 """Carries out a function with the arguments that the model gave."""
 
@@ -39,8 +41,17 @@ def remote_function(
     call: Call,
     *,
     only_by_name: bool = False,
+    written: Mapping[str, Any] | None = None,
 ) -> KernelFunctionFromMethod:
-    """A function of the plugin that `call` carries out; `only_by_name` if no wildcard is to stand for it."""
+    """A function of the plugin that `call` carries out; `only_by_name` if no wildcard is to stand for it.
+
+    `written` is the schema of all parameters with its `$defs`, for models that follow references.
+    """
+    marks: dict[str, Any] = {}
+    if only_by_name:
+        marks[ONLY_BY_NAME] = True
+    if written is not None:
+        marks[WRITTEN_SCHEMA] = written
 
     async def carry_out(**arguments: Any) -> Any:
         return await call(arguments)
@@ -53,7 +64,7 @@ def remote_function(
             KernelParameterMetadata.model_construct(name=one.name, is_required=one.is_required, schema_data=one.schema)
             for one in parameters
         ],
-        additional_metadata={ONLY_BY_NAME: True} if only_by_name else None,
+        additional_metadata=marks,
     )
 
 

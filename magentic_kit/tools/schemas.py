@@ -87,6 +87,35 @@ class SchemaReferences:
         return True
 
 
+def with_definitions(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """An object's schema with its `$defs`, as it was written, for models that follow references.
+
+    None if there are no `$defs`, or it is too large or too deep, or has a reference that leads nowhere in it.
+    """
+    definitions = {name: schema[name] for name in ("$defs", "definitions") if isinstance(schema.get(name), dict)}
+    if not definitions:
+        return None
+    kept = {"type": "object", "properties": schema.get("properties", {}), "required": schema.get("required", [])}
+    kept |= definitions
+    if _size(kept) > MAX_ADDED_TO_ONE:
+        return None
+    level: list[Schema] = [kept]
+    for _ in range(MAX_DEPTH):
+        below: list[Schema] = []
+        for node in level:
+            if isinstance(node, dict):
+                ref = node.get("$ref")
+                if isinstance(ref, str) and not isinstance(_target(ref, kept), dict):
+                    return None
+                below += node.values()
+            elif isinstance(node, list):
+                below += node
+        if not below:
+            return kept
+        level = below
+    return None
+
+
 def _target(ref: str, root: Mapping[str, Any]) -> Schema:
     """What a JSON pointer such as `#/$defs/Name` leads to; None if it leads nowhere or to another document."""
     if ref != "#" and not ref.startswith("#/"):

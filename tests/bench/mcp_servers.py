@@ -1,24 +1,44 @@
-"""Starts well-known MCP servers by npx and uvx, and calls each of their tools: `python tests/bench/mcp_servers.py`."""
+"""Starts well-known MCP servers by npx and uvx, and calls each of their functions within a run.
+
+`python tests/bench/mcp_servers.py [SERVER…]`
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from semantic_kernel import Kernel
-from semantic_kernel.functions import KernelArguments, KernelFunction
+from semantic_kernel.functions import KernelFunction
 
-from magentic_kit.team.plugins import MCPStdioPlugin
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.openai_server import OpenAIServer, Reply, Request, TeamBrain, ToolCall
+from support.ports import free_port, listens
+from support.waits import until
+
+from magentic_kit import TeamFactory
+from magentic_kit import events as ev
+from magentic_kit.team.plugins import MCPHttpPlugin, MCPPlugin, MCPStdioPlugin
 from magentic_kit.tools.mcp import PluginServers
 from magentic_kit.tools.mcp_client import SamplingRequest, ServerHost
 
-SECONDS = 60
-"""For one call."""
+OPTIONAL: dict[str, dict[str, Any]] = {
+    "gzip-file-as-resource": {"data": "data:text/plain,hello"},
+    "simulate-research-query": {"ambiguous": True},
+    "trigger-long-running-operation": {"duration": 1},
+}
+"""Arguments that a function might do without."""
+NEEDED = re.compile("(?i)^(PATH|HOME|UV_|PIP_|NPM_)|PROXY|CERT|CA_")
+"""Variables that npx and uvx may need."""
 GUESSES = {"string": "hello", "number": 2, "integer": 2, "boolean": True, "array": [], "object": {}}
 
 
@@ -59,7 +79,7 @@ def arguments(folder: Path, server: str, function: KernelFunction) -> dict[str, 
     }
     if function.name.startswith(("list_", "directory_", "create_directory", "search_")):
         known["path"] = str(folder)
-    given: dict[str, Any] = {}
+    given = dict(OPTIONAL.get(function.name, {}))
     for parameter in function.parameters:
         schema = parameter.schema_data or {}
         if parameter.is_required:
@@ -68,56 +88,125 @@ def arguments(folder: Path, server: str, function: KernelFunction) -> dict[str, 
     return given
 
 
-async def call_all(folder: Path, name: str, command: list[str]) -> None:
-    """Calls each function of one server and prints how each call ended."""
-
-    async def sample(plugin: str, request: SamplingRequest) -> str:
-        return "a sampled reply"
-
-    async def ask(plugin: str, question: str) -> str:
-        return ""
-
-    config = MCPStdioPlugin(
+def config(command: list[str]) -> MCPPlugin:
+    """The plugin of a server over stdio; its environment says where the package registries are."""
+    env = {name: value for name, value in os.environ.items() if NEEDED.search(name)}
+    return MCPStdioPlugin(
         type="mcp",
         transport="stdio",
         command=command[0],
         args=tuple(command[1:]),
-        sampling=5,
         start_timeout=120,
-        env=dict(os.environ),  # where the package registries are
+        env=env,
+        sampling=5,
     )
-    opened = PluginServers({name: config}, ServerHost(root=folder, sample=sample, ask=ask))
+
+
+@contextmanager
+def over_http(command: list[str]) -> Iterator[MCPPlugin]:
+    """Starts server-everything on a port of loopback, and ends it."""
+    port = free_port()
+    env = os.environ | {"PORT": str(port)}
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(
+        [*command, "streamableHttp"], env=env, stdout=quiet, stderr=quiet, start_new_session=True
+    )
+    try:
+        until(lambda: listens(port))
+        yield MCPHttpPlugin(type="mcp", transport="http", url=f"http://127.0.0.1:{port}/mcp", sampling=5)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+async def functions(plugin: MCPPlugin, folder: Path) -> list[KernelFunction]:
+    """All that a server offers to a client that lets it sample and ask."""
+
+    async def sample(plugin: str, request: SamplingRequest) -> str:
+        return ""
+
+    async def ask(plugin: str, question: str) -> str:
+        return ""
+
+    opened = PluginServers({"it": plugin}, ServerHost(root=folder, sample=sample, ask=ask))
     await opened.open()
     try:
-        if name in opened.failures:
-            print(f"{name}: {opened.failures[name]}")
-            return
-        for reason in opened.left_out[name]:
-            print(f"{name}: left out: {reason}")
-        for function in list(opened.plugins[name].functions.values()):
-            try:
-                given = KernelArguments(**arguments(folder, name, function))
-                ended = str(await asyncio.wait_for(function.invoke(Kernel(), given), SECONDS))
-            except Exception as error:
-                while error.__cause__ is not None:
-                    error = error.__cause__  # type: ignore[assignment]
-                ended = f"{type(error).__name__}: {error}"
-            print(f"{name}.{function.name}: {' '.join(ended.split())[:150]}", flush=True)
+        if opened.failures:
+            sys.exit(opened.failures["it"])
+        for reason in opened.left_out["it"]:
+            print(f"left out: {reason}")
+        return list(opened.plugins["it"].functions.values())
     finally:
         await opened.close()
+
+
+def person(question: str) -> str:
+    """The first choice of each field that a server asks for, or a guess by what it takes."""
+    lines = []
+    for line in question.splitlines():
+        asked = re.match(r"(\w+) \((?:any of )?([^),]*)", line)
+        if asked:
+            name, takes = asked.groups()
+            guesses = {"string": "hello", "integer": "2", "number": "2", "boolean": "yes"}
+            known = {"email": "a@example.org", "homepage": "https://example.org/", "birthdate": "2000-01-01"}
+            lines.append(f"{name}: {known.get(name) or guesses.get(takes) or takes.split(' for ')[0]}")
+    return "\n".join(lines)
+
+
+def show(server: str, function: str, end: str) -> None:
+    """Prints how a call ended."""
+    print(f"{server}: {function.partition('.')[2]}: {' '.join(end.split())[:150]}", flush=True)
+
+
+async def call_all(folder: Path, name: str, plugin: MCPPlugin) -> None:
+    """Lets an agent call each function of one server, and prints how each call ended."""
+    offered = await functions(plugin, folder)
+    calls = [Reply(tool_calls=[ToolCall(f"it-{one.name}", arguments(folder, name, one))]) for one in offered]
+    script = TeamBrain(rounds=[("One", "go")], agents={"One": [*calls, "done"]}, answer="done")
+
+    def brain(request: Request) -> Reply | None:
+        return script(request) if request.purpose else Reply("a sampled reply")
+
+    data = plugin.model_dump(exclude_unset=True)
+    if plugin.transport == "stdio":
+        data["env"] = {one: f"${{{one}}}" for one in data["env"]}  # values in a team may be secrets
+    with OpenAIServer(brain) as server:
+        tools = [{"id": f"it.{one.name}"} for one in offered]
+        team = {
+            "name": "bench",
+            "services": {"default": {"provider": "openai", "model": "m", "base_url": server.base_url}},
+            "plugins": {"it": data},
+            "agents": [{"name": "One", "description": "d", "instructions": "i", "tools": tools}],
+            "limits": {"tool_rounds": len(calls) + 1},
+            "report": {"formats": []},
+        }
+        people: Any = {"humans": {"*": lambda turn: person(turn.instructions)}}
+        async with TeamFactory.from_dict(team, base_dir=folder) as factory:
+            async for event in factory.stream("t", out=folder.with_name("runs"), **people):
+                if isinstance(event, ev.ToolCallFinished):
+                    show(name, event.function, event.result)
+                if isinstance(event, ev.ToolCallFailed):
+                    show(name, event.function, f"FAILED: {event.error}")
+                if isinstance(event, ev.RunFinished):
+                    print(f"{name}: {len(calls)} functions, {event.outcome}", flush=True)
 
 
 def main() -> None:
     """All servers, or those named on the command line."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name).resolve()
+        folder = Path(name).resolve() / "work"
+        folder.mkdir()
         (folder / "a.txt").write_text("one\n")
         identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
         for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "t"]):
             subprocess.run(["git", *command], cwd=folder, check=True)
+        wanted = sys.argv[1:]
         for server, command in servers(folder).items():
-            if server in sys.argv[1:] or not sys.argv[1:]:
-                asyncio.run(call_all(folder, server, command))
+            if not wanted or server in wanted:
+                asyncio.run(call_all(folder, server, config(command)))
+        if not wanted or "http" in wanted:
+            with over_http(servers(folder)["everything"]) as plugin:
+                asyncio.run(call_all(folder, "http", plugin))
 
 
 main()

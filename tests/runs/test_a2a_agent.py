@@ -121,8 +121,8 @@ async def test_a_team_that_is_served_is_a_member_elsewhere(tmp_path: Path) -> No
         events = await said(f"{to.url}/a2a/desk-team", "look", "approve", "look again")
         question, answer, *_ = messages(events)
         assert question.startswith("The plan is to be approved.")
-        assert answer.startswith("The final answer.") and to.outcomes[0] == "satisfied", events[-1]
-        while to.outcomes != ["satisfied", "cancelled"]:  # nobody has answered for the second plan
+        assert answer.startswith("The final answer.") and "satisfied" in to.outcomes, events[-1]
+        while sorted(to.outcomes) != ["cancelled", "satisfied"]:  # nobody has answered for the second plan
             await asyncio.sleep(0.01)
 
 

@@ -12,11 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+from runs.test_task_contents import IMAGE
 from support.page_server import LONG, Page, charge_team, page_over_http, quick_team
 from support.sample_events import HOSTILE, satisfied
 from views.test_html import long_run
 
+from magentic_kit import events as ev
 from magentic_kit.runlog.directory import Journal
+from magentic_kit.runlog.reader import read_log
 from magentic_kit.serve.page import pages
 from magentic_kit.serve.page.feed import Feed
 from magentic_kit.serve.page.rendering import Site
@@ -215,7 +218,34 @@ async def test_files_go_with_a_task_and_a_question_follows_the_answer(tmp_path: 
         assert await outcome(page, followed) == "satisfied"
         assert f'Follows the run <a href="/runs/{first}">' in (await page.client.get(followed.headers["location"])).text
         empty = await page.post(RUN, [("file", ("empty.txt", b""))], task="Read")
-        assert empty.status_code == 422 and "there is no text in it" in empty.text
+        assert empty.status_code == 422 and "<code>empty.txt</code> cannot be attached: there is no text" in empty.text
+        draft = await page.post(RUN, [("file", ("empty.txt", b""))], task="Read", how="plan")
+        while "there is no text in it" not in (shown := (await page.client.get(draft.headers["location"])).text):
+            await asyncio.sleep(0)
+        assert "<code>empty.txt</code>" in shown
+
+
+async def test_a_sent_file_keeps_its_name_and_where_it_was_kept_is_told_nowhere(tmp_path: Path) -> None:
+    long = "字" * 100
+    names = {
+        "Q3 & Q4, 50% [final] #2.txt": "Q3 & Q4, 50% [final] #2.txt",
+        "C:\\Users\\Al\\notes.txt": "notes.txt",
+        f"{long}.txt": f"{long[:83]}.txt",  # as long as a name can be, from its end
+        "what?.txt": "what_.txt",
+        "..": "file",
+        "pixel.png": "pixel.png",
+    }
+    contents = {"pixel.png": IMAGE}
+    files = [("file", (sent, contents.get(sent, sent.encode()))) for sent in names]
+    async with page_over_http([quick_team(tmp_path)], tmp_path / "runs") as page:
+        begun = await page.post(RUN, files, task="Read")
+        assert await outcome(page, begun) == "satisfied"
+        run_dir = tmp_path / "runs" / begun.headers["location"].rpartition("/")[2]
+        (started,) = [event for event in read_log(run_dir)[0] if isinstance(event, ev.RunStarted)]
+        assert [one["name"] for one in started.attachments] == list(names.values())
+        written = b"".join(path.read_bytes() for path in run_dir.rglob("*") if path.is_file())
+        shown = (await page.client.get(begun.headers["location"])).text
+        assert b"magentic-kit-" not in written and "magentic-kit-" not in shown
 
 
 async def test_a_run_that_a_limit_ended_goes_on_with_more_and_again_with_other_words(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import yaml
+from support.waits import HANG
 
 from magentic_kit.serve.guard import Access
 from magentic_kit.serve.http import listen, serve_app, url_of
@@ -142,8 +143,9 @@ async def _read_parts(response: httpx.Response) -> AsyncIterator[tuple[str, str,
 @asynccontextmanager
 async def opened(url: str, keys: Keys, path: str = "") -> AsyncIterator[Page]:
     """Opens a page that is served, below `path`."""
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url + path, timeout=30, limits=limits) as client:
+    # No connection is used again: the server may close one in the moment in which it is taken.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=url + path, timeout=HANG, limits=limits) as client:
         await client.get("/", params={"token": keys.token})
         yield Page(url, keys, client)
 

@@ -24,7 +24,7 @@ from semantic_kernel.connectors.ai.function_calling_utils import kernel_function
 from semantic_kernel.exceptions import FunctionExecutionException
 from semantic_kernel.functions import KernelArguments
 from support.ports import free_port, listens
-from support.waits import no_wait_of, reached, until
+from support.waits import HANG, no_wait_of, reached, until
 
 from magentic_kit.team.plugins import MCPHttpPlugin, MCPStdioPlugin, OpenAPIPlugin
 from magentic_kit.tools.mcp import PluginServers
@@ -74,7 +74,7 @@ def children() -> list[str]:
     return [line for line in lines if MARK in line and not line.startswith("Z")]
 
 
-async def call(servers: PluginServers, function: str, *, seconds: float = 10, **arguments: Any) -> str:
+async def call(servers: PluginServers, function: str, *, seconds: float = HANG, **arguments: Any) -> str:
     plugin, _, name = function.partition(".")
     with anyio.fail_after(seconds):
         it = servers.plugins[plugin].functions[name]
@@ -211,10 +211,11 @@ async def test_a_tool_that_fails_raises_what_it_says(opened):
 async def test_a_server_killed_in_a_call_ends_that_call_and_no_other_server(opened):
     servers = await opened(it=stdio(), other=stdio())
     gone = "the server of plugin 'it' is gone: it closed the connection; it wrote: .*about to die"
-    with pytest.raises(FunctionExecutionException, match=gone):
-        await call(servers, "it.die", seconds=2)
-    with pytest.raises(FunctionExecutionException, match=gone):
-        await call(servers, "it.add", seconds=2, a=1)
+    with no_wait_of(2):
+        with pytest.raises(FunctionExecutionException, match=gone):
+            await call(servers, "it.die")
+        with pytest.raises(FunctionExecutionException, match=gone):
+            await call(servers, "it.add", a=1)
     assert await call(servers, "other.add", a=1) == "3"
 
 

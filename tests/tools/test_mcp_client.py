@@ -23,6 +23,7 @@ from magentic_kit.tools.mcp_client import ServerHost
 from magentic_kit.tools.plugins import _chosen
 
 SCRIPT = str(Path(__file__).parents[1] / "support" / "asking_server.py")
+TASKS = str(Path(SCRIPT).with_name("task_server.py"))
 CHANGING = str(Path(SCRIPT).with_name("changing_server.py"))
 CONFIG = MCPStdioPlugin(type="mcp", transport="stdio", command=sys.executable, args=(SCRIPT,))
 
@@ -137,6 +138,31 @@ async def test_a_sampled_reply_is_the_agents_logged_counted_and_limited(tmp_path
     (sampled,) = [e for e in events if isinstance(e, ev.ModelCallFinished) and e.purpose == "sampling"]
     assert (sampled.who, sampled.usage.prompt_tokens) == ("it", 7)
     assert result.prompt_tokens >= 7
+
+
+async def test_a_tool_that_runs_as_a_task_alone_asks_a_person_and_brings_its_result(tmp_path: Path) -> None:
+    turn = [Reply(tool_calls=[ToolCall("it-look-up", {})]), lambda request: " | ".join(request.last_tool_results)]
+    with OpenAIServer(TeamBrain(rounds=[("One", "go")], agents={"One": turn}, answer="done")) as server:
+        team = {
+            "name": "t",
+            "services": {"default": {"provider": "openai", "model": "m", "base_url": server.base_url}},
+            "plugins": {"it": {"type": "mcp", "transport": "stdio", "command": sys.executable, "args": [TASKS]}},
+            "agents": [{"name": "One", "description": "d", "instructions": "i", "tools": [{"id": "it.look-up"}]}],
+            "report": {"formats": []},
+        }
+        asked: list[str] = []
+
+        def person(turn: Any) -> str:
+            asked.append(turn.instructions)
+            return "shelf: b\nyears: 2023, 2025"
+
+        async with TeamFactory.from_dict(team, base_dir=tmp_path) as factory:
+            people: Any = {"humans": {"*": person}}
+            events = [event async for event in factory.stream("t", out=tmp_path / "runs", **people)]
+    (message,) = [event for event in events if isinstance(event, ev.AgentMessage)]
+    assert message.text == "accept: {'shelf': 'b', 'years': ['2023', '2025']}"
+    assert "shelf (a for Atlases, b for Books)" in asked[0]
+    assert "years (any of 2023, 2024, 2025, with commas between)" in asked[0]
 
 
 @pytest.mark.parametrize("decision", ["approve", "deny"])

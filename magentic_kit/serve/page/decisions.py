@@ -41,7 +41,7 @@ class Decisions:
                 factory, task, inputs=inputs, limits=limits, overrides=overrides, attach=sent.files
             )
         except ConfigError as error:
-            return self._pages.team_page(card, form, error.problems, 422)
+            return self._pages.team_page(card, form, sent.named(error.problems), 422)
         return self._pages.go_to(feed)
 
     async def carry_out(self, request: Request) -> Response:
@@ -55,7 +55,8 @@ class Decisions:
             given = {"inputs": draft.inputs, "limits": draft.limits, "attach": draft.sent.files}
             feed = await self._pages.runs.start(factory, None, plan=plan, **given)
         except ConfigError as error:
-            return self._pages.page("draft.html.j2", 422, draft=draft, problems=error.problems, form=form)
+            problems = draft.sent.named(error.problems)
+            return self._pages.page("draft.html.j2", 422, draft=draft, problems=problems, form=form)
         return self._pages.go_to(feed)
 
     async def answer(self, request: Request) -> Response:

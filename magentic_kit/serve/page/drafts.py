@@ -78,6 +78,6 @@ async def _make(draft: Draft) -> None:
                 draft.task or None, inputs=draft.inputs, limits=draft.limits, attach=draft.sent.files
             )
     except ConfigError as error:
-        draft.problems = error.problems
+        draft.problems = draft.sent.named(error.problems)
     except KitError as error:
         draft.problems = ConfigError.one(str(error), file=draft.card.file).problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import BinaryIO, NamedTuple
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message
 
+from magentic_kit.errors import Problem
 from magentic_kit.serve.page.questions import Form
 from magentic_kit.serve.page.security import Keys, check_secret
 
@@ -24,7 +26,10 @@ _LARGEST = 2**26
 """Bytes of a form with its files."""
 _MOST_FILES = 20
 _LARGEST_FIELD = 2**21  # bytes
-_UNSAFE = re.compile(r"[^\w. ()-]")
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f:*?"<>|]')
+"""What no file's name can have on some system, besides slashes."""
+_LONGEST_NAME = 255
+"""Bytes of a file's name."""
 
 
 class UploadFolder:
@@ -41,6 +46,11 @@ class SentForm(NamedTuple):
     fields: Form
     files: tuple[Path, ...]
     folder: UploadFolder
+
+    def named(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+        """The problems, with the sender's names of files in place of where they are kept here."""
+        kept = {str(path): path.name for path in self.files}
+        return tuple(problem._replace(file=kept.get(problem.file, problem.file)) for problem in problems)
 
 
 async def read_form_with_files(request: Request, keys: Keys) -> SentForm:
@@ -64,10 +74,19 @@ async def read_form_with_files(request: Request, keys: Keys) -> SentForm:
             if not isinstance(value, UploadFile):
                 fields[name] = value.replace("\r\n", "\n")
             elif value.filename:
-                path = Path(folder.name, str(len(files)), _UNSAFE.sub("_", Path(value.filename).name)[-100:])
+                path = Path(folder.name, str(len(files)), _name(value.filename))
                 await asyncio.to_thread(_store, value.file, path)
                 files.append(path)
     return SentForm(check_secret(fields, keys), tuple(files), folder)
+
+
+def _name(sent: str) -> str:
+    """The name of a file as its sender has it, without folders; what no system takes is replaced."""
+    name = _UNSAFE.sub("_", re.split(r"[/\\]", sent)[-1])
+    name = name.encode(errors="replace")[-_LONGEST_NAME:].decode(errors="ignore")
+    if not name.strip("."):
+        return "file"
+    return name
 
 
 def _store(content: BinaryIO, path: Path) -> None:

@@ -12,6 +12,7 @@ from semantic_kernel.contents.streaming_reasoning_content import StreamingReason
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
 from magentic_kit.services.adapters.anthropic_images import WithImages
+from magentic_kit.services.definitions import WithDefinitions
 from magentic_kit.services.endings import set_ending
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _KNOWN = "end_turn"
 """A reason to stop that the connector's table has; it raises `KeyError` for some of the others."""
 
 
-class AnthropicAdapter(WithImages, AnthropicChatCompletion):
+class AnthropicAdapter(WithImages, WithDefinitions, AnthropicChatCompletion):
     """Put before the connector's class."""
 
     async def _send_chat_stream_request(

@@ -16,8 +16,10 @@ from semantic_kernel.contents import StreamingChatMessageContent
 from semantic_kernel.contents.streaming_reasoning_content import StreamingReasoningContent
 
 from magentic_kit.services.chat_stream import ErrorInReply, Piece, ReplyReader
+from magentic_kit.services.definitions import WithDefinitions
 from magentic_kit.services.dialects import Dialect, Request, adapt, refused
 from magentic_kit.services.endings import set_ending
+from magentic_kit.services.offers import is_hosted
 
 _REFUSALS = (400, 403, 404, 405, 422, 500, 501)
 """Statuses that say why a request was refused; servers of local models say 500 where a chat template raises."""
@@ -50,7 +52,7 @@ class ChunkStream(AsyncStream[ChatCompletionChunk]):
         await self.response.aclose()
 
 
-class OpenAIAdapter(OpenAIChatCompletionBase):
+class OpenAIAdapter(WithDefinitions, OpenAIChatCompletionBase):
     """Put before the class of a connector that speaks OpenAI's protocol; `_dialect` is what is known of its server."""
 
     _dialect: Dialect = PrivateAttr(default_factory=Dialect)
@@ -61,6 +63,10 @@ class OpenAIAdapter(OpenAIChatCompletionBase):
         private = dict(service.__pydantic_private__ or {})
         private["_dialect"] = Dialect()
         object.__setattr__(service, "__pydantic_private__", private)
+
+    def follows_references(self) -> bool:
+        """Whether it is OpenAI's or Azure's server: others with the same protocol lose or refuse references."""
+        return isinstance(self.client, openai.AsyncAzureOpenAI) or is_hosted(str(self.client.base_url))
 
     async def _send_completion_request(self, settings: Any) -> Any:
         response = await self._send_in_dialect(_request(self, settings))
