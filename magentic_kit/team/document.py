@@ -34,6 +34,14 @@ _FOLDERS: list[Route] = [("services", "log"), ("plugins", "root"), ("plugins", "
 _EXISTS = dict.fromkeys(_FILES, os.path.isfile) | dict.fromkeys(_FOLDERS, os.path.isdir)
 
 
+_TEXTS = {"env", "headers", "query", "cookies"}
+
+
+def _is_text(route: Route) -> bool:
+    """Whether what stands there is text as it is written: a key of 007 is no 7, and a version of 1.10 no 1.1."""
+    return len(route) == 4 and route[0] in ("plugins", "agents") and route[2] in _TEXTS
+
+
 class Document(ReferencesInText):
     """A team's data, the places of its values, and what was found wrong with it so far."""
 
@@ -194,6 +202,8 @@ class Document(ReferencesInText):
         if "${" in text:
             self._pieces[route] = [*self._filled(node.value, route)]
             text = "".join(piece.text for piece in self._pieces[route])
+        if _is_text(route) and (text or text != node.value):
+            return text
         try:
             value = scalar_value(node, text)
         except ValueError as error:

@@ -79,8 +79,8 @@ ListOf: TypeAlias = Annotated[tuple[_T, ...], Field(strict=False)]
 Names: TypeAlias = ListOf[str]
 Options: TypeAlias = dict[str, Any]
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
-Text = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | int | float)]
-"""A number is one too, since `${TOKEN}` may turn out to be a number."""
+Text = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | int | float | bool)]
+"""In a team file it is what is written there, whatever it looks like."""
 
 HEADERS = 'Sent with every request, such as {Authorization: "Bearer ${TOKEN}"}.'
 """What a key for HTTP headers is for."""

@@ -302,3 +302,32 @@ def test_checking_a_team_imports_nothing_heavy() -> None:
 
 def test_a_command_that_only_needs_the_nearest_name_imports_no_pydantic() -> None:
     assert not {"pydantic", "yaml"} & imported_by("from magentic_kit.team.problems import nearest")
+
+
+@pytest.mark.parametrize("text", ["8080", "007", "1.10", "1e3", "0x10", "1_000", "1:30", "true", "no", "null", "~"])
+def test_what_a_process_or_a_server_is_given_is_text_as_it_is_written(text: str) -> None:
+    def written(value: object, env: dict[str, str]) -> list[object]:
+        mcp = {"type": "mcp", "transport": "stdio", "command": "x", "env": {"A": value}}
+        web = {"type": "openapi", "spec": "http://a.example/", "headers": {"B": value}, "query": {"C": value}}
+        services = {"default": {"provider": "scripted", "script": {}}}
+        agents = [{"name": "A", "description": "d"}]
+        data = {"name": "t", "services": services, "agents": agents, "plugins": {"it": mcp, "web": web}}
+        plugins = load_team(data, env=env).config.plugins
+        return [plugins["it"].env["A"], plugins["web"].headers["B"], plugins["web"].query["C"]]
+
+    assert written("${FLAG}", {"FLAG": text}) == written(text, {}) == [text] * 3
+
+
+def test_numbers_of_a_file_that_are_meant_as_text_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "team.yaml"
+    env = "{APP_LEVEL: 007, NODE_ENV: 1.10, DEBUG: true, APP_PORT: '8080'}"
+    path.write_text(whole(f"plugins: {{it: {{type: mcp, transport: stdio, command: x, env: {env}}}}}\n"))
+    team = load_team(path)
+    assert team.config.plugins["it"].env == {
+        "APP_LEVEL": "007",
+        "NODE_ENV": "1.10",
+        "DEBUG": "true",
+        "APP_PORT": "8080",
+    }
+    path.write_text(team.stored())
+    assert load_team(path).config.plugins["it"].env == team.config.plugins["it"].env
