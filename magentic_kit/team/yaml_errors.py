@@ -25,6 +25,7 @@ def syntax_problem(error: Any, file: str, raw: bytes) -> Problem:
         line, column = mark.line, mark.column
     else:
         line, column = raw.count(b"\n", 0, getattr(error, "position", 0)), 0
+    lines += [""] * (line + 1 - len(lines))  # YAML knows more ends of lines, and libyaml one at the end of a file
     cause = (
         _unreadable(error, raw) if isinstance(error, yaml.reader.ReaderError) else _cause(error, lines, line, column)
     )
