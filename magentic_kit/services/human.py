@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydantic import PrivateAttr
+from semantic_kernel.agents.orchestration.magentic import MagenticManagerActor
 from semantic_kernel.contents import ChatHistory
 from semantic_kernel.contents.utils.author_role import AuthorRole
 
@@ -10,7 +11,7 @@ from magentic_kit.events import MANAGER, Usage
 from magentic_kit.services.reply import Answer, InProcessChatCompletion
 from magentic_kit.team.people import HumanTurn, Speaker, ask
 
-_MANAGER = "MagenticManagerActor"
+_MANAGER = MagenticManagerActor.__name__
 """What Semantic Kernel calls the manager in conversations."""
 
 

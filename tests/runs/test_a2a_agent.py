@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from support.durable import child
 from support.openai_server import OpenAIServer, Request, TeamBrain, ledger, text_of
 from support.remote_agent import RemoteAgent, remote_agent
 from support.served_app import PLAN_REVIEW, brain, served
+from support.waits import reached
 
 from magentic_kit import ConfigError, TeamFactory
 from magentic_kit import events as ev
@@ -122,8 +122,7 @@ async def test_a_team_that_is_served_is_a_member_elsewhere(tmp_path: Path) -> No
         question, answer, *_ = messages(events)
         assert question.startswith("The plan is to be approved.")
         assert answer.startswith("The final answer.") and "satisfied" in to.outcomes, events[-1]
-        while sorted(to.outcomes) != ["cancelled", "satisfied"]:  # nobody has answered for the second plan
-            await asyncio.sleep(0.01)
+        await reached(lambda: sorted(to.outcomes) == ["cancelled", "satisfied"])  # the second plan had no answer
 
 
 @pytest.mark.parametrize(

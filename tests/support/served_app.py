@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from semantic_kernel.functions import kernel_function
 from support.openai_server import Answer, OpenAIServer, Reply, TeamBrain, ToolCall
+from support.waits import reached
 
 from magentic_kit import TeamFactory
 from magentic_kit.serve.app import THIS_MACHINE, create_app
@@ -56,8 +57,7 @@ class Served:
 
     async def ended(self, outcome: str) -> None:
         """Waits until all runs have ended so."""
-        while set(self.outcomes) != {outcome}:
-            await asyncio.sleep(0.01)
+        await reached(lambda: set(self.outcomes) == {outcome})
 
     async def asks_no_more(self) -> None:
         """Waits until no answer of a model is waited for, and the models' server has no connection in use."""

@@ -90,7 +90,7 @@ class Questions:
         """Gives a person's answer. Raises `ConfigError` if it is none, or somebody else was faster."""
         question = self.pending.get(number)
         if question is None or question.answer.done():
-            raise ConfigError.one("this question was answered already, or its run has ended", file="answer")
+            raise no_longer_asked()
         match question.request:
             case PlanReviewRequest():
                 question.answer.set_result(_plan_review(form, question.request))
@@ -137,3 +137,8 @@ def _turn(form: Form) -> str:
 
 def _no_answer(expected: str) -> ConfigError:
     return ConfigError.one(f"the decision should be {expected}", file="answer")
+
+
+def no_longer_asked() -> ConfigError:
+    """The error of an answer that comes too late."""
+    return ConfigError.one("this question was answered already, or its run has ended", file="answer")

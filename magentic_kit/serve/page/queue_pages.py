@@ -13,6 +13,7 @@ from magentic_kit.cluster.database import Database
 from magentic_kit.errors import ConfigError, KitError
 from magentic_kit.serve.page.forms import unknown_calls_of
 from magentic_kit.serve.page.pages import Pages, events_of, problems_of
+from magentic_kit.serve.page.questions import no_longer_asked
 from magentic_kit.serve.page.queued import QueuedFeed, QueuedRuns
 from magentic_kit.serve.page.security import Keys, read_form
 
@@ -43,10 +44,7 @@ class QueuePages:
         form, feed = await read_form(request, self._keys), await self._find(request)
         asked = {question.number: question.asked for question in feed.waiting}.get(request.path_params["number"])
         if asked is None:
-            problems = ConfigError.one(
-                "this question was answered already, or its run has ended", file="answer"
-            ).problems
-            return self._pages.message("This was not taken", problems=problems, status=409)
+            return self._pages.message("This was not taken", problems=problems_of(no_longer_asked()), status=409)
         calls = unknown_calls_of(form)
         decision, words = form.get("decision", ""), form.get("words", "")
         return await self._change(
