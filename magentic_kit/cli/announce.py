@@ -1,35 +1,53 @@
-"""The first line of a run, shown before Semantic Kernel is imported, which takes seconds."""
+"""The first line of a run, shown before anything is imported that a console or a run needs."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from magentic_kit.cli.output import shows_colours
 from magentic_kit.errors import KitError
 from magentic_kit.runlog.redaction import redactor_of
+from magentic_kit.text import one_line
 
 if TYPE_CHECKING:
     from magentic_kit.team.loading import Team
-    from magentic_kit.views.console import Console
 
 LOADING = "loading Semantic Kernel"
 _VARIABLE = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")
 
 
-def announce(console: Console, team: Team, task: str | None, inputs: Mapping[str, Any]) -> None:
-    """Shows the team and its task, with the inputs filled in and secrets masked; nothing if there is no task."""
+def announce(name: str, task: str, *, plain: bool = False) -> str:
+    """Shows on standard error whose run begins; returns it, so that the console does not show it again."""
+    head = f"{name}: {task}"
+    line = one_line(head)
+    if not plain and shows_colours():
+        width = shutil.get_terminal_size().columns
+        line = click.style(textwrap.fill(line, width, break_on_hyphens=False), bold=True)
+    print(line, file=sys.stderr, flush=True)
+    return head
+
+
+def announce_team(team: Team, task: str | None, inputs: Mapping[str, Any], *, plain: bool = False) -> str:
+    """Shows the team and its task, with the inputs filled in and secrets masked; "" if there is no task."""
     text = task
     if not text or not text.strip():
         values = {name: spec.default for name, spec in team.config.inputs.items()} | dict(inputs)
         text = _VARIABLE.sub(lambda found: str(values.get(found[1], found[0])), team.config.task or "")
-    if text:
-        redactor = redactor_of(frozenset(team.secrets(inputs)))
-        console.announce(team.config.name, redactor.text(text))
+    if not text:
+        return ""
+    redactor = redactor_of(frozenset(team.secrets(inputs)))
+    return announce(team.config.name, redactor.text(text), plain=plain)
 
 
-def announce_again(console: Console, run_dir: Path) -> None:
+def announce_again(run_dir: Path, *, plain: bool = False) -> str:
     """Shows the team and the task of a run that continues, as its log has them."""
     from magentic_kit.events import RunStarted
     from magentic_kit.runlog.reader import read_log
@@ -37,6 +55,7 @@ def announce_again(console: Console, run_dir: Path) -> None:
     try:
         events = read_log(run_dir)[0]
     except KitError:
-        return  # whoever continues the run reports it
+        return ""  # whoever continues the run reports it
     if events and isinstance(events[0], RunStarted):
-        console.announce(events[0].team, events[0].task)
+        return announce(events[0].team, events[0].task, plain=plain)
+    return ""

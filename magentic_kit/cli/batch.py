@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from magentic_kit.cli.announce import LOADING
+from magentic_kit.cli.announce import LOADING, announce
 from magentic_kit.cli.batch_display import print_summary, progress
 from magentic_kit.cli.environment import database_url, load_environment, open_database
 from magentic_kit.cli.options import PATH, POSITIVE, TeamOptions, database_option, json_option, team_options
@@ -64,14 +64,17 @@ def batch(
     junit_file = _open_junit(junit)
     if not resume and not (team and tasks):
         raise ConfigError.one("give TEAM and TASKS, or --resume DIR", file="command line")
-    from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
     from magentic_kit.team.loading import load_team
-    from magentic_kit.team.people import PeopleOptions, by_flags
-    from magentic_kit.views.display import make_console
 
     load_environment(options.env_file, beside=team or resume or Path())
     overrides = options.overrides()
     loaded = load_team(team, overrides=overrides) if team else None
+    if loaded and tasks:
+        announce(loaded.config.name, f"tasks of {tasks}", plain=plain)
+
+    from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
+    from magentic_kit.team.people import PeopleOptions, by_flags
+    from magentic_kit.views.display import make_console
 
     def load() -> Batch:
         from magentic_kit.batch.runner import Batch
@@ -90,8 +93,6 @@ def batch(
         return Batch.new(factory, load_tasks(tasks, factory), out=out, base_dir=tasks.parent)
 
     console = make_console(mode="plain" if plain else "auto")
-    if loaded and tasks:
-        console.announce(loaded.config.name, f"tasks of {tasks}")
 
     async def whole() -> int:
         with console.waiting(LOADING):

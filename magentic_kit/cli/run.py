@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from magentic_kit.cli.announce import LOADING, announce, announce_again
+from magentic_kit.cli.announce import LOADING, announce_again, announce_team
 from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.files import read_text, writing
 from magentic_kit.cli.follow import OutputOptions, follow, output_options
@@ -30,7 +30,6 @@ from magentic_kit.cli.options import (
 )
 from magentic_kit.cli.output import complain, say
 from magentic_kit.cli.run_directory import RUN, run_argument
-from magentic_kit.runlog.stored_team import stored_team
 from magentic_kit.team.loading import load_team
 from magentic_kit.text import MASK, count
 
@@ -85,11 +84,16 @@ def run(
         ledger = TaskLedger.from_markdown(read_text(plan), file=str(plan))
         if text is None:
             text = ledger.task
-    source, base_dir = (team, None) if team is not None else stored_team(earlier or Path())
     # Its errors come before the seconds of Semantic Kernel's import.
-    loaded = load_team(source, base_dir=base_dir, overrides=overrides)
-    console = display.console(quiet=output.is_quiet)
-    announce(console, loaded, text, inputs)
+    if team is not None:
+        loaded = load_team(team, overrides=overrides)
+    else:
+        from magentic_kit.runlog.stored_team import stored_team
+
+        data, base_dir = stored_team(earlier or Path())
+        loaded = load_team(data, base_dir=base_dir, overrides=overrides)
+    announced = "" if output.is_quiet else announce_team(loaded, text, inputs, plain=display.plain)
+    console = display.console(quiet=output.is_quiet, announced=announced)
 
     def load() -> TeamFactory:
         from magentic_kit.factory import TeamFactory
@@ -137,8 +141,8 @@ def resume(
     """
     load_environment(options.env_file, beside=run_dir)
     overrides = options.overrides()
-    console = display.console(quiet=output.is_quiet)
-    announce_again(console, run_dir)
+    announced = "" if output.is_quiet else announce_again(run_dir, plain=display.plain)
+    console = display.console(quiet=output.is_quiet, announced=announced)
 
     def load() -> TeamFactory:
         from magentic_kit.factory import TeamFactory
@@ -162,14 +166,15 @@ def plan(team: Path, task: TaskOptions, attach: tuple[Path, ...], options: TeamO
     """Make the task ledger of TEAM for TASK only, as Markdown to edit and to give to `run --plan`."""
     import asyncio
 
-    from magentic_kit.cli.process import quiet_logs
-    from magentic_kit.views.display import make_console
-
     text, inputs = task.read()
     load_environment(options.env_file, beside=team)
     loaded = load_team(team, overrides=options.overrides())
+    announce_team(loaded, text, inputs)
+
+    from magentic_kit.cli.process import quiet_logs
+    from magentic_kit.views.display import make_console
+
     console = make_console()
-    announce(console, loaded, text, inputs)
 
     async def make() -> str:
         with console.waiting(LOADING):

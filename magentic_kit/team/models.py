@@ -1,15 +1,17 @@
 """The team file as pydantic models: manager, limits, and the team as a whole."""
 
 import warnings
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from magentic_kit.events import RunLimits
 from magentic_kit.team.agents import AgentConfig, ContextConfig, TeamInput
 from magentic_kit.team.plugins import Plugin
 from magentic_kit.team.services import Service
 from magentic_kit.team.values import Duration, FilePath, Identifier, ListOf, Model, Names, Options, part
+
+if TYPE_CHECKING:
+    from magentic_kit.events import RunLimits
 
 
 class ManagerPrompts(Model):
@@ -119,8 +121,10 @@ class TeamConfig(Model):
     review: ReviewConfig = part("What a person has to agree to.")
     report: ReportConfig = part("What to write after a run.")
 
-    def run_limits(self) -> RunLimits:
+    def run_limits(self) -> "RunLimits":
         """The limits of a run, of the manager and of `limits`."""
+        from magentic_kit.events import RunLimits  # the command line shows a run's first line without the events
+
         manager, limits = self.manager, self.limits
         return RunLimits(
             max_rounds=manager.max_rounds,

@@ -6,11 +6,12 @@ import fnmatch
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from typing_extensions import Self
 
-from magentic_kit.events import ProgressLedger
+if TYPE_CHECKING:
+    from magentic_kit.events import ProgressLedger
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,13 +28,19 @@ class Console(Lines):
     """Lines without control codes, and agents' text as it comes."""
 
     def __init__(
-        self, stream: TextIO, *, verbosity: str = "normal", show_reasons: bool = True, clock: Clock = time.time
+        self,
+        stream: TextIO,
+        *,
+        verbosity: str = "normal",
+        show_reasons: bool = True,
+        announced: str = "",
+        clock: Clock = time.time,
     ) -> None:
         super().__init__(stream)
         self._verbosity, self._reasons, self._clock = verbosity, show_reasons, clock
         self._record = RunRecord()
         self._streamed = False  # whether this turn's text was shown as it came
-        self._announced = ""
+        self._announced = announced  # the line that stands there already
         self._later: list[tuple[ev.AnyEvent, RunRecord]] | None = None  # what happens while a person is asked
 
     def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
@@ -48,8 +54,8 @@ class Console(Lines):
         self._record = record
         match event:
             case ev.RunStarted():
-                if self._announced != f"{event.team}: {event.task}":
-                    self.announce(event.team, event.task)
+                if self._announced != (head := f"{event.team}: {event.task}"):
+                    self._line(head, "bold")
                 if names := ", ".join(self._record.scripted):
                     self._line(f"scripted replies: no model is called for {names}", "yellow")
             case ev.PlanCreated() | ev.Replanned():
@@ -66,11 +72,6 @@ class Console(Lines):
                 self._turn(event)
             case _:
                 self._show_call(event)
-
-    def announce(self, team: str, task: str) -> None:
-        """Shows whose run begins; called before the run's first event, that event does not show it again."""
-        self._announced = f"{team}: {task}"
-        self._line(self._announced, "bold")
 
     @contextmanager
     def waiting(self, reason: str) -> Iterator[None]:
@@ -230,9 +231,6 @@ class Console(Lines):
 
 class QuietConsole(Console):
     """Shows nothing."""
-
-    def announce(self, team: str, task: str) -> None:
-        """Shows nothing."""
 
     def __call__(self, event: ev.AnyEvent, record: RunRecord) -> None:
         """Shows nothing."""

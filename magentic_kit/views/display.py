@@ -18,11 +18,13 @@ def make_console(
     mode: Mode = "auto",
     verbosity: str = "normal",
     show_reasons: bool = True,
+    announced: str = "",
     clock: Clock = time.time,
 ) -> Console:
     """A view that shows a run on `stream` (default: stderr).
 
     `auto` is `rich` on a UTF-8 terminal, and `plain` elsewhere, with `TERM=dumb` or with `NO_COLOR`.
+    `announced` is the line of team and task (`team: task`) that stands there already.
     `verbosity` is `quiet` (plans, rounds, trouble and the end), `normal` (what is said and called as well) or
     `full` (facts, all of the manager's reasons, whole results as well); `clock` tells seconds since 1970.
     Call `close()` at the end, whatever happened: it gives the terminal back.
@@ -30,7 +32,7 @@ def make_console(
     stream = stream or sys.stderr
     if mode == "auto":
         mode = "rich" if can_draw(stream) else "plain"
-    return _kind(mode)(stream, verbosity=verbosity, show_reasons=show_reasons, clock=clock)
+    return _kind(mode)(stream, verbosity=verbosity, show_reasons=show_reasons, announced=announced, clock=clock)
 
 
 def _kind(mode: Mode) -> type[Console]:
