@@ -20,7 +20,6 @@ from magentic_kit.text import one_line
 if TYPE_CHECKING:
     from magentic_kit.team.loading import Team
 
-LOADING = "loading Semantic Kernel"
 _VARIABLE = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")
 
 

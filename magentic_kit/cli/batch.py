@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from magentic_kit.cli.announce import LOADING, announce
+from magentic_kit.cli.announce import announce
 from magentic_kit.cli.batch_display import print_summary, progress
 from magentic_kit.cli.environment import database_url, load_environment, open_database
+from magentic_kit.cli.loading import loading
 from magentic_kit.cli.options import PATH, POSITIVE, TeamOptions, database_option, json_option, team_options
 from magentic_kit.cli.output import say, say_json
 from magentic_kit.errors import ConfigError
@@ -95,7 +96,7 @@ def batch(
     console = make_console(mode="plain" if plain else "auto")
 
     async def whole() -> int:
-        with console.waiting(LOADING):
+        with loading(console):
             work = load()
         queue = None
         if database_url(url) and (resume is None or work.queued):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from magentic_kit.cli.announce import LOADING
 from magentic_kit.cli.ending import print_answer, print_ending
 from magentic_kit.cli.environment import load_environment
+from magentic_kit.cli.loading import loading
 from magentic_kit.cli.options import (
     ConsoleOptions,
     TeamOptions,
@@ -65,7 +65,7 @@ def chat(
 
         last: RunResult | Path | None = earlier
         files = attach
-        with display.console().waiting(LOADING):
+        with loading(display.console()):
             from magentic_kit.factory import TeamFactory
         async with TeamFactory(loaded) as factory:
             while message := await _next_message():

@@ -11,6 +11,7 @@ import click
 
 from magentic_kit.cli.environment import load_environment, open_database
 from magentic_kit.cli.files import writing
+from magentic_kit.cli.loading import loading
 from magentic_kit.cli.options import (
     PATH,
     POSITIVE,
@@ -70,7 +71,8 @@ def worker(
     database = open_database(url)
 
     async def work() -> None:
-        from magentic_kit.cluster.worker import Worker
+        with loading():
+            from magentic_kit.cluster.worker import Worker
 
         working = Worker(
             database,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from magentic_kit.cli.announce import LOADING
+from magentic_kit.cli.loading import loading
 from magentic_kit.cli.options import TeamOptions, option_group
 from magentic_kit.cli.output import complain, discard_output, say, say_json
 
@@ -69,7 +69,7 @@ def follow(
 
     async def whole() -> int:
         try:
-            with console.waiting(LOADING):
+            with loading(console):
                 factory = load()
             async with factory:
                 run = start(factory, shared)

@@ -8,6 +8,7 @@ import click
 
 from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.listening import ListenOptions, listen_options
+from magentic_kit.cli.loading import loading
 from magentic_kit.cli.options import PATH, env_file_option, out_option
 from magentic_kit.cli.output import say
 from magentic_kit.errors import ConfigError
@@ -48,8 +49,9 @@ def mcp(
             host, port = parse_address(http, "--http")
             access = listening.access(host)
 
-        from magentic_kit.serve.mcp import serve_http, serve_stdio, team_server
-        from magentic_kit.serve.teams import ServerOptions, open_teams
+        with loading():
+            from magentic_kit.serve.mcp import serve_http, serve_stdio, team_server
+            from magentic_kit.serve.teams import ServerOptions, open_teams
 
         options = ServerOptions(out=out, concurrency=listening.concurrency)
         async with open_teams(teams, options) as opened:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from magentic_kit.cli.announce import LOADING, announce_again, announce_team
+from magentic_kit.cli.announce import announce_again, announce_team
 from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.files import read_text, writing
 from magentic_kit.cli.follow import OutputOptions, follow, output_options
+from magentic_kit.cli.loading import loading
 from magentic_kit.cli.options import (
     PATH,
     ConsoleOptions,
@@ -177,7 +178,7 @@ def plan(team: Path, task: TaskOptions, attach: tuple[Path, ...], options: TeamO
     console = make_console()
 
     async def make() -> str:
-        with console.waiting(LOADING):
+        with loading(console):
             from magentic_kit.factory import TeamFactory
 
         async with TeamFactory(loaded) as factory:

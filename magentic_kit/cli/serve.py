@@ -8,6 +8,7 @@ import click
 
 from magentic_kit.cli.environment import load_environment
 from magentic_kit.cli.listening import ListenOptions, listen_options
+from magentic_kit.cli.loading import loading
 from magentic_kit.cli.options import PATH, env_file_option, out_option
 from magentic_kit.cli.output import say
 
@@ -51,9 +52,10 @@ def serve(
         host, port = parse_address(http, "--http")
         access = listening.access(host)
 
-        from magentic_kit.serve.app import PAGE, addresses, app_of
-        from magentic_kit.serve.page.security import Keys
-        from magentic_kit.serve.teams import ServerOptions, open_teams
+        with loading():
+            from magentic_kit.serve.app import PAGE, addresses, app_of
+            from magentic_kit.serve.page.security import Keys
+            from magentic_kit.serve.teams import ServerOptions, open_teams
 
         options = ServerOptions(out=out, concurrency=listening.concurrency, approve=approve, approve_plan=approve_plan)
         async with open_teams(teams, options) as opened:

@@ -8,6 +8,7 @@ import click
 
 from magentic_kit.cli.environment import database_url, load_environment, open_database
 from magentic_kit.cli.listening import token_of
+from magentic_kit.cli.loading import LOADING, loading
 from magentic_kit.cli.options import PATH, database_option, env_file_option, out_option
 from magentic_kit.cli.output import say
 
@@ -52,12 +53,12 @@ def ui(
         keys = Keys(token_of(token_env))
         access = Access.of(host, allow_hosts=hosts, token=keys.token)
         listening = listen(host, port)
-        say("loading Semantic Kernel", err=True)
-
-        from magentic_kit.serve.page.app import create_page
-        from magentic_kit.serve.page.registry import Runs
-        from magentic_kit.serve.page.rendering import Site
-        from magentic_kit.serve.page.teams import find_teams
+        say(LOADING, err=True)
+        with loading():
+            from magentic_kit.serve.page.app import create_page
+            from magentic_kit.serve.page.registry import Runs
+            from magentic_kit.serve.page.rendering import Site
+            from magentic_kit.serve.page.teams import find_teams
 
         paths = list(teams) or find_teams(Path())
         for team in paths:

@@ -71,7 +71,7 @@ class RunEmitter:
         if last is not None:
             self.emit(ev.RunResumed(from_seq=last))
         seq = self._seq if event.logged else -1
-        event = replace(self.redactor.event(event), seq=seq, time=ev.now(), run_id=self.run_id)
+        event = self.redactor.event(event, seq=seq, time=ev.now(), run_id=self.run_id)
         try:
             if event.logged:
                 self._seq += 1

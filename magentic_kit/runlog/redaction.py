@@ -63,6 +63,8 @@ class Redactor:
         """The same for plain data of any depth; keys of mappings are texts too."""
         if isinstance(value, str):
             return self.text(value)
+        if value is None or isinstance(value, bool | int | float):
+            return value
         if isinstance(value, Mapping):
             return {self.value(key): self.value(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -71,10 +73,10 @@ class Redactor:
             return self.event(value)
         return value
 
-    def event(self, event: _E) -> _E:
-        """The same for an event or a part of one."""
+    def event(self, event: _E, **stamps: Any) -> _E:
+        """The same for an event or a part of one, with `stamps` in place of these fields."""
         masked = {f.name: self.value(getattr(event, f.name)) for f in dataclasses.fields(event)}  # type: ignore[arg-type]
-        return dataclasses.replace(event, **masked)  # type: ignore[type-var]
+        return dataclasses.replace(event, **(masked | stamps))  # type: ignore[type-var]
 
 
 @lru_cache(maxsize=64)

@@ -212,14 +212,16 @@ def _fair_share(lengths: Sequence[int], budget: int, most: int) -> int:
 
 
 def _lengths(data: object) -> Iterator[int]:
-    match data:
-        case str():
-            yield len(data)
-        case dict():
-            yield from _lengths([*data, *data.values()])
-        case list() | tuple():
-            for item in data:
-                yield from _lengths(item)
+    """The lengths of all texts in `data`, the keys of its mappings included."""
+    waiting = [data]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                yield len(text)
+            case dict() as mapping:
+                waiting += [*mapping, *mapping.values()]
+            case list() | tuple() as items:
+                waiting += items
 
 
 def sha256(text: str) -> str:
