@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,13 @@ from magentic_kit.cli.output import shows_colours
 from magentic_kit.errors import KitError
 from magentic_kit.runlog.redaction import redactor_of
 from magentic_kit.text import one_line
+from magentic_kit.views.lines import INDENT
 
 if TYPE_CHECKING:
     from magentic_kit.team.loading import Team
+
+_COLUMNS = 80
+"""Of a terminal that does not say how wide it is."""
 
 _VARIABLE = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")
 
@@ -28,10 +33,19 @@ def announce(name: str, task: str, *, plain: bool = False) -> str:
     head = f"{name}: {task}"
     line = one_line(head)
     if not plain and shows_colours():
-        width = shutil.get_terminal_size().columns
-        line = click.style(textwrap.fill(line, width, break_on_hyphens=False), bold=True)
+        line = "\n".join(click.style(part, bold=True) for part in _wrapped(line))
     print(line, file=sys.stderr, flush=True)
     return head
+
+
+def _wrapped(line: str) -> list[str]:
+    """The line as a terminal shows it whole, without rich: what others wrote never wraps to the margin."""
+    width = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
+    width -= len(INDENT)
+    if any(unicodedata.east_asian_width(character) in "WF" for character in line):
+        width //= 2  # such a character takes two columns
+    first, *rest = textwrap.wrap(line, max(width, 1), break_on_hyphens=False) or [""]
+    return [first, *(INDENT + part for part in rest)]
 
 
 def announce_team(team: Team, task: str | None, inputs: Mapping[str, Any], *, plain: bool = False) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from magentic_kit.cli.announce import announce
-from magentic_kit.cli.batch_display import print_summary, progress
 from magentic_kit.cli.environment import database_url, load_environment, open_database
 from magentic_kit.cli.loading import loading
 from magentic_kit.cli.options import PATH, POSITIVE, TeamOptions, database_option, json_option, team_options
@@ -73,6 +72,7 @@ def batch(
     if loaded and tasks:
         announce(loaded.config.name, f"tasks of {tasks}", plain=plain)
 
+    from magentic_kit.cli.batch_display import print_summary, progress
     from magentic_kit.cli.process import on_signals, quiet_logs, run_to_end
     from magentic_kit.team.people import PeopleOptions, by_flags
     from magentic_kit.views.display import make_console

@@ -441,6 +441,20 @@ def test_the_demo_looks_like_its_recording(columns: int, tmp_path: Path) -> None
     assert text_of(screen) == recording.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "task", ["word " * 60, "漢字" * 60, "x" * 200, "➤ 日本 é " * 30], ids=["words", "wide", "one", "mixed"]
+)
+def test_a_long_task_never_wraps_to_the_margin(task: str, tmp_path: Path) -> None:
+    """A line at the margin is ours: what others wrote could pass for one there."""
+    screen = text_of(play("run", str(DEMO), task, columns=40, folder=tmp_path))
+    first, *rest = screen.split("scripted replies")[0].rstrip("\n").split("\n")
+    assert first.startswith("sales-analysis: ") and len(rest) > 2
+    assert [line for line in rest if not line.startswith("  ")] == []
+    shown = "".join([first.removeprefix("sales-analysis: "), *rest])
+    assert shown.replace(" ", "") == task.replace(" ", "")
+
+
 def test_nothing_is_lost_when_the_terminal_is_resized(tmp_path: Path) -> None:
     run = write(tmp_path, "run", sample.satisfied())
     sizes = iter([(20, 60), (40, 120), (30, 50)] * 1000)

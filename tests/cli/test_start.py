@@ -27,18 +27,18 @@ SCRIPT = {
 }
 
 SLOW_IMPORT = """
-import pathlib, sys, time
+import os, pathlib, sys, time
 
 class Gate:
     def find_spec(self, name, path, target=None):
-        if name == "semantic_kernel":
+        if name in os.environ["GATED"].split():
             pathlib.Path("importing").touch()
             while not pathlib.Path("go").exists():
                 time.sleep(0.01)
 
 sys.meta_path.insert(0, Gate())
 """
-"""Semantic Kernel is not imported before the test says so."""
+"""What is `GATED` is not imported before the test says so."""
 
 
 def write_team(folder: Path, **changes: Any) -> Path:
@@ -61,7 +61,13 @@ def slow_import(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SLOW_IMPORT)
     (tmp_path / "tasks.jsonl").write_text('{"task": "A."}')
-    return {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    return {
+        **os.environ,
+        "GATED": "semantic_kernel",
+        "PYTHONPATH": str(tmp_path / "site"),
+        "TERM": "xterm-256color",
+        "PYTHONIOENCODING": "utf-8",
+    }
 
 
 FIRST = {
@@ -79,6 +85,7 @@ def test_team_and_task_stand_there_before_semantic_kernel_is_imported(
     line: str, tmp_path: Path, slow_import: dict[str, str]
 ) -> None:
     write_team(tmp_path)
+    slow_import["GATED"] = "semantic_kernel rich magentic_kit.events"  # all that takes long
     with subprocess.Popen(
         [*COMMAND, *line.split()],
         cwd=tmp_path,
