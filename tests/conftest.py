@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,6 +51,15 @@ def _check(host: object) -> None:
         allowed = False
     if not allowed:
         raise NetworkBlocked(f"tests may reach loopback only, not {name!r}")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """What a process of its own would not have from the tests before it."""
+    yield
+    gc.unfreeze()  # commands freeze what they have imported, and hypothesis asks the collector who holds what
+    if sse := sys.modules.get("sse_starlette.sse"):
+        sse.AppStatus.should_exit = False  # it takes the end of any server in a process for the end of the process
 
 
 @pytest.fixture(scope="session", autouse=True)
